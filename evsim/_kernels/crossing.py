@@ -1,0 +1,302 @@
+"""First threshold crossing of a LIF trace: exhaustive, for every ratio of time constants.
+
+All functions answer "when, within the next h ms, does u first reach theta?" with a time in [0, h], or
+``inf`` for never. h may be ``inf``. Sources: shape facts (at most one extremum with one synaptic time
+constant; concavity while rising) as in Brette 2007 and Krishnan et al. 2018; Newton from the left.
+
+The closed form, the one-sided Newton/Halley iteration and the Rolle chain all measure from the given
+state, where the distance ``delta = theta - u`` is known without cancellation.
+"""
+
+import math
+
+from .jit import formula
+from .lif import decay, flow_u, psp
+
+GRAZING = 1e-12
+_EPS = 2.220446049250313e-16
+_MAX_ITERATIONS = 200
+
+
+@formula
+def rise_above(t, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
+    """u(t) - theta without cancellation; delta = theta - u at t = 0."""
+    if t < 0.5 * tau_m:
+        f = u * math.expm1(-t / tau_m)
+    else:
+        f = u * math.exp(-t / tau_m)
+        delta = theta
+    if i_exc != 0.0:
+        f += i_exc * psp(t, tau_m, tau_exc)
+    if i_inh != 0.0:
+        f += i_inh * psp(t, tau_m, tau_inh)
+    return f - delta
+
+
+@formula
+def crossing_double(u, i, theta, tau_m):
+    """Closed form for tau_m = 2 tau_s: the crossing solves a quadratic in exp(t/tau_m)."""
+    delta = theta - u
+    g = (i - theta) - delta
+    if theta == 0.0:
+        if g > 0.0:
+            return tau_m * math.log1p(delta / g)
+        return math.inf
+    root = g * g - 4.0 * theta * delta
+    if theta > 0.0:
+        if g <= 0.0 or root < 0.0:
+            return math.inf
+        return tau_m * math.log1p(2.0 * delta / (g + math.sqrt(root)))
+    root = math.sqrt(root)
+    if g >= 0.0:
+        return tau_m * math.log1p(2.0 * delta / (g + root))
+    return tau_m * math.log1p((g - root) / (2.0 * theta))
+
+
+@formula
+def crossing_newton(u, i, theta, tau_m, tau_s, h):
+    """Any ratio: Newton (Halley near the root) from the left, where the trace is concave.
+
+    Every iterate is a lower bound of the crossing, so two tests replace all existence conditions:
+    beyond h there is none before h; and where I(t) <= theta below threshold the peak is past or too low.
+    Only theta < 0 with inhibition may start convex; then the start is the inflection point.
+    """
+    delta = theta - u
+    slope = (i - u) / tau_m
+    t = 0.0
+    f = -delta
+    current = i
+    if theta < 0.0 and i < 0.0 and i / tau_s + slope < 0.0:
+        z = (i / tau_s + slope) * tau_s * tau_s / i
+        d = (tau_m - tau_s) / (tau_m * tau_s)
+        x = d * z
+        if x < 1.0:
+            t = z if x == 0.0 else -math.log1p(-x) / d
+            if t >= h:
+                if rise_above(h, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s) < 0.0:
+                    return math.inf
+                t = h
+            f = rise_above(t, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s)
+            current = i * decay(t, tau_s)
+            slope = (current - theta - f) / tau_m
+    for _ in range(_MAX_ITERATIONS):
+        if theta >= 0.0 and current <= theta and f < 0.0:
+            return math.inf
+        if not slope > 0.0:
+            return t if f >= 0.0 else math.inf
+        step = -f / slope
+        curvature = -(current / tau_s + slope) / tau_m
+        bend = 0.5 * curvature / slope * step
+        halley = f < 0.0 and abs(bend) < 0.3
+        if halley:
+            step = step / (1.0 + bend)
+        t_next = t + step
+        if t_next <= 0.0:
+            return 0.0
+        if f < 0.0 and t_next > h:
+            # A Halley step may pass the root by a hair; the end of the interval decides.
+            if not halley or rise_above(h, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s) < 0.0:
+                return math.inf
+            t_next = h
+        rho = abs(0.5 * curvature / slope * step)
+        size = abs(step)
+        if halley:
+            done = rho * rho * size <= 0.1 * _EPS * t_next and size <= 1e-6 * t_next
+        else:
+            done = rho * size <= 0.25 * _EPS * t_next and size <= 1e-8 * t_next
+        if done or t_next == t:
+            return t_next
+        t = t_next
+        f = rise_above(t, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s)
+        current = i * decay(t, tau_s)
+        slope = (current - theta - f) / tau_m
+    return t
+
+
+@formula
+def crossing_one(u, i, theta, tau_m, tau_s, peak, h):
+    """First crossing with one synaptic time constant. ``peak`` = psp_peak(tau_m, tau_s)."""
+    if u >= theta:
+        return 0.0
+    if theta >= 0.0:
+        if i <= theta:
+            return math.inf
+        # A margin of GRAZING leaves the undecidable cases to the solver.
+        if theta > 0.0 and max(u, 0.0) + i * peak < theta * (1.0 - GRAZING):
+            return math.inf
+    if tau_m == 2.0 * tau_s:
+        t = crossing_double(u, i, theta, tau_m)
+        return t if t <= h else math.inf
+    return crossing_newton(u, i, theta, tau_m, tau_s, h)
+
+
+@formula
+def crossing_delta(u, theta, tau_m, h):
+    """Delta synapses: between inputs only theta < 0 (bias above threshold) can fire."""
+    if u >= theta:
+        return 0.0
+    if theta >= 0.0:
+        return math.inf
+    t = tau_m * math.log1p((theta - u) / (-theta))
+    return t if t <= h else math.inf
+
+
+@formula
+def _slope(t, u, i_exc, i_inh, tau_m, tau_exc, tau_inh):
+    v = flow_u(t, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, 2)
+    return (i_exc * decay(t, tau_exc) + i_inh * decay(t, tau_inh) - v) / tau_m
+
+
+@formula
+def _extremum(a, b, rising, u, i_exc, i_inh, tau_m, tau_exc, tau_inh):
+    """The zero of u' in [a, b], where u' changes sign once; ``rising``: u' > 0 at a. Bisection."""
+    for _ in range(_MAX_ITERATIONS):
+        m = 0.5 * (a + b)
+        if m <= a or m >= b or b - a <= _EPS * b:
+            break
+        if (_slope(m, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0) == rising:
+            a = m
+        else:
+            b = m
+    return 0.5 * (a + b)
+
+
+@formula
+def _root_in(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
+    """The crossing in [a, b], where u rises from below theta at a to theta or more at b.
+
+    Newton, kept inside the bracket by bisection.
+    """
+    t = a
+    f = rise_above(t, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    for _ in range(_MAX_ITERATIONS):
+        slope = (i_exc * decay(t, tau_exc) + i_inh * decay(t, tau_inh) - theta - f) / tau_m
+        t_next = t - f / slope if slope > 0.0 else -1.0
+        if not (a <= t_next <= b):
+            t_next = 0.5 * (a + b)
+        if abs(t_next - t) <= 0.5 * _EPS * t_next or b - a <= _EPS * b:
+            return t_next
+        t = t_next
+        f = rise_above(t, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+        if f < 0.0:
+            a = t
+        elif f > 0.0:
+            b = t
+        else:
+            return t
+    return t
+
+
+@formula
+def _rising_piece(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
+    """First crossing in [a, b], where u is monotone; inf if u does not reach theta."""
+    if rise_above(b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh) < 0.0:
+        return math.inf
+    return _root_in(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+
+
+@formula
+def _piece(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
+    """First crossing in [a, b], where exp(t/tau_m) u'(t) is monotone: at most one extremum."""
+    rising_a = _slope(a, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0
+    rising_b = _slope(b, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0
+    if rising_a and rising_b:
+        return _rising_piece(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    if rising_a == rising_b:
+        return math.inf
+    m = _extremum(a, b, rising_a, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
+    if rising_a:
+        return _rising_piece(a, m, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    return _rising_piece(m, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+
+
+@formula
+def crossing_two(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, peak, h):
+    """First crossing with separate excitatory and inhibitory time constants: the Rolle chain.
+
+    (exp(t/tau_m) u')' has one zero in closed form; it splits [0, h] into pieces with at most one
+    extremum each, and those into monotone pieces with at most one crossing each.
+    """
+    if u >= theta:
+        return 0.0
+    if i_inh == 0.0 or tau_exc == tau_inh:
+        return crossing_one(u, i_exc + i_inh, theta, tau_m, tau_exc, peak, h)
+    if theta >= 0.0:
+        if i_exc <= theta:
+            return math.inf
+        # Excitation alone lies above the trace; and at an upward crossing it must exceed theta.
+        if theta > 0.0:
+            if max(u, 0.0) + i_exc * peak < theta * (1.0 - GRAZING):
+                return math.inf
+            h = min(h, tau_exc * math.log(i_exc / theta) * (1.0 + 1e-9) + 1e-300)
+    h = min(h, 740.0 * max(tau_m, max(tau_exc, tau_inh)))
+    delta = theta - u
+    split = math.inf
+    if i_exc > 0.0:
+        rate = 1.0 / tau_exc - 1.0 / tau_inh
+        split = math.log(-i_exc * tau_inh / (i_inh * tau_exc)) / rate
+    if not 0.0 < split < h:
+        return _piece(0.0, h, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    t = _piece(0.0, split, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    if t == math.inf:
+        t = _piece(split, h, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    return t
+
+
+@formula
+def crossing(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, peak, n_receptors, h):
+    """First crossing of any neuron kind: n_receptors 0 (delta), 1, or 2."""
+    if n_receptors == 0:
+        return crossing_delta(u, theta, tau_m, h)
+    if n_receptors == 1:
+        return crossing_one(u, i_exc, theta, tau_m, tau_exc, peak, h)
+    return crossing_two(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, peak, h)
+
+
+@formula
+def _falling_peak(a, b, u, i_exc, i_inh, tau_m, tau_exc, tau_inh):
+    """The maximum in (a, b), where exp(t/tau_m) u' is monotone; inf if there is none."""
+    rising_a = _slope(a, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0
+    rising_b = _slope(b, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0
+    if rising_a and not rising_b:
+        return _extremum(a, b, True, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
+    return math.inf
+
+
+@formula
+def peak_time(u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors):
+    """Time of the trace's first maximum after the given state; inf if it has none."""
+    if n_receptors == 0:
+        return math.inf
+    if n_receptors == 1 or i_inh == 0.0 or tau_exc == tau_inh:
+        i = i_exc + i_inh if n_receptors == 2 else i_exc
+        if i <= 0.0 or i <= u:
+            return math.inf
+        d = (tau_m - tau_exc) / (tau_m * tau_exc)
+        x = d * tau_exc * (1.0 - u / i)
+        if x >= 1.0:
+            return math.inf
+        return tau_exc * (1.0 - u / i) if x == 0.0 else -math.log1p(-x) / d
+    if i_exc <= 0.0:
+        return math.inf
+    end = 740.0 * max(tau_m, max(tau_exc, tau_inh))
+    split = math.log(-i_exc * tau_inh / (i_inh * tau_exc)) / (1.0 / tau_exc - 1.0 / tau_inh)
+    if not 0.0 < split < end:
+        return _falling_peak(0.0, end, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
+    t = _falling_peak(0.0, split, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
+    if t == math.inf:
+        t = _falling_peak(split, end, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
+    return t
+
+
+@formula
+def grazes(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, n_receptors, h):
+    """Does a peak within the next h ms come within GRAZING (relative to the terms of u) of theta?
+
+    There float64 cannot decide whether the neuron fires; the drivers count such cases.
+    """
+    t = peak_time(u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors)
+    if t == math.inf or t > h:
+        return False
+    excess = rise_above(t, u, i_exc, i_inh, theta - u, theta, tau_m, tau_exc, tau_inh)
+    return abs(excess) <= GRAZING * max(abs(theta), max(abs(u), abs(theta + excess)))

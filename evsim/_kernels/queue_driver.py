@@ -1,0 +1,212 @@
+"""Priority-queue engine: any topology, any delays, zero included on acyclic parts.
+
+State of a neuron is kept at the time of its last event; a refractory neuron's is kept at its release, and
+input before that time is added as what will be left of it then. A neuron stands in its heap under a lower
+bound of its next spike time, which costs no exponential; only when the bound is reached is the crossing
+solved for. A bound that an input has made too early is left in place: it is a harmless early check.
+
+Order of events: (time, level, kind, source or neuron), kind: own spike before input. Level is the depth
+below zero-delay delta synapses, so that all inputs of one instant are summed before one threshold test.
+"""
+
+import math
+
+import numpy as np
+
+from .crossing import GRAZING, crossing, grazes
+from .heap import delivery_pop, delivery_push, neuron_remove_top, neuron_update
+from .jit import formula, kernel
+from .lif import decay, flow_u
+
+DONE = 0
+FULL = 1
+
+# Rows of the state that survives between calls, so that a full buffer can be enlarged and the run goes on.
+N_HEAP, N_QUEUE, NEXT_INPUT, N_SPIKES, N_EVENTS, N_GRAZING, N_STATE = 0, 1, 2, 3, 4, 5, 6
+
+# A tangent is an upper bound in exact arithmetic; this keeps the rounded crossing time a lower bound.
+_SHRINK = 1.0 - 1e-14
+
+
+@formula
+def _earliest(u, i_exc, theta, tau_m, peak, n_receptors):
+    """Lower bound of the time to the next spike without input, inf if there can be none."""
+    if u >= theta:
+        return 0.0
+    current = max(i_exc, 0.0)
+    if theta >= 0.0:
+        if current <= theta or n_receptors == 0:
+            return math.inf
+        if theta > 0.0 and max(u, 0.0) + current * peak < theta * (1.0 - GRAZING):
+            return math.inf
+    return tau_m * ((theta - u) / (current - u)) * _SHRINK
+
+
+@kernel
+def run_queue(
+    theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
+    group_start, group_delay, group_level, synapse_start, target, weight,
+    input_times, input_sources,
+    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
+    queue_time, queue_spike, queue_level, queue_source, queue_group,
+    touched, stamp, out_times, out_neurons, out_currents, state, t_stop, n_inputs,
+):  # fmt: skip
+    """Run all events before t_stop; returns DONE, or FULL when a buffer must be enlarged first.
+
+    theta ... level : (n_neurons,) parameters; source s (inputs first, then neurons) owns the groups
+    ``group_start[s]:group_start[s + 1]``, sorted by (delay, level), and group g the synapses
+    ``synapse_start[g]:synapse_start[g + 1]``. input_times, input_sources : sorted external spikes.
+    u ... position : (n_neurons,) state; queue_* : delivery heap; touched, stamp : scratch;
+    state : (N_STATE,) counters.
+    """
+    n_neurons = u.size
+    n_heap = state[N_HEAP]
+    n_queue = state[N_QUEUE]
+    next_input = state[NEXT_INPUT]
+    n_spikes = state[N_SPIKES]
+    status = DONE
+    while True:
+        t_neuron = key[heap[0]] if n_heap > 0 else math.inf
+        t_queue = queue_time[0] if n_queue > 0 else math.inf
+        t = min(t_neuron, t_queue)
+        full = n_queue + 2 > queue_time.size or n_spikes + 1 > out_times.size
+        if next_input < input_times.size and input_times[next_input] <= t and input_times[next_input] < t_stop:
+            if full:
+                status = FULL
+                break
+            source = input_sources[next_input]
+            spike = input_times[next_input]
+            next_input += 1
+            g = group_start[source]
+            if g < group_start[source + 1]:
+                n_queue = delivery_push(
+                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue,
+                    spike + group_delay[g], spike, group_level[g], source, g,
+                )  # fmt: skip
+            continue
+        if not t < t_stop:
+            break
+        if full:
+            status = FULL
+            break
+        if t_neuron < t_queue or (t_neuron == t_queue and level[heap[0]] <= queue_level[0]):
+            n = heap[0]
+            if not solved[n]:
+                if bound[n] > t_neuron:
+                    if bound[n] == math.inf:
+                        n_heap = neuron_remove_top(heap, position, key, level, n_heap)
+                    else:
+                        n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
+                    continue
+                x = crossing(
+                    u[n], i_exc[n], i_inh[n], theta[n], tau_m[n], tau_exc[n], tau_inh[n], peak[n],
+                    n_receptors[n], math.inf,
+                )  # fmt: skip
+                if grazes(
+                    u[n], i_exc[n], i_inh[n], theta[n], tau_m[n], tau_exc[n], tau_inh[n], n_receptors[n],
+                    math.inf,
+                ):  # fmt: skip
+                    state[N_GRAZING] += 1
+                bound[n] = valid_at[n] + x
+                if x == math.inf:
+                    n_heap = neuron_remove_top(heap, position, key, level, n_heap)
+                else:
+                    solved[n] = True
+                    n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
+                continue
+            x = t_neuron - valid_at[n]
+            i_exc[n] *= decay(x, tau_exc[n])
+            i_inh[n] *= decay(x, tau_inh[n])
+            out_times[n_spikes] = t_neuron
+            out_neurons[n_spikes] = n
+            out_currents[n_spikes] = i_exc[n] + i_inh[n]
+            n_spikes += 1
+            u[n] = u_reset[n]
+            valid_at[n] = t_neuron + t_ref[n]
+            if t_ref[n] > 0.0:
+                x = valid_at[n] - t_neuron
+                i_exc[n] *= decay(x, tau_exc[n])
+                i_inh[n] *= decay(x, tau_inh[n])
+            solved[n] = False
+            bound[n] = valid_at[n] + _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
+            if bound[n] == math.inf:
+                n_heap = neuron_remove_top(heap, position, key, level, n_heap)
+            else:
+                n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
+            source = n_inputs + n
+            g = group_start[source]
+            if g < group_start[source + 1]:
+                n_queue = delivery_push(
+                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue,
+                    t_neuron + group_delay[g], t_neuron, group_level[g], source, g,
+                )  # fmt: skip
+            continue
+        # All deliveries of this instant and level, then one threshold test for each target.
+        t = t_queue
+        lv = queue_level[0]
+        n_touched = 0
+        while n_queue > 0 and queue_time[0] == t and queue_level[0] == lv:
+            g = queue_group[0]
+            source = queue_source[0]
+            spike = queue_spike[0]
+            n_queue = delivery_pop(
+                queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue
+            )
+            if g + 1 < group_start[source + 1]:
+                n_queue = delivery_push(
+                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue,
+                    spike + group_delay[g + 1], spike, group_level[g + 1], source, g + 1,
+                )  # fmt: skip
+            for s in range(synapse_start[g], synapse_start[g + 1]):
+                n = target[s]
+                w = weight[s]
+                x = t - valid_at[n]
+                receptors = n_receptors[n]
+                if x > 0.0:
+                    u[n] = flow_u(x, u[n], i_exc[n], i_inh[n], tau_m[n], tau_exc[n], tau_inh[n], receptors)
+                    if receptors > 0:
+                        i_exc[n] *= decay(x, tau_exc[n])
+                    if receptors > 1:
+                        i_inh[n] *= decay(x, tau_inh[n])
+                    valid_at[n] = t
+                    x = 0.0
+                if receptors == 0:
+                    if x == 0.0:
+                        u[n] += w
+                    elif keep_input[n]:
+                        u[n] += w * decay(-x, tau_m[n])
+                elif receptors == 1 or w > 0.0:
+                    i_exc[n] += w * decay(-x, tau_exc[n])
+                else:
+                    i_inh[n] += w * decay(-x, tau_inh[n])
+                if stamp[n] == 0:
+                    stamp[n] = 1
+                    touched[n_touched] = n
+                    n_touched += 1
+            state[N_EVENTS] += synapse_start[g + 1] - synapse_start[g]
+        for q in range(n_touched):
+            n = touched[q]
+            stamp[n] = 0
+            solved[n] = False
+            bound[n] = valid_at[n] + _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
+            if bound[n] < key[n] or (position[n] < 0 and bound[n] < math.inf):
+                n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
+    state[N_HEAP] = n_heap
+    state[N_QUEUE] = n_queue
+    state[NEXT_INPUT] = next_input
+    state[N_SPIKES] = n_spikes
+    return status
+
+
+@kernel
+def start_queue(u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position):
+    """First bounds of all neurons at t = 0; returns the size of the neuron heap."""
+    n_heap = 0
+    for n in range(u.size):
+        position[n] = -1
+        solved[n] = False
+        key[n] = math.inf
+        bound[n] = _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
+        if bound[n] < math.inf:
+            n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
+    return n_heap

@@ -1,0 +1,124 @@
+"""From values to spikes: Poisson, latency and regular codes, and constant currents.
+
+Encoders take values of one sample, shape (n,), and give SpikeTrains, or of several, shape (samples, n),
+and give a SpikeBatch. Times in ms, rates in Hz.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evsim.types import Floats, SpikeBatch, SpikeTrains
+
+
+def poisson(
+    rates: ArrayLike, duration: float, *, seed: int = 0, keys: ArrayLike | None = None, epoch: int = 0
+) -> Any:
+    """Independent Poisson processes in continuous time on [0, duration).
+
+    Parameters
+    ----------
+    rates : (n,) or (samples, n), Hz, >= 0
+    keys : (samples,) integers naming the random stream of each sample (default 0, 1, 2, ...): the spikes
+        of a sample depend on (seed, epoch, key) alone, never on its place in a batch or on threads
+    """
+    from evsim._kernels.poisson import poisson_trains
+
+    values, single = _checked_values(rates, duration, "rates")
+    if np.any(values < 0):
+        raise ValueError(f"rates must be >= 0 Hz; got {values.min()}.")
+    names = np.arange(len(values)) if keys is None else np.asarray(keys)
+    if names.shape != (len(values),):
+        raise ValueError(f"keys must have one integer per sample, shape ({len(values)},); got {names.shape}.")
+    per_ms = values / 1000.0
+    expected = per_ms.sum(axis=1) * duration
+    capacity = int(expected.max(initial=0.0) + 10.0 * np.sqrt(expected.max(initial=0.0)) + 64)
+    times, neurons = np.empty(capacity), np.empty(capacity, np.int32)
+    all_times, all_neurons, offsets = [], [], [0]
+    for k, row in enumerate(per_ms):
+        key = np.array([seed, epoch, names[k]], dtype=np.int64).view(np.uint64)
+        while (n := poisson_trains(row, key, duration, times, neurons)) < 0:
+            times, neurons = np.empty(2 * times.size), np.empty(2 * times.size, np.int32)
+        all_times.append(times[:n].copy())
+        all_neurons.append(neurons[:n].copy())
+        offsets.append(offsets[-1] + n)
+    return _result(np.concatenate(all_times), np.concatenate(all_neurons), offsets, values.shape[1], single)
+
+
+def latency(values: ArrayLike, duration: float, *, threshold: float = 0.0) -> Any:
+    """One spike per neuron, the earlier the larger: t = (1 - value) duration; none for value <= threshold.
+
+    values : (n,) or (samples, n) within [0, 1]
+    """
+    v, single = _checked_values(values, duration, "values")
+    _in_unit_interval(v)
+    sample, neuron = np.nonzero(v > threshold)
+    return _sorted((1.0 - v[sample, neuron]) * duration, sample, neuron, v.shape, single)
+
+
+def regular(rates: ArrayLike, duration: float, *, phase: float = 0.5) -> Any:
+    """Equally spaced spikes: t_k = (k + phase) 1000/rate for all t_k < duration.
+
+    rates : (n,) or (samples, n), Hz, >= 0; phase : in [0, 1], of the first interval
+    """
+    r, single = _checked_values(rates, duration, "rates")
+    if np.any(r < 0):
+        raise ValueError(f"rates must be >= 0 Hz; got {r.min()}.")
+    if not 0.0 <= phase <= 1.0:
+        raise ValueError(f"phase must lie in [0, 1]; got {phase}.")
+    counts = np.maximum(np.ceil(r * duration / 1000.0 - phase), 0).astype(np.int64)
+    sample, neuron = (np.repeat(a.ravel(), counts.ravel()) for a in np.indices(r.shape))
+    total = int(counts.sum())
+    first = np.repeat(np.cumsum(counts.ravel()) - counts.ravel(), counts.ravel())
+    times = (np.arange(total) - first + phase) * (1000.0 / r[sample, neuron])
+    keep = times < duration
+    return _sorted(times[keep], sample[keep], neuron[keep], r.shape, single)
+
+
+def analog_current(values: ArrayLike, weight: ArrayLike) -> Floats:
+    """Constant currents instead of spikes: bias = values @ weight, for ``LIF(bias=...)``.
+
+    values : (n,) or (samples, n); weight : (n, post), threshold units. Returns (post,) or (samples, post).
+    A neuron with a constant current fires at exact times too: the current shifts v_inf.
+    """
+    v, w = np.asarray(values, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    if w.ndim != 2 or v.shape[-1:] != w.shape[:1]:
+        raise ValueError(f"weight must have shape (n, post) with n = {v.shape[-1:]}; got {w.shape}.")
+    if not (np.all(np.isfinite(v)) and np.all(np.isfinite(w))):
+        raise ValueError("values and weight must be finite.")
+    return v @ w
+
+
+def _checked_values(values: ArrayLike, duration: float, name: str) -> tuple[Floats, bool]:
+    v = np.asarray(values, dtype=np.float64)
+    if v.ndim not in (1, 2):
+        raise ValueError(f"{name} must have shape (n,) or (samples, n); got {v.shape}.")
+    if not np.all(np.isfinite(v)):
+        raise ValueError(f"{name} must be finite; they hold NaN or infinity.")
+    if not (np.isfinite(duration) and duration > 0):
+        raise ValueError(f"duration must be finite and > 0 ms; got {duration}.")
+    return np.atleast_2d(v), v.ndim == 1
+
+
+def _in_unit_interval(v: Floats) -> None:
+    if v.size and (v.min() < 0.0 or v.max() > 1.0):
+        raise ValueError(f"values must lie in [0, 1]; got {v.min()} ... {v.max()}. Scale them first.")
+
+
+def _sorted(
+    times: Floats, sample: np.ndarray, neuron: np.ndarray, shape: tuple[int, ...], single: bool
+) -> SpikeTrains | SpikeBatch:
+    order = np.lexsort((neuron, times, sample))
+    offsets = np.searchsorted(sample[order], np.arange(shape[0] + 1))
+    return _result(times[order], neuron[order], offsets, shape[1], single)
+
+
+def _result(
+    times: Floats, neurons: np.ndarray, offsets: ArrayLike, size: int, single: bool
+) -> SpikeTrains | SpikeBatch:
+    if single:
+        return SpikeTrains(times, neurons, size)
+    return SpikeBatch(times, neurons, np.asarray(offsets, dtype=np.int64), size)

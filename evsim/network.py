@@ -1,0 +1,110 @@
+"""A network as its user declares it: inputs, populations, projections. Nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evsim.connect import Projection, Rule, check_projection
+from evsim.errors import NetworkError
+from evsim.types import LIF, SpikeTrains
+
+if TYPE_CHECKING:
+    from evsim.recording import Recording
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """``size`` neurons with the parameters ``neuron``."""
+
+    size: int
+    neuron: LIF
+
+
+@dataclass(eq=False)
+class Network:
+    """Inputs, populations of LIF neurons, and the projections between them.
+
+    >>> net = Network()
+    >>> net.add_input("in", size=2)
+    >>> net.add_population("out", size=3, neuron=LIF(t_ref=2.0))
+    >>> net.connect("in", "out", weight=0.5, delay=1.0)
+    """
+
+    inputs: dict[str, int] = field(default_factory=dict)
+    populations: dict[str, Population] = field(default_factory=dict)
+    projections: list[Projection] = field(default_factory=list)
+
+    def add_input(self, name: str, size: int) -> None:
+        """Declare ``size`` sources whose spikes are given to ``simulate``."""
+        self._new_name(name, size)
+        self.inputs[name] = int(size)
+
+    def add_population(self, name: str, size: int, neuron: LIF) -> None:
+        """Declare ``size`` neurons. Array parameters of ``neuron`` must have one value per neuron.
+
+        Raises NetworkError : name taken, size < 1, or parameter arrays of another length.
+        """
+        self._new_name(name, size)
+        for key, value in neuron.asdict().items():
+            for part in value if isinstance(value, tuple) else (value,):
+                shape = np.shape(part) if part is not None else ()
+                if shape not in ((), (size,)):
+                    raise NetworkError(
+                        f"population {name!r} has size {size}, but {key} has shape {shape}; "
+                        f"give one number or {size}."
+                    )
+        self.populations[name] = Population(int(size), neuron)
+
+    def connect(
+        self, source: str, target: str, *, weight: Any, delay: Any = 0.0, rule: Rule | None = None
+    ) -> None:
+        """Connect an input or population to a population.
+
+        Parameters
+        ----------
+        weight : number, (pre, post) array, or scipy.sparse matrix (only its entries are synapses); with a
+            ``rule``: a number, or one number per synapse in the order of the rule
+        delay : ms, >= 0; a number, or like ``weight``
+        rule : AllToAll(), OneToOne(), FixedIndegree(k); None: all pairs, or the sparse entries
+
+        Raises NetworkError : unknown names, wrong shapes, NaN weights, negative delays.
+        """
+        n_pre, n_post = self.size_of(source), self.size_of(target)
+        if target in self.inputs:
+            raise NetworkError(f"{target!r} is an input; spikes can only be sent to a population.")
+        projection = Projection(source, target, weight, delay, rule)
+        check_projection(projection, n_pre, n_post)
+        self.projections.append(projection)
+
+    def size_of(self, name: str) -> int:
+        """Number of sources or neurons behind a name; NetworkError if it is unknown."""
+        if name in self.inputs:
+            return self.inputs[name]
+        if name in self.populations:
+            return self.populations[name].size
+        known = ", ".join([*self.inputs, *self.populations]) or "none yet"
+        raise NetworkError(f"no input or population is named {name!r}; known: {known}.")
+
+    def simulate(
+        self,
+        t_stop: float,
+        inputs: Mapping[str, SpikeTrains] | None = None,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        driver: str = "auto",
+    ) -> Recording:
+        """Simulate [0, t_stop) ms and return all spikes; see ``evsim.simulate.simulate``."""
+        from evsim.simulate import simulate
+
+        return simulate(self, t_stop, inputs, seed=seed, threads=threads, driver=driver)
+
+    def _new_name(self, name: str, size: int) -> None:
+        if name in self.inputs or name in self.populations:
+            raise NetworkError(f"the name {name!r} is taken; names of inputs and populations are unique.")
+        if size < 1:
+            raise NetworkError(f"{name!r} must have size >= 1; got {size}.")

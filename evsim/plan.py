@@ -1,0 +1,171 @@
+"""From a declared network to the flat arrays that the kernels read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evsim._kernels.lif import psp_peak
+from evsim.connect import Synapses, synapses_of
+from evsim.errors import NetworkError
+from evsim.network import Network
+from evsim.types import LIF, Floats
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronArrays:
+    """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias."""
+
+    v_inf: Floats
+    theta: Floats
+    u_reset: Floats
+    u_init: Floats
+    t_ref: Floats
+    tau_m: Floats
+    tau_exc: Floats
+    tau_inh: Floats
+    peak: Floats
+    n_receptors: np.ndarray
+    keep_input: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A whole network in flat arrays. Sources are numbered inputs first, then neurons.
+
+    Source s owns the groups ``group_start[s]:group_start[s + 1]`` (one per distinct delay and level of its
+    targets, ascending), group g the synapses ``synapse_start[g]:synapse_start[g + 1]``.
+    """
+
+    source_offset: dict[str, int]
+    n_inputs: int
+    neurons: NeuronArrays
+    level: np.ndarray
+    group_start: np.ndarray
+    group_delay: Floats
+    group_level: np.ndarray
+    synapse_start: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    weight: Floats
+    delay: Floats
+
+
+def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
+    """Parameters of one population as arrays of its size."""
+
+    def full(value: Any) -> Floats:
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (size,)))
+
+    taus = neuron.receptor_taus()
+    v_inf = full(neuron.v_rest) + full(neuron.bias)
+    tau_m = full(neuron.tau_m)
+    tau_exc = full(taus[0] if taus else 1.0)
+    if len(taus) == 2 and np.array_equal(tau_exc, full(taus[1])):
+        taus = taus[:1]
+    pairs, back = np.unique(np.stack([tau_m, tau_exc]), axis=1, return_inverse=True)
+    peaks = np.array([psp_peak(m, s) for m, s in pairs.T])
+    return NeuronArrays(
+        v_inf=v_inf,
+        theta=full(neuron.v_th) - v_inf,
+        u_reset=full(neuron.v_reset) - v_inf,
+        u_init=full(neuron.v_rest if neuron.v_init is None else neuron.v_init) - v_inf,
+        t_ref=full(neuron.t_ref),
+        tau_m=tau_m,
+        tau_exc=tau_exc,
+        tau_inh=full(taus[1] if len(taus) == 2 else 1.0),
+        peak=peaks[back.reshape(-1)],
+        n_receptors=np.full(size, len(taus), np.int64),
+        keep_input=np.full(size, neuron.keep_refractory_input),
+    )
+
+
+def make_plan(network: Network, seed: int) -> Plan:
+    """Flatten a network; random rules draw from streams keyed by (seed, number of the projection).
+
+    Raises NetworkError : a cycle of delta synapses without delay.
+    """
+    offset: dict[str, int] = {}
+    n_sources = 0
+    for name, size in network.inputs.items():
+        offset[name] = n_sources
+        n_sources += size
+    n_inputs = n_sources
+    parts = []
+    for name, population in network.populations.items():
+        offset[name] = n_sources
+        n_sources += population.size
+        parts.append(neuron_arrays(population.neuron, population.size))
+    if not parts:
+        raise NetworkError("the network has no population to simulate; add one with add_population.")
+    neurons = NeuronArrays(
+        *(np.concatenate([getattr(p, f) for p in parts]) for f in NeuronArrays.__dataclass_fields__)
+    )
+    lists: list[Synapses] = []
+    for k, p in enumerate(network.projections):
+        rng = np.random.default_rng([seed, k])
+        s = synapses_of(p, network.size_of(p.source), network.size_of(p.target), rng)
+        lists.append(
+            Synapses(s.pre + offset[p.source], s.post + (offset[p.target] - n_inputs), s.weight, s.delay)
+        )
+
+    def joined(name: str, dtype: type) -> np.ndarray:
+        return np.concatenate([np.empty(0, dtype), *(getattr(s, name) for s in lists)]).astype(dtype)
+
+    source, target = joined("pre", np.int64), joined("post", np.int64)
+    weight, delay = joined("weight", np.float64), joined("delay", np.float64)
+    level = _levels(source - n_inputs, target, delay, neurons.n_receptors)
+    order = np.lexsort((target, level[target], delay, source))
+    source, target, weight, delay = source[order], target[order], weight[order], delay[order]
+    new = np.ones(source.size, bool)
+    lv = level[target]
+    new[1:] = (np.diff(source) != 0) | (np.diff(delay) != 0) | (np.diff(lv) != 0)
+    first = np.flatnonzero(new)
+    return Plan(
+        source_offset=offset,
+        n_inputs=n_inputs,
+        neurons=neurons,
+        level=level,
+        group_start=np.searchsorted(source[first], np.arange(n_sources + 1)),
+        group_delay=delay[first],
+        group_level=lv[first],
+        synapse_start=np.append(first, source.size),
+        source=source,
+        target=target.astype(np.int32),
+        weight=weight,
+        delay=delay,
+    )
+
+
+def _levels(pre: np.ndarray, post: np.ndarray, delay: Floats, n_receptors: np.ndarray) -> np.ndarray:
+    """Depth of each neuron below zero-delay delta synapses (Kahn's algorithm)."""
+    n = n_receptors.size
+    level = np.zeros(n, np.int64)
+    instant = (pre >= 0) & (delay == 0.0) & (n_receptors[post] == 0)
+    pre, post = pre[instant], post[instant]
+    if pre.size == 0:
+        return level
+    order = np.argsort(pre, kind="stable")
+    pre, post = pre[order], post[order]
+    start = np.searchsorted(pre, np.arange(n + 1))
+    waiting = np.bincount(post, minlength=n)
+    ready = list(np.flatnonzero(waiting == 0))
+    done = 0
+    while ready:
+        k = ready.pop()
+        done += 1
+        for j in post[start[k] : start[k + 1]]:
+            level[j] = max(level[j], level[k] + 1)
+            waiting[j] -= 1
+            if waiting[j] == 0:
+                ready.append(j)
+    if done < n:
+        stuck = int(np.flatnonzero(waiting > 0)[0])
+        raise NetworkError(
+            f"a cycle of delta synapses without delay runs through neuron {stuck} (counted over all "
+            "populations): its spikes would cause each other at the same instant. Give one of the "
+            "projections of the cycle a delay > 0."
+        )
+    return level

@@ -1,0 +1,173 @@
+"""Feed-forward layers for the layer sweep: packed weights, one sample or a batch on threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evsim._kernels.sweep_driver import GROUP, group_factors, sort_spikes, sweep_layer
+from evsim.plan import neuron_arrays
+from evsim.types import LIF, Floats, Ints, SpikeBatch
+
+_MAX_WIDTH = 208
+
+
+@dataclass(frozen=True, eq=False)
+class SweepLayer:
+    """A layer as the sweep kernel reads it; arrays are cut into blocks of ``width`` neurons.
+
+    weights : (n_blocks, pre + 1, width), the last row 0 for padding events
+    theta, u_reset, t_ref, u_init : (n_blocks, width)
+    """
+
+    size: int
+    n_pre: int
+    weights: Floats
+    theta: Floats
+    u_reset: Floats
+    t_ref: Floats
+    u_init: Floats
+    scalars: tuple[Any, ...]
+    """tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input"""
+
+
+def sweepable(neuron: LIF) -> bool:
+    """The sweep shares its factors among all neurons of a layer: they must have equal time constants."""
+    return all(np.unique(np.asarray(tau)).size == 1 for tau in (neuron.tau_m, *neuron.receptor_taus()))
+
+
+def pack_layer(weight: Floats, neuron: LIF, width: int | None = None) -> SweepLayer:
+    """Bring a (pre, post) weight matrix and its neurons into block form.
+
+    width : neurons per block; changes the speed, never the result
+    """
+    n_pre, size = weight.shape
+    if width is None:
+        n_blocks = -(-size // _MAX_WIDTH)
+        width = -(-size // (8 * n_blocks)) * 8
+    n_blocks = -(-size // width)
+    p = neuron_arrays(neuron, size)
+
+    def blocks(values: Floats, fill: float) -> Floats:
+        out = np.full(n_blocks * width, fill)
+        out[:size] = values
+        return out.reshape(n_blocks, width)
+
+    packed = np.zeros((n_blocks, n_pre + 1, width))
+    for b in range(n_blocks):
+        part = weight[:, b * width : (b + 1) * width]
+        packed[b, :n_pre, : part.shape[1]] = part
+    return SweepLayer(
+        size,
+        n_pre,
+        packed,
+        blocks(p.theta, np.inf),
+        blocks(p.u_reset, 0.0),
+        blocks(p.t_ref, 0.0),
+        blocks(p.u_init, 0.0),
+        (
+            float(p.tau_m[0]),
+            float(p.tau_exc[0]),
+            float(p.tau_inh[0]),
+            float(p.peak[0]),
+            int(p.n_receptors[0]),
+            bool(p.keep_input[0]),
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSpikes:
+    """Spikes of one layer in one sample, ordered by (time, neuron); ``grazing`` counts such peaks."""
+
+    times: Floats
+    neurons: Ints
+    currents: Floats
+    grazing: int
+
+
+def run_layer(
+    layer: SweepLayer, times: Floats, sources: Ints, t_stop: float, threads: int = 1
+) -> LayerSpikes:
+    """Sweep one sample. times (n,) sorted arrivals within [0, t_stop), sources (n,) rows of the weights."""
+    n = (times.size // GROUP + 1) * GROUP
+    padded = np.full(n, t_stop)
+    padded[: times.size] = times
+    rows = np.full(n, layer.n_pre, np.int32)
+    rows[: times.size] = sources
+    factors = np.empty((n, 11))
+    tau_m, tau_exc, tau_inh, _, n_receptors, _ = layer.scalars
+    group_factors(padded, factors, tau_m, tau_exc, tau_inh, n_receptors)
+    n_blocks = layer.weights.shape[0]
+    cuts = np.linspace(0, n_blocks, min(threads, n_blocks) + 1).astype(int)
+    with workers(threads) as pool:
+        parts = list(
+            pool(lambda k: _run_blocks(layer, padded, rows, factors, t_stop, cuts[k], cuts[k + 1]),
+                 range(cuts.size - 1))
+        )  # fmt: skip
+    t, i, c = (np.concatenate([p[k] for p in parts]) if len(parts) > 1 else parts[0][k] for k in range(3))
+    out = np.empty(t.size), np.empty(t.size, np.int32), np.empty(t.size)
+    sort_spikes(t, i, c, t_stop, *out)
+    return LayerSpikes(*out, grazing=sum(p[3] for p in parts))
+
+
+def run_layer_batch(
+    layer: SweepLayer, batch: SpikeBatch, t_stop: float, delay: float = 0.0, threads: int = 1
+) -> SpikeBatch:
+    """Sweep every sample of a batch through one layer; samples run on threads, the result is the same."""
+
+    def one(k: int) -> LayerSpikes:
+        a, b = batch.offsets[k], batch.offsets[k + 1]
+        times = batch.times[a:b] + delay
+        stop = np.searchsorted(times, t_stop)
+        return run_layer(layer, times[:stop], batch.neurons[a : a + stop], t_stop)
+
+    with workers(threads) as pool:
+        parts = list(pool(one, range(len(batch))))
+    offsets = np.zeros(len(batch) + 1, np.int64)
+    np.cumsum([p.times.size for p in parts], out=offsets[1:])
+    return SpikeBatch(
+        np.concatenate([p.times for p in parts]),
+        np.concatenate([p.neurons for p in parts]),
+        offsets,
+        layer.size,
+        np.concatenate([p.currents for p in parts]),
+    )
+
+
+@contextmanager
+def workers(threads: int) -> Iterator[Any]:
+    """An ordered ``map`` over ``threads`` threads; plain ``map`` for one. The kernels drop the lock."""
+    if threads < 1:
+        raise ValueError(f"threads must be >= 1; got {threads}.")
+    if threads == 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(threads) as executor:
+            yield executor.map
+
+
+def _run_blocks(
+    layer: SweepLayer, times: Floats, rows: Ints, factors: Floats, t_stop: float, first: int, last: int
+) -> tuple[Floats, Ints, Floats, int]:
+    capacity = 1024 + 16 * layer.size
+    out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
+    progress = np.array([first, 0])
+    tally = np.zeros(1, np.int64)
+    while True:
+        done = sweep_layer(
+            times, rows, factors, layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
+            *out, progress, tally, t_stop, *layer.scalars, layer.size, int(last),
+        )  # fmt: skip
+        n = progress[1]
+        if done:
+            return out[0][:n], out[1][:n], out[2][:n], int(tally[0])
+        bigger = np.empty(2 * out[0].size), np.empty(2 * out[0].size, np.int32), np.empty(2 * out[0].size)
+        for new, old in zip(bigger, out):
+            new[:n] = old[:n]
+        out = bigger

@@ -1,0 +1,28 @@
+"""What every test shares: hypothesis profiles and the folder of real data.
+
+Under `CI` the generated cases are the same in every run; elsewhere they vary, so that new ones are found.
+`pytest --hypothesis-profile=thorough` tries many more.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("local", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder named by EVSIM_DATA; the test is skipped where there is none."""
+    name = os.environ.get("EVSIM_DATA")
+    if not name:
+        pytest.skip("EVSIM_DATA is not set: it names the folder of real data files")
+    folder = Path(name)
+    if not folder.is_dir():
+        pytest.skip(f"EVSIM_DATA names {name!r}, which is not a folder")
+    return folder
