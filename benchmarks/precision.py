@@ -180,7 +180,7 @@ def random_network(rng: np.random.Generator, number: int) -> NetworkTrial:
     for _ in range(NETWORK_SIZE):
         names = rng.choice(RATIO_CLASSES, size=receptors)
         lif = random_lif(rng, [random_ratio(rng, str(name)) for name in names])
-        neurons.append(lif.with_(keep_refractory_input=False))
+        neurons.append(lif.with_(t_ref=max(lif.t_ref, 0.5), keep_refractory_input=False))
     weight_in = np.stack([random_weights(rng, lif, NETWORK_INPUTS, 0.7) for lif in neurons], axis=1)
     weight = np.stack([random_weights(rng, lif, NETWORK_SIZE, 0.15) for lif in neurons], axis=1)
     n_spikes = 40

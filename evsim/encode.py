@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evsim.types import Floats, SpikeBatch, SpikeTrains
+from evsim.threads import workers
+from evsim.types import Floats, Ints, SpikeBatch, SpikeTrains
 
 
 def poisson(
-    rates: ArrayLike, duration: float, *, seed: int = 0, keys: ArrayLike | None = None, epoch: int = 0
+    rates: ArrayLike,
+    duration: float,
+    *,
+    seed: int = 0,
+    keys: ArrayLike | None = None,
+    epoch: int = 0,
+    threads: int = 1,
 ) -> Any:
     """Independent Poisson processes in continuous time on [0, duration).
 
@@ -36,16 +43,19 @@ def poisson(
     per_ms = values / 1000.0
     expected = per_ms.sum(axis=1) * duration
     capacity = int(expected.max(initial=0.0) + 10.0 * np.sqrt(expected.max(initial=0.0)) + 64)
-    times, neurons = np.empty(capacity), np.empty(capacity, np.int32)
-    all_times, all_neurons, offsets = [], [], [0]
-    for k, row in enumerate(per_ms):
+
+    def one(k: int) -> tuple[Floats, Ints]:
         key = np.array([seed, epoch, names[k]], dtype=np.int64).view(np.uint64)
-        while (n := poisson_trains(row, key, duration, times, neurons)) < 0:
+        times, neurons = np.empty(capacity), np.empty(capacity, np.int32)
+        while (n := poisson_trains(per_ms[k], key, duration, times, neurons)) < 0:
             times, neurons = np.empty(2 * times.size), np.empty(2 * times.size, np.int32)
-        all_times.append(times[:n].copy())
-        all_neurons.append(neurons[:n].copy())
-        offsets.append(offsets[-1] + n)
-    return _result(np.concatenate(all_times), np.concatenate(all_neurons), offsets, values.shape[1], single)
+        return times[:n], neurons[:n]
+
+    with workers(threads) as pool:
+        parts = list(pool(one, range(len(per_ms))))
+    offsets = np.cumsum([0, *(t.size for t, _ in parts)])
+    times, neurons = (np.concatenate([p[k] for p in parts]) for k in range(2))
+    return _result(times, neurons, offsets, values.shape[1], single)
 
 
 def latency(values: ArrayLike, duration: float, *, threshold: float = 0.0) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
@@ -16,10 +17,10 @@ from evsim._kernels import queue_driver
 from evsim.connect import dense_weight, single_delay
 from evsim.errors import GrazingWarning, NetworkError
 from evsim.network import Network
-from evsim.plan import make_plan
+from evsim.plan import Plan, make_plan
 from evsim.recording import Recording
 from evsim.sweep import pack_layer, run_layer, sweepable
-from evsim.types import Floats, SpikeTrains
+from evsim.types import Floats, Ints, SpikeTrains
 
 DRIVERS = ("auto", "queue", "sweep")
 
@@ -156,14 +157,36 @@ def _sweep(
 
 def _queue(network: Network, t_stop: float, trains: dict[str, SpikeTrains], seed: int) -> Recording:
     plan = make_plan(network, seed)
-    p = plan.neurons
-    n = p.theta.size
     times = np.concatenate([np.empty(0), *(t.times for t in trains.values())])
     sources = np.concatenate(
         [np.empty(0, np.int64), *(t.neurons + plan.source_offset[k] for k, t in trains.items())]
     )
     order = np.lexsort((sources, times))
-    times, sources = times[order], sources[order]
+    run = run_plan(plan, times[order], sources[order], t_stop)
+    spikes, currents = {}, {}
+    for name, population in network.populations.items():
+        first = plan.source_offset[name] - plan.n_inputs
+        mine = (run.neurons >= first) & (run.neurons < first + population.size)
+        spikes[name] = SpikeTrains(run.times[mine], run.neurons[mine] - np.int32(first), population.size)
+        currents[name] = run.currents[mine]
+    return Recording(spikes, t_stop, trains, currents, network, "queue", seed, run.events, run.grazing)
+
+
+@dataclass(frozen=True, eq=False)
+class PlanRun:
+    """Spikes of all neurons of a plan, ordered by (time, neuron); events delivered; grazing peaks."""
+
+    times: Floats
+    neurons: Ints
+    currents: Floats
+    events: int
+    grazing: int
+
+
+def run_plan(plan: Plan, times: Floats, sources: np.ndarray, t_stop: float) -> PlanRun:
+    """The queue engine on flat arrays: times (n,) sorted external spikes, sources (n,) int64."""
+    p = plan.neurons
+    n = p.theta.size
     u = p.u_init.copy()
     i_exc, i_inh, valid_at = np.zeros(n), np.zeros(n), np.zeros(n)
     bound, solved, key = np.empty(n), np.zeros(n, np.bool_), np.empty(n)
@@ -186,20 +209,10 @@ def _queue(network: Network, t_stop: float, trains: dict[str, SpikeTrains], seed
         if status == queue_driver.DONE:
             break
         pending, out = _enlarged(pending), _enlarged(out)
-    n_spikes = state[queue_driver.N_SPIKES]
-    t, i, c = (a[:n_spikes] for a in out)
+    t, i, c = (a[: state[queue_driver.N_SPIKES]] for a in out)
     order = np.lexsort((i, t))
-    t, i, c = t[order], i[order], c[order]
-    spikes, currents = {}, {}
-    for name, population in network.populations.items():
-        first = plan.source_offset[name] - plan.n_inputs
-        mine = (i >= first) & (i < first + population.size)
-        spikes[name] = SpikeTrains(t[mine], i[mine] - np.int32(first), population.size)
-        currents[name] = c[mine]
-    return Recording(
-        spikes, t_stop, trains, currents, network, "queue", seed,
-        int(state[queue_driver.N_EVENTS]), int(state[queue_driver.N_GRAZING]),
-    )  # fmt: skip
+    events, grazing = state[queue_driver.N_EVENTS], state[queue_driver.N_GRAZING]
+    return PlanRun(t[order], i[order], c[order], int(events), int(grazing))
 
 
 def _enlarged(arrays: list[np.ndarray]) -> list[np.ndarray]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +9,7 @@ import numpy as np
 
 from evsim._kernels.sweep_driver import GROUP, group_factors, sort_spikes, sweep_layer
 from evsim.plan import neuron_arrays
+from evsim.threads import workers
 from evsim.types import LIF, Floats, Ints, SpikeBatch
 
 _MAX_WIDTH = 208
@@ -138,18 +136,6 @@ def run_layer_batch(
         layer.size,
         np.concatenate([p.currents for p in parts]),
     )
-
-
-@contextmanager
-def workers(threads: int) -> Iterator[Any]:
-    """An ordered ``map`` over ``threads`` threads; plain ``map`` for one. The kernels drop the lock."""
-    if threads < 1:
-        raise ValueError(f"threads must be >= 1; got {threads}.")
-    if threads == 1:
-        yield map
-    else:
-        with ThreadPoolExecutor(threads) as executor:
-            yield executor.map
 
 
 def _run_blocks(

@@ -228,13 +228,15 @@ def _read(node: Any) -> Any:
                 raise RunFileError(f"entry {node.name}/{missing[0]} is missing. {_REMEDY}")
             items = [_read(node[str(k)]) for k in range(len(node))]
             return items if mark == "list" else tuple(items)
+    elif mark == "array":
+        # [...], not [()]: the latter turns an array without axes into a scalar and loses its byte order.
+        return node[...]
     elif mark in _DECODE:
         return _DECODE[mark](node[()])
     raise RunFileError(f"entry {node.name} has the unknown type {mark!r}. {_REMEDY}")
 
 
 _DECODE: dict[str, Any] = {
-    "array": np.asarray,
     "scalar": lambda value: value,
     "list": lambda value: value.tolist(),
     "tuple": lambda value: tuple(value.tolist()),

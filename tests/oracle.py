@@ -12,6 +12,7 @@ import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from mpmath import mp, mpf
@@ -203,7 +204,7 @@ def _search(trace: Trace, h: mpf) -> tuple[mpf, list[tuple[mpf, mpf]]]:
     bends = [mpf(0), *(s for s in _slope_bends(trace.currents, trace.taus) if 0 < s < h), h]
     below = mpf(0)
     slope_a = trace.slope(below)[0]
-    for a, b in zip(bends, bends[1:]):
+    for a, b in pairwise(bends):
         slope_b = trace.slope(b)[0]
         turns = slope_a * slope_b < 0
         tops = [_bracketed_root(trace.slope, guess.slope, a, b, _PEAK_TOLERANCE)] if turns else []

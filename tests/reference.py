@@ -3,8 +3,8 @@
 One heap, one small object per neuron, formulas from the `math` module only. The compiled engine must give
 the same spikes in the same order. Units: times in ms, potentials in the unit of the threshold, float64.
 
-Model:  tau_m dv/dt = -(v - v_rest) + bias + sum_r i_r,   tau_r di_r/dt = -i_r.  Below, u = v - (v_rest + bias)
-is the potential measured from its resting value and theta is the threshold measured from there.
+Model:  tau_m dv/dt = -(v - v_rest) + bias + sum_r i_r,   tau_r di_r/dt = -i_r.  Below, u is the potential and
+theta the threshold, both measured from the resting value v_rest + bias.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from evsim.types import LIF
 
@@ -41,8 +42,8 @@ def first_crossing(
 ) -> float:
     """First s in [0, h] with u(s) >= theta, or inf: split [0, h] until u is monotone on every piece.
 
-    The slope of u has the sign of g(s) = exp(s / tau_m) (i - u), and g' = -exp(s / tau_m) sum_r i_r / tau_r. So
-    the zeros of that sum (none for one receptor, at most one for two, in closed form) bound pieces with at
+    The slope of u has the sign of g(s) = exp(s / tau_m) (i - u), and g' = -exp(s / tau_m) sum_r i_r / tau_r.
+    So the zeros of that sum (none for one receptor, at most one for two, in closed form) bound pieces with at
     most one extremum each, and the extrema bound pieces with at most one crossing each.
     """
     if u0 >= theta:
@@ -70,11 +71,11 @@ def first_crossing(
 
     bends = [0.0, *(s for s in slope_bends(currents, taus) if 0.0 < s < h), h]
     edges = [0.0]
-    for a, b in zip(bends, bends[1:]):
+    for a, b in pairwise(bends):
         if (slope(a) > 0.0) != (slope(b) > 0.0):
             edges.append(sign_change(slope, a, b))
         edges.append(b)
-    for a, b in zip(edges, edges[1:]):
+    for a, b in pairwise(edges):
         if gap(a) < 0.0 <= gap(b):
             return sign_change(gap, a, b)
     return NEVER

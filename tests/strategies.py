@@ -113,7 +113,7 @@ def spike_trains(draw: Any, size: int, t_stop: float, max_spikes: int = 12) -> S
 
 
 def peak_of_unit_psp(lif: LIF) -> float:
-    """Largest potential that one spike of weight 1 evokes (delta: 1); r^(-r / (r - 1)), r = tau_m / tau_syn."""
+    """Largest potential that a spike of weight 1 evokes: r^(-r / (r - 1)), r = tau_m / tau_syn (delta: 1)."""
     if lif.tau_syn is None:
         return 1.0
     r = float(lif.tau_m) / float(lif.receptor_taus()[0])
@@ -137,7 +137,8 @@ def small_networks(
 ) -> NetworkDescription:
     """Networks of 1-2 populations of 1 ... max_population neurons with a few inputs.
 
-    recurrent : synapses between any two neurons; else only inputs -> first population -> second
+    recurrent : synapses between any two neurons; else only inputs -> first population -> second. Recurrent
+        synapses onto neurons without refractoriness are inhibitory, so that no activity runs away.
     delays : "positive", "zero" or "any". Backward synapses onto delta neurons always have a positive one, so
         that no zero-delay cycle of delta synapses arises.
     receptors : 0 (delta), 1, 2, or None for any kind in each population
@@ -164,6 +165,8 @@ def small_networks(
         lif = neurons[target]
         backward = source - n_inputs >= target and lif.tau_syn is None
         weight = draw(strengths) * float(lif.v_th - lif.v_rest) / peak_of_unit_psp(lif)
+        if recurrent and source >= n_inputs and lif.t_ref == 0.0:
+            weight = -abs(weight)
         delay = draw(_delays("positive" if backward else delays))
         synapses.append((source, target, weight, delay))
     trains = draw(spike_trains(n_inputs, t_stop, max_spikes))

@@ -463,16 +463,17 @@ def sort_spikes(times, neurons, currents, t_stop, out_times, out_neurons, out_cu
     if n == 0:
         return
     scale = n / t_stop
-    start = np.zeros(n + 2, np.int64)
+    start = np.zeros(n + 1, np.int64)
     for k in range(n):
-        start[min(int(times[k] * scale), n - 1) + 2] += 1
-    for k in range(2, n + 2):
+        start[min(int(times[k] * scale), n - 1) + 1] += 1
+    for k in range(1, n + 1):
         start[k] += start[k - 1]
+    filled = np.zeros(n, np.int64)
     for k in range(n):
-        bucket = min(int(times[k] * scale), n - 1) + 1
-        slot = start[bucket]
-        floor = start[bucket - 1] if bucket > 1 else 0
-        start[bucket] += 1
+        bucket = min(int(times[k] * scale), n - 1)
+        floor = start[bucket]
+        slot = floor + filled[bucket]
+        filled[bucket] += 1
         t = times[k]
         j = neurons[k]
         while slot > floor and (

@@ -1,0 +1,154 @@
+"""S-PSP: the part of a neuron's membrane potential, at its own spikes, that is due to one synapse.
+
+For a unit weight from j to i, with V_j(t) = sum_f P(t - t_f) the potential that j's spikes would make
+without reset, and that_p the release from the reset before the p-th spike of i (start: V_j = 0):
+
+    e_ij = sum_p [ V_j(t_p) - V_j(that_p) exp(-(t_p - that_p)/tau_m) ]
+
+V_j of all sources is read from two traces per source (potential and current), kept at a common origin
+in time: a spike changes two numbers of its own source, and reading at t costs two factors for all. The
+origins lie a fixed STEP apart, so that the factors of a sample can be prepared once for all blocks.
+"""
+
+import math
+
+import numpy as np
+
+from evsim._kernels.jit import formula, kernel
+from evsim._kernels.lif import decay, psp
+from evsim._kernels.sweep_driver import sort_spikes
+
+
+@formula
+def origin_step(tau_m, tau_s):
+    """Distance of the origins (ms): near enough that no digits are lost in coming back to the origin."""
+    step = 20.0 * min(tau_m, tau_s)
+    spread = abs(tau_m - tau_s) / (tau_m * tau_s)
+    if spread * step > 1.0:
+        step = 1.0 / spread
+    return step
+
+
+@kernel
+def active_sources(neurons, column, active):
+    """Number the sources that spike: column (n_pre,) gets their place or -1, active the sources."""
+    column[:] = -1
+    count = 0
+    for k in range(neurons.size):
+        j = neurons[k]
+        if column[j] < 0:
+            column[j] = 0
+            count += 1
+    count = 0
+    for j in range(column.size):
+        if column[j] == 0:
+            column[j] = count
+            active[count] = j
+            count += 1
+    return count
+
+
+@kernel
+def source_factors(times, jump_u, jump_i, origin, tau_m, tau_s):
+    """What a spike adds to its source's traces at the origin before it; origin (n,) its number."""
+    step = origin_step(tau_m, tau_s)
+    for k in range(times.size):
+        origin[k] = int(times[k] / step)
+        x = times[k] - origin[k] * step
+        jump_u[k] = psp(-x, tau_m, tau_s)
+        jump_i[k] = math.exp(x / tau_s)
+
+
+@kernel
+def queries(
+    times, neurons, t_ref, size, t_stop, tau_m, tau_s, block,
+    q_time, q_neuron, q_u, q_i, q_origin, block_start,
+):  # fmt: skip
+    """Where V_j is read: at every spike, and at every release that a further spike follows.
+
+    times, neurons : (m,) spikes of the layer, sorted; t_ref : (size,). Written, sorted by block of
+    ``block`` neurons, then time: q_time, q_neuron, the factors q_u, q_i of the two traces (sign and decay
+    included), q_origin (all (2 m,)), and block_start. Returns nothing; block_start[-1] is their number.
+    """
+    m = times.size
+    step = origin_step(tau_m, tau_s)
+    following = np.full(size, -1.0)
+    raw_time = np.empty(2 * m)
+    raw_neuron = np.empty(2 * m, np.int32)
+    raw_weight = np.empty(2 * m)
+    n = 0
+    for p in range(m - 1, -1, -1):
+        i = neurons[p]
+        raw_time[n] = times[p]
+        raw_neuron[n] = i
+        raw_weight[n] = 1.0
+        n += 1
+        if following[i] >= 0.0:
+            release = times[p] + t_ref[i]
+            raw_time[n] = release
+            raw_neuron[n] = i
+            raw_weight[n] = -decay(following[i] - release, tau_m)
+            n += 1
+        following[i] = times[p]
+    by_time = np.empty(n)
+    by_neuron = np.empty(n, np.int32)
+    by_weight = np.empty(n)
+    sort_spikes(raw_time[:n], raw_neuron[:n], raw_weight[:n], t_stop, by_time, by_neuron, by_weight)
+    block_start[:] = 0
+    for k in range(n):
+        block_start[by_neuron[k] // block + 1] += 1
+    for b in range(1, block_start.size):
+        block_start[b] += block_start[b - 1]
+    slot = block_start.copy()
+    for k in range(n):
+        b = by_neuron[k] // block
+        s = slot[b]
+        slot[b] += 1
+        q_time[s] = by_time[k]
+        q_neuron[s] = by_neuron[k]
+        q_origin[s] = int(by_time[k] / step)
+        y = by_time[k] - q_origin[s] * step
+        q_u[s] = by_weight[k] * decay(y, tau_m)
+        q_i[s] = by_weight[k] * psp(y, tau_m, tau_s)
+
+
+@kernel
+def spsp_rows(
+    pre_times, pre_columns, jump_u, jump_i, pre_origin,
+    q_time, q_neuron, q_u, q_i, q_origin, trace_u, trace_i, rows,
+    first_neuron, n_active, tau_m, tau_s,
+):  # fmt: skip
+    """S-PSPs of a block of neurons in one sample: rows (block, n_pre), first n_active columns written.
+
+    pre_* : arrivals in order, columns as numbered by ``active_sources``; q_* : this block's queries.
+    """
+    step = origin_step(tau_m, tau_s)
+    back_m = decay(step, tau_m)
+    back_s = decay(step, tau_s)
+    back_p = psp(step, tau_m, tau_s)
+    trace_u[:n_active] = 0.0
+    trace_i[:n_active] = 0.0
+    rows[:, :n_active] = 0.0
+    at = 0
+    e = 0
+    for q in range(q_time.size):
+        t = q_time[q]
+        while True:
+            more = e < pre_times.size and pre_times[e] < t
+            goal = pre_origin[e] if more else q_origin[q]
+            while at < goal:
+                for j in range(n_active):
+                    trace_u[j] = trace_u[j] * back_m + trace_i[j] * back_p
+                    trace_i[j] *= back_s
+                at += 1
+            if not more:
+                break
+            j = pre_columns[e]
+            trace_u[j] += jump_u[e]
+            trace_i[j] += jump_i[e]
+            e += 1
+        row = rows[q_neuron[q] - first_neuron]
+        a = q_u[q]
+        b = q_i[q]
+        for j in range(n_active):
+            row[j] += a * trace_u[j] + b * trace_i[j]

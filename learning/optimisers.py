@@ -1,0 +1,97 @@
+"""Optimisers: they own their state, which is saved and restored with a run."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from evsim.learning._kernels.update import adam_step, sgd_step
+from evsim.threads import workers
+from evsim.types import Floats
+
+
+class Optimiser(Protocol):
+    """Changes weights in place, layer by layer."""
+
+    def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
+        """One step of size ``rate``."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        ...
+
+
+class Adam:
+    """Adam; with ``weight_decay`` > 0 it is AdamW (decay decoupled from the gradient)."""
+
+    def __init__(
+        self, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.0
+    ) -> None:
+        self.beta1, self.beta2, self.epsilon, self.weight_decay = beta1, beta2, epsilon, weight_decay
+        self.steps = 0
+        self.first: list[Floats] = []
+        self.second: list[Floats] = []
+
+    def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
+        """One step; elements are independent, so threads change nothing."""
+        if not self.first:
+            self.first = [np.zeros_like(w) for w in weights]
+            self.second = [np.zeros_like(w) for w in weights]
+        self.steps += 1
+        correct = 1.0 - self.beta1**self.steps, 1.0 - self.beta2**self.steps
+        with workers(threads) as pool:
+            for arrays in zip(weights, gradients, self.first, self.second):
+                parts = zip(*(np.array_split(a.reshape(-1), threads) for a in arrays))
+                list(
+                    pool(
+                        lambda p: adam_step(
+                            *p, rate, self.beta1, self.beta2, self.epsilon, self.weight_decay, *correct
+                        ),
+                        parts,
+                    )
+                )
+
+    def state(self) -> dict[str, Any]:
+        """Number of steps and both moments."""
+        return {"kind": "adam", "steps": self.steps, "first": self.first, "second": self.second}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a saved state; ValueError if it is another optimiser's."""
+        _check_kind(state, "adam")
+        self.steps = int(state["steps"])
+        self.first, self.second = ([np.array(a) for a in state[k]] for k in ("first", "second"))
+
+
+class SGD:
+    """Gradient descent with momentum."""
+
+    def __init__(self, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.velocity: list[Floats] = []
+
+    def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
+        """One step."""
+        if not self.velocity:
+            self.velocity = [np.zeros_like(w) for w in weights]
+        for w, g, v in zip(weights, gradients, self.velocity):
+            sgd_step(w.reshape(-1), g.reshape(-1), v.reshape(-1), rate, self.momentum, self.weight_decay)
+
+    def state(self) -> dict[str, Any]:
+        """The velocities."""
+        return {"kind": "sgd", "velocity": self.velocity}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a saved state; ValueError if it is another optimiser's."""
+        _check_kind(state, "sgd")
+        self.velocity = [np.array(a) for a in state["velocity"]]
+
+
+def _check_kind(state: dict[str, Any], kind: str) -> None:
+    if state.get("kind") != kind:
+        raise ValueError(f"the saved optimiser state is of kind {state.get('kind')!r}, not {kind!r}.")

@@ -1,0 +1,140 @@
+"""HM2-BP: hybrid macro/micro backpropagation (Jin, Zhang, Li, NeurIPS 2018) on exact spike times.
+
+    macro   dE/dw_ij = delta_i da_i/dw_ij,   delta_i = (dE/do_i)/nu
+    micro   da_i/dw_ij = e_ij (1 + s_i),     s_i = (1/nu) sum_l w_il e_il/o_i
+    back    dE/do_j = sum_i delta_i w_ij e_ij/o_j
+
+with e_ij the S-PSP, o the spike counts, nu = v_th - v_rest - bias. On exact times, without lateral
+inhibition, sum_j w_ij e_ij = nu o_i holds exactly, hence s_i = 1: the paper's micro factor is the
+constant 2 there. ``micro="meanfield"`` offers a closure that is not singular (see docs/hm2bp.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evsim.learning._kernels.hm2bp import layer_block
+from evsim.learning.layers import Dense
+from evsim.learning.spsp import prepare, s_psp
+from evsim.threads import workers
+from evsim.types import Floats, SpikeBatch
+
+MODES = ("paper", "none", "meanfield")
+
+
+@dataclass(frozen=True)
+class HM2BP:
+    """The rule and its switches. Defaults are the paper's and its code's.
+
+    micro : "paper": weight gradients times (1 + s_i); "none": times 1; "meanfield": gradients and the
+        signal passed back both times Gamma_i = (exp(y) - 1)/x, x = mean interval/tau_m,
+        y = (mean interval - t_ref)/tau_m
+    silent_psp : S-PSP of a silent neuron for each source that spikes (so that it can learn); 0: none
+    silent_micro : e/o_i of a silent neuron in s_i
+    silent_ratio : e/o_j passed back where i or j is silent; 0: nothing passes
+        (these three in the paper's unit, a PSC kernel of integral 1; scaled by tau_syn/tau_m here)
+    fake_target_train : a silent output neuron that is to spike (the most wanted of its sample) gets a
+        regular train of the wanted count in its place, for e only
+    max_gamma : upper bound of Gamma, which grows without bound for rare spikes
+    """
+
+    micro: str = "paper"
+    silent_psp: float = 0.1
+    silent_micro: float = 0.5
+    silent_ratio: float = 1.0
+    fake_target_train: bool = True
+    max_gamma: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.micro not in MODES:
+            raise ValueError(f"micro must be one of {', '.join(MODES)}; got {self.micro!r}.")
+
+    def backward(
+        self,
+        layer: Dense,
+        inputs: SpikeBatch,
+        outputs: SpikeBatch,
+        signal: Floats,
+        t_stop: float,
+        *,
+        is_output: bool = False,
+        threads: int = 1,
+    ) -> tuple[Floats, Floats]:
+        """From dE/d count of a layer's neurons to weight gradients and dE/d count of its inputs.
+
+        signal : (samples, n_out). Returns gradients (n_in, n_out), summed over the samples in order, and
+        the signal (samples, n_in). The same bits for any number of threads.
+        """
+        theta = layer.theta
+        delta = signal / theta
+        if is_output and layer.lateral_inhibition > 0.0:
+            delta = delta * self._lateral_factor(layer, outputs, signal, t_stop)
+        credited = self._with_fake_trains(outputs, signal, t_stop) if is_output else outputs
+        p = prepare(inputs, credited, layer.neuron, layer.delay, t_stop, threads)
+        counts = credited.counts()
+        scale = p.tau_s / p.tau_m
+        macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)
+        weight_t = np.ascontiguousarray(layer.weight.T)
+        gradient = np.zeros_like(weight_t)
+        back = np.zeros((p.n_blocks, len(inputs), layer.n_in))
+        pre_counts = inputs.counts()
+
+        def one(b: int) -> None:
+            layer_block(
+                p.pre_offsets, p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin,
+                p.active_offsets, p.active, pre_counts,
+                p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
+                delta, macro, weight_t, gradient, back[b],
+                b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper",
+                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
+            )  # fmt: skip
+
+        with workers(threads) as pool:
+            list(pool(one, range(p.n_blocks)))
+        return np.ascontiguousarray(gradient.T), back.sum(axis=0)
+
+    def _gamma(self, layer: Dense, counts: np.ndarray, t_stop: float) -> Floats:
+        tau_m = float(np.ravel(layer.neuron.tau_m)[0])
+        interval = t_stop / np.maximum(counts, 1)
+        y = np.maximum(interval - np.asarray(layer.neuron.t_ref), 0.0) / tau_m
+        gamma = np.expm1(np.minimum(y, 50.0)) / (interval / tau_m)
+        return np.where(counts > 0, np.minimum(gamma, self.max_gamma), 1.0)
+
+    def _with_fake_trains(self, outputs: SpikeBatch, signal: Floats, t_stop: float) -> SpikeBatch:
+        if not self.fake_target_train:
+            return outputs
+        target = np.argmin(signal, axis=1)
+        rows = np.arange(len(outputs))
+        wanted = np.floor(-signal[rows, target]).astype(np.int64)
+        needy = np.flatnonzero((outputs.counts()[rows, target] == 0) & (wanted > 0))
+        if needy.size == 0:
+            return outputs
+        trains = list(outputs)
+        for k in needy:
+            spikes = (np.arange(wanted[k]) + 0.5) * (t_stop / wanted[k])
+            trains[k] = type(trains[k])(
+                np.append(trains[k].times, spikes),
+                np.append(trains[k].neurons, np.full(spikes.size, target[k], np.int32)),
+                outputs.size,
+            )
+        return SpikeBatch.from_trains(trains)
+
+    def _lateral_factor(self, layer: Dense, outputs: SpikeBatch, signal: Floats, t_stop: float) -> Floats:
+        """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j)(e_jl/o_l)/(nu_l nu_j)): two hops through the inhibition."""
+        theta, w0 = layer.theta, layer.lateral_inhibition
+        tau_m, tau_s = (float(np.ravel(x)[0]) for x in (layer.neuron.tau_m, layer.neuron.tau_syn))
+        factor = np.ones(signal.shape)
+        target = np.argmin(signal, axis=1)
+        for k, train in enumerate(outputs):
+            counts = train.counts()
+            e = s_psp(train, train, layer.neuron, t_stop, layer.lateral_delay)
+            silent = (counts == 0)[:, None] | (counts == 0)[None, :]
+            ratio = np.where(silent, self.silent_ratio * tau_s / tau_m, e / np.maximum(counts, 1)[None, :])
+            slope = 1.0 / theta
+            slope[(counts == 0) & (np.arange(counts.size) != target[k])] = 0.0
+            hop = ratio * slope[:, None]
+            np.fill_diagonal(hop, 0.0)
+            factor[k] = 1.0 / (1.0 - w0**2 * np.sum(hop.T * hop, axis=1))
+        return factor

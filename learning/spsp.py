@@ -1,0 +1,112 @@
+"""S-PSPs from recordings: the arrays that the rules' kernels read, prepared once per batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evsim.errors import NetworkError
+from evsim.learning._kernels.spsp import active_sources, queries, source_factors, spsp_rows
+from evsim.threads import workers
+from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBatch:
+    """Pre- and postsynaptic spikes of a layer as traces and queries; flat, with offsets by sample.
+
+    Field names follow the kernels in ``learning/_kernels``; ``block`` neurons share a block.
+    """
+
+    pre_offsets: np.ndarray
+    pre_times: Floats
+    pre_columns: np.ndarray
+    jump_u: Floats
+    jump_i: Floats
+    pre_origin: np.ndarray
+    active_offsets: np.ndarray
+    active: np.ndarray
+    query_offsets: np.ndarray
+    block_starts: np.ndarray
+    q_time: Floats
+    q_neuron: np.ndarray
+    q_u: Floats
+    q_i: Floats
+    q_origin: np.ndarray
+    block: int
+    n_blocks: int
+    tau_m: float
+    tau_s: float
+
+
+def prepare(
+    inputs: SpikeBatch, outputs: SpikeBatch, neuron: LIF, delay: float, t_stop: float, threads: int = 1
+) -> PreparedBatch:
+    """Prepare a layer's batch. Raises NetworkError for delta or two-receptor synapses, which have no
+    single PSC kernel."""
+    taus = neuron.receptor_taus()
+    if len(taus) != 1:
+        raise NetworkError(
+            "S-PSPs are defined for synapses with one exponential current; this layer has "
+            f"tau_syn = {neuron.tau_syn!r}. Give one tau_syn."
+        )
+    tau_m, tau_s = float(np.ravel(neuron.tau_m)[0]), float(np.ravel(taus[0])[0])
+    n, n_pre, n_post = len(inputs), inputs.size, outputs.size
+    block = max(1, min(32, -(-n_post // 8)))
+    n_blocks = -(-n_post // block)
+    pre_times = inputs.times + delay
+    m, q = inputs.times.size, 2 * outputs.times.size
+    columns, origin = np.empty(m, np.int64), np.empty(m, np.int64)
+    jump_u, jump_i = np.empty(m), np.empty(m)
+    active, n_active = np.empty((n, n_pre), np.int64), np.empty(n, np.int64)
+    q_time, q_u, q_i = np.empty(q), np.empty(q), np.empty(q)
+    q_neuron, q_origin = np.empty(q, np.int64), np.empty(q, np.int64)
+    block_starts = np.zeros((n, n_blocks + 1), np.int64)
+    t_ref = np.ascontiguousarray(np.broadcast_to(np.asarray(neuron.t_ref, dtype=np.float64), n_post))
+
+    def one(k: int) -> None:
+        pre = slice(inputs.offsets[k], inputs.offsets[k + 1])
+        post = slice(outputs.offsets[k], outputs.offsets[k + 1])
+        ask = slice(2 * outputs.offsets[k], 2 * outputs.offsets[k + 1])
+        column = np.empty(n_pre, np.int64)
+        n_active[k] = active_sources(inputs.neurons[pre], column, active[k])
+        columns[pre] = column[inputs.neurons[pre]]
+        source_factors(pre_times[pre], jump_u[pre], jump_i[pre], origin[pre], tau_m, tau_s)
+        queries(
+            outputs.times[post], outputs.neurons[post], t_ref, n_post, t_stop, tau_m, tau_s, block,
+            q_time[ask], q_neuron[ask], q_u[ask], q_i[ask], q_origin[ask], block_starts[k],
+        )  # fmt: skip
+
+    with workers(threads) as pool:
+        list(pool(one, range(n)))
+    return PreparedBatch(
+        inputs.offsets, pre_times, columns, jump_u, jump_i, origin,
+        np.append(0, np.cumsum(n_active)), np.concatenate([active[k, : n_active[k]] for k in range(n)]),
+        2 * outputs.offsets, block_starts, q_time, q_neuron, q_u, q_i, q_origin, block, n_blocks, tau_m, tau_s,
+    )  # fmt: skip
+
+
+def s_psp(
+    inputs: SpikeTrains, outputs: SpikeTrains, neuron: LIF, t_stop: float, delay: float = 0.0
+) -> Floats:
+    """S-PSPs e[i, j] of one recording, shape (n_post, n_pre), threshold units per unit weight.
+
+    e[i, j] is the sum, over the spikes of i, of what spikes of j contributed to v_i since the reset
+    before (HM2-BP, definition of the S-PSP, here on exact times). For neurons without bias, v_reset =
+    v_rest, driven by ``inputs`` alone: sum_j w_ij e_ij = (v_th - v_rest) o_i exactly.
+    """
+    p = prepare(SpikeBatch.from_trains([inputs]), SpikeBatch.from_trains([outputs]), neuron, delay, t_stop)
+    result = np.zeros((outputs.size, inputs.size))
+    n_active = p.active.size
+    for b in range(p.n_blocks):
+        ask = slice(p.block_starts[0, b], p.block_starts[0, b + 1])
+        rows = np.empty((p.block, inputs.size))
+        spsp_rows(
+            p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin,
+            p.q_time[ask], p.q_neuron[ask], p.q_u[ask], p.q_i[ask], p.q_origin[ask],
+            np.empty(inputs.size), np.empty(inputs.size), rows, b * p.block, n_active, p.tau_m, p.tau_s,
+        )  # fmt: skip
+        last = min((b + 1) * p.block, outputs.size)
+        result[b * p.block : last, p.active] = rows[: last - b * p.block, :n_active]
+    return result

@@ -1,0 +1,326 @@
+"""Training: epochs over a data set, from encoder to weights, with validation and resumable state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from evsim import encode
+from evsim.errors import SilentLayerError
+from evsim.learning.layers import Dense
+from evsim.learning.losses import CountLoss, predict
+from evsim.learning.model import Sequential, run_dense
+from evsim.learning.optimisers import Optimiser
+from evsim.learning.rules.hm2bp import HM2BP
+from evsim.types import Floats, SpikeBatch
+
+_VALIDATION, _TEST, _CALIBRATION = -1, -2, -3
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a run is made of besides model, rule, loss and optimiser.
+
+    duration : of a sample, ms
+    encoder : "poisson", "regular" or "latency"; max_rate : Hz, of a value of 1 (not for latency)
+    frozen_noise : one Poisson realisation per sample, reused in every epoch (the original code did so)
+    rate : step size; schedule : "constant", "sqrt" (rate/sqrt(epoch)) or "cosine" (to 0 at ``epochs``)
+    validation : number of training samples set aside to select the epoch
+    regularise : (strength lambda, beta, limit) of HM2-BP's weight regulariser, None: off;
+        adds lambda beta (w/limit) exp(beta (mean_j (w_ij/limit)^2 - 1)) to the gradient
+    boosting : after each epoch, a misclassified sample's weight is multiplied by
+        exp(weighted error rate of its class/boosting); 0: off (the original code: 20)
+    """
+
+    duration: float = 400.0
+    encoder: str = "poisson"
+    max_rate: float = 181.8
+    frozen_noise: bool = False
+    epochs: int = 10
+    batch_size: int = 20
+    rate: float = 4e-3
+    schedule: str = "cosine"
+    validation: int = 0
+    regularise: tuple[float, float, float] | None = None
+    boosting: float = 0.0
+    seed: int = 0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ("poisson", "regular", "latency"):
+            raise ValueError(f"encoder must be poisson, regular or latency; got {self.encoder!r}.")
+        if self.schedule not in ("constant", "sqrt", "cosine"):
+            raise ValueError(f"schedule must be constant, sqrt or cosine; got {self.schedule!r}.")
+        for name in ("duration", "rate", "max_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
+        for name in ("epochs", "batch_size", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1; got {getattr(self, name)}.")
+
+    def encode(self, x: Floats, keys: np.ndarray, epoch: int) -> SpikeBatch:
+        """Values (n, features) in [0, 1] as spikes; streams keyed by (seed, epoch, key)."""
+        if self.encoder == "poisson":
+            result: SpikeBatch = encode.poisson(
+                x * self.max_rate, self.duration, seed=self.seed, keys=keys, epoch=epoch, threads=self.threads
+            )
+        elif self.encoder == "regular":
+            result = encode.regular(x * self.max_rate, self.duration)
+        else:
+            result = encode.latency(x, self.duration)
+        return result
+
+    def rate_at(self, epoch: int, progress: float) -> float:
+        """Step size at ``progress`` (0 ... 1) of an epoch (counted from 1)."""
+        if self.schedule == "sqrt":
+            return self.rate / float(np.sqrt(epoch))
+        if self.schedule == "cosine":
+            done = min((epoch - 1 + progress) / self.epochs, 1.0)
+            return self.rate * 0.5 * (1.0 + float(np.cos(np.pi * done)))
+        return self.rate
+
+
+@dataclass
+class Tally:
+    """Sums over an epoch or evaluation."""
+
+    samples: int = 0
+    correct: int = 0
+    loss: float = 0.0
+    input_spikes: int = 0
+    events: int = 0
+
+    def add(self, spikes: list[SpikeBatch], layers: list[Dense], hits: np.ndarray, loss: Floats) -> None:
+        """Count a batch. events: spikes delivered to synapses."""
+        self.samples += hits.size
+        self.correct += int(hits.sum())
+        self.loss += float(loss.sum())
+        self.input_spikes += spikes[0].times.size
+        self.events += sum(s.times.size * layer.n_out for s, layer in zip(spikes, layers))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct samples."""
+        return self.correct / max(self.samples, 1)
+
+
+class Trainer:
+    """Trains a model; everything random is keyed by (seed, epoch, sample), so a resumed run is the same run.
+
+    ``state()`` after an epoch and ``load(state)`` in a new trainer continue bit for bit.
+    """
+
+    def __init__(
+        self, model: Sequential, rule: HM2BP, loss: CountLoss, optimiser: Optimiser, options: TrainingOptions
+    ) -> None:
+        self.model, self.rule, self.loss = model, rule, loss
+        self.optimiser, self.options = optimiser, options
+        self.epoch = 0
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.best_accuracy = -1.0
+        self.best_weights: list[Floats] = [w.copy() for w in model.weights]
+        self.boost: Floats | None = None
+
+    def split(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the training and validation samples among n, by the seed."""
+        held = self.options.validation
+        if not 0 <= held < n:
+            raise ValueError(f"validation must leave training samples: {held} of {n} are to be set aside.")
+        order = np.random.default_rng([self.options.seed, 1]).permutation(n)
+        return np.sort(order[held:]), np.sort(order[:held])
+
+    def epochs(
+        self, x: Floats, y: np.ndarray, x_test: Floats, y_test: np.ndarray, progress: Progress | None = None
+    ) -> Iterator[dict[str, float]]:
+        """Train until ``options.epochs`` are done; yields a row of figures after each epoch.
+
+        x : (n, features) in [0, 1]; y : (n,) labels; progress(done, total) is called after each batch.
+        Raises SilentLayerError : a layer emitted no spike in a whole epoch.
+        """
+        o = self.options
+        train, held = self.split(len(x))
+        while self.epoch < o.epochs:
+            started = time.perf_counter()
+            epoch = self.epoch + 1
+            tally, layer_spikes = self._train_epoch(epoch, x, y, train, progress)
+            seconds = time.perf_counter() - started
+            self._require_spikes(layer_spikes)
+            row: dict[str, float] = {
+                "epoch": epoch,
+                "train_loss": tally.loss / tally.samples,
+                "train_accuracy": tally.accuracy,
+            }
+            select = tally.accuracy
+            if held.size:
+                select = row["validation_accuracy"] = self.evaluate(x[held], y[held], _VALIDATION).accuracy
+            row["test_accuracy"] = self.evaluate(x_test, y_test).accuracy
+            row |= {
+                "seconds": seconds,
+                "samples_per_second": tally.samples / seconds,
+                "input_spikes": tally.input_spikes,
+                "spikes": int(sum(layer_spikes)),
+                "synaptic_events": tally.events,
+            }
+            self.epoch = epoch
+            self.history.append(row)
+            if select > self.best_accuracy:
+                self.best_accuracy, self.best_epoch = select, epoch
+                self.best_weights = [w.copy() for w in self.model.weights]
+            yield row
+
+    def gradients(
+        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None = None
+    ) -> tuple[list[Floats], list[SpikeBatch], Floats]:
+        """Gradients of the mean loss of a batch, the spikes of all layers, and the loss of each sample."""
+        o = self.options
+        spikes = self.model.forward(inputs, o.duration, o.threads)
+        loss, signal = self.loss(spikes[-1], labels)
+        signal = signal / len(inputs)
+        if boost is not None:
+            signal = signal * boost[:, None]
+        gradients: list[Floats] = []
+        last = len(self.model.layers) - 1
+        for k in range(last, -1, -1):
+            gradient, signal = self.rule.backward(
+                self.model.layers[k], spikes[k], spikes[k + 1], signal, o.duration,
+                is_output=k == last, threads=o.threads,
+            )  # fmt: skip
+            gradients.insert(0, gradient)
+        return gradients, spikes, loss
+
+    def evaluate(self, x: Floats, y: np.ndarray, stream: int = _TEST) -> Tally:
+        """Accuracy and mean loss on samples, encoded from a stream of their own."""
+        o, tally = self.options, Tally()
+        for a in range(0, len(x), 100):
+            part = slice(a, a + 100)
+            inputs = o.encode(x[part], np.arange(a, min(a + 100, len(x))), stream)
+            spikes = self.model.forward(inputs, o.duration, o.threads)
+            loss, _ = self.loss(spikes[-1], y[part])
+            tally.add(spikes, self.model.layers, predict(spikes[-1]) == y[part], loss)
+        return tally
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs, as plain values and arrays."""
+        return {
+            "epoch": self.epoch,
+            "weights": [w.copy() for w in self.model.weights],
+            "optimiser": self.optimiser.state(),
+            "random": {"scheme": "streams keyed by (seed, epoch, sample)", "seed": self.options.seed},
+            "seed": self.options.seed,
+            "history": self.history,
+            "best": {"epoch": self.best_epoch, "accuracy": self.best_accuracy, "weights": self.best_weights},
+            "boost": self.boost,
+            "thresholds": [np.asarray(layer.neuron.v_th, dtype=np.float64) for layer in self.model.layers],
+            "rule": asdict(self.rule),
+            "loss": asdict(self.loss),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from ``state()`` of an earlier run of the same model and options."""
+        for layer, v_th in zip(self.model.layers, state["thresholds"]):
+            layer.neuron = layer.neuron.with_(v_th=v_th if np.ndim(v_th) else float(v_th))
+        self.model.set_weights(state["weights"])
+        self.optimiser.load(state["optimiser"])
+        self.epoch = int(state["epoch"])
+        self.history = list(state["history"])
+        best = state["best"]
+        self.best_epoch, self.best_accuracy = int(best["epoch"]), float(best["accuracy"])
+        self.best_weights = [np.array(w) for w in best["weights"]]
+        self.boost = None if state["boost"] is None else np.array(state["boost"])
+
+    def _train_epoch(
+        self, epoch: int, x: Floats, y: np.ndarray, train: np.ndarray, progress: Progress | None
+    ) -> tuple[Tally, list[int]]:
+        o, tally = self.options, Tally()
+        if o.boosting > 0 and self.boost is None:
+            self.boost = np.ones(len(x))
+        order = np.random.default_rng([o.seed, 2, epoch]).permutation(train)
+        missed: list[np.ndarray] = []
+        layer_spikes = [0] * len(self.model.layers)
+        for a in range(0, order.size, o.batch_size):
+            # Sums run over the samples of a batch in the order of their indices.
+            batch = np.sort(order[a : a + o.batch_size])
+            inputs = o.encode(x[batch], batch, 0 if o.frozen_noise else epoch)
+            boost = None if self.boost is None else self.boost[batch]
+            gradients, spikes, loss = self.gradients(inputs, y[batch], boost)
+            if o.regularise is not None:
+                for w, g in zip(self.model.weights, gradients):
+                    g += _regulariser_gradient(w, *o.regularise)
+            rate = o.rate_at(epoch, a / order.size)
+            self.optimiser.step(self.model.weights, gradients, rate, o.threads)
+            hits = predict(spikes[-1]) == y[batch]
+            tally.add(spikes, self.model.layers, hits, loss)
+            missed.append(batch[~hits])
+            for k, s in enumerate(spikes[1:]):
+                layer_spikes[k] += s.times.size
+            if progress is not None:
+                progress(min(a + o.batch_size, order.size), order.size)
+        if self.boost is not None:
+            _boost(self.boost, y, train, np.concatenate(missed), o.boosting)
+        return tally, layer_spikes
+
+    def _require_spikes(self, layer_spikes: list[int]) -> None:
+        for k, n in enumerate(layer_spikes):
+            if n == 0:
+                raise SilentLayerError(
+                    f"layer {k} (of {len(layer_spikes)}, counted from 0) emitted no spike in a whole epoch, so "
+                    "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the "
+                    "weight scale, or let calibrate() choose the thresholds."
+                )
+
+
+def calibrate(
+    model: Sequential, x: Floats, options: TrainingOptions, targets: list[float], samples: int = 20
+) -> list[float]:
+    """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
+
+    Bisection on the logarithm of the threshold, layer after layer, over the first ``samples`` rows of x.
+
+    Raises
+    ------
+    ValueError : not one target per layer, or a target <= 0
+    SilentLayerError : no threshold gives the target, for instance because the input is silent
+    """
+    if len(targets) != len(model.layers) or min(targets) <= 0:
+        raise ValueError(f"calibrate needs one count > 0 for each of {len(model.layers)} layers; got {targets}.")
+    x = x[:samples]
+    spikes = options.encode(x, np.arange(len(x)), _CALIBRATION)
+    chosen = []
+    for k, (layer, target) in enumerate(zip(model.layers, targets)):
+        rest = float(np.max(np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)))
+        low, high = -14.0, 14.0
+        for _ in range(18):
+            middle = 0.5 * (low + high)
+            layer.neuron = layer.neuron.with_(v_th=rest + float(np.exp(middle)))
+            out = run_dense(layer, spikes, options.duration, options.threads)
+            if out.times.size > target * len(x) * layer.n_out:
+                low = middle
+            else:
+                high = middle
+        if out.times.size < 0.5 * target * len(x) * layer.n_out:
+            raise SilentLayerError(
+                f"layer {k}: no threshold makes its neurons spike {target} times on average "
+                f"({spikes.times.size / len(x):.1f} input spikes per sample reach it). Raise max_rate, the "
+                "duration or the weight scale."
+            )
+        spikes = out
+        chosen.append(float(layer.neuron.v_th))
+    return chosen
+
+
+def _regulariser_gradient(w: Floats, strength: float, beta: float, limit: float) -> Floats:
+    mean_square = np.mean((w / limit) ** 2, axis=0)
+    return strength * beta * (w / limit) * np.exp(beta * (mean_square - 1.0))
+
+
+def _boost(weights: Floats, y: np.ndarray, train: np.ndarray, missed: np.ndarray, boosting: float) -> None:
+    total = np.bincount(y[train], weights=weights[train])
+    wrong = np.bincount(y[missed], weights=weights[missed], minlength=total.size)
+    rate = wrong / np.maximum(total, 1e-300)
+    weights[missed] *= np.exp(rate[y[missed]] / boosting)

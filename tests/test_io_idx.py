@@ -1,0 +1,99 @@
+"""evsim.io.idx against files built by hand from the published format."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from evsim.errors import DataError
+from evsim.io.idx import read_idx
+
+CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+def idx_bytes(array):
+    """An idx file of ``array``."""
+    header = bytes([0, 0, CODES[array.dtype.str[1:]], array.ndim]) + struct.pack(
+        f">{array.ndim}I", *array.shape
+    )
+    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+ARRAYS = st.sampled_from(sorted(CODES)).flatmap(
+    lambda code: hnp.arrays(code, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+)
+IMAGES = np.arange(24, dtype="u1").reshape(2, 3, 4)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(array=ARRAYS, packed=st.booleans())
+def test_every_type_and_shape_is_read_bit_for_bit(tmp_path, array, packed):
+    data = idx_bytes(array)
+    (tmp_path / "a").write_bytes(gzip.compress(data, 1) if packed else data)
+    read = read_idx(tmp_path / "a")
+    assert (read.dtype, read.shape, read.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert read.flags.writeable
+
+
+def test_the_bytes_of_the_published_example_header():
+    assert idx_bytes(np.zeros((60000, 0, 28), "u1")) == bytes.fromhex("00000803 0000ea60 00000000 0000001c")
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("a.gz", "a"), ("a", "a.gz")])
+def test_the_name_with_or_without_gz_is_found(tmp_path, stored, asked):
+    (tmp_path / stored).write_bytes(idx_bytes(IMAGES))
+    assert np.array_equal(read_idx(tmp_path / asked), IMAGES)
+
+
+def test_a_missing_file_names_what_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match=r"a-idx3-ubyte and .*a-idx3-ubyte\.gz"):
+        read_idx(tmp_path / "a-idx3-ubyte")
+
+
+@pytest.mark.parametrize("length", range(40))
+def test_a_file_truncated_anywhere_says_expected_and_got(tmp_path, length):
+    (tmp_path / "a").write_bytes(idx_bytes(IMAGES)[:length])
+    expected = 4 if length < 4 else 16 if length < 16 else 40
+    with pytest.raises(DataError, match=rf"truncated.* {expected} bytes.*there are {length}\b"):
+        read_idx(tmp_path / "a")
+
+
+def test_a_gzip_file_truncated_anywhere_is_refused(tmp_path):
+    packed = gzip.compress(idx_bytes(np.random.default_rng(0).integers(0, 256, (10, 20), "u1")))
+    for length in range(2, len(packed)):
+        (tmp_path / "a").write_bytes(packed[:length])
+        with pytest.raises(DataError, match="truncated"):
+            read_idx(tmp_path / "a")
+    with pytest.raises(DataError, match="unpack to 212 bytes where 212 were expected"):
+        read_idx(tmp_path / "a")
+
+
+def test_a_corrupt_gzip_file_is_refused(tmp_path):
+    packed = bytearray(gzip.compress(idx_bytes(IMAGES)))
+    packed[-6] ^= 1
+    (tmp_path / "a").write_bytes(packed)
+    with pytest.raises(DataError, match="corrupt gzip"):
+        read_idx(tmp_path / "a")
+
+
+def test_trailing_bytes_are_refused(tmp_path):
+    (tmp_path / "a").write_bytes(idx_bytes(IMAGES) + b"\0")
+    with pytest.raises(DataError, match=r"too many.* 40 bytes in all, but there are 41"):
+        read_idx(tmp_path / "a")
+
+
+@pytest.mark.parametrize("start", ["89504e47", "00000a03", "00010803", "08030000"])
+def test_a_wrong_magic_number_is_shown(tmp_path, start):
+    (tmp_path / "a").write_bytes(bytes.fromhex(start) + bytes(40))
+    with pytest.raises(DataError, match=bytes.fromhex(start).hex(" ")):
+        read_idx(tmp_path / "a")
+
+
+def test_an_absurd_header_allocates_nothing(tmp_path):
+    (tmp_path / "a").write_bytes(bytes([0, 0, 8, 3]) + b"\xff" * 12)
+    with pytest.raises(DataError, match="truncated"):
+        read_idx(tmp_path / "a")
