@@ -1,6 +1,6 @@
 """Spikes of the compiled engine against a replay with 50 digits.
 
-Random single-neuron trials over tau_m / tau_syn = 0.1 ... 100 (1, 1 +- 1e-12, 1 +- 1e-8 and 2 among them), one and
+Random single-neuron trials over tau_m / tau_syn = 0.1 ... 100 (with 1, 1 +- 1e-12, 1 +- 1e-8 and 2), one and
 two receptors and delta synapses, bias of either sign (also above threshold), refractoriness; then small
 random recurrent networks. Counts missed and invented spikes and gives the worst time error in ms and in
 units of eps * condition, where the contract is 4. Trials closer than 1e-9 to grazing are counted apart.

@@ -12,7 +12,7 @@ from evsim.plan import neuron_arrays
 from evsim.threads import workers
 from evsim.types import LIF, Floats, Ints, SpikeBatch
 
-_MAX_WIDTH = 208
+_MAX_WIDTH = 400
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ def prepare(
         )
     tau_m, tau_s = float(np.ravel(neuron.tau_m)[0]), float(np.ravel(taus[0])[0])
     n, n_pre, n_post = len(inputs), inputs.size, outputs.size
-    block = max(1, min(32, -(-n_post // 8)))
+    block = max(1, min(64, -(-n_post // 8)))
     n_blocks = -(-n_post // block)
     pre_times = inputs.times + delay
     m, q = inputs.times.size, 2 * outputs.times.size

@@ -189,7 +189,7 @@ class Trainer:
         for k in range(last, -1, -1):
             gradient, signal = self.rule.backward(
                 self.model.layers[k], spikes[k], spikes[k + 1], signal, o.duration,
-                is_output=k == last, threads=o.threads,
+                is_output=k == last, wants_signal=k > 0, threads=o.threads,
             )  # fmt: skip
             gradients.insert(0, gradient)
         return gradients, spikes, loss

@@ -392,8 +392,8 @@ class OracleNeuron:
     def _condition_of_crossing(self, t: mpf) -> float:
         """(sum of absolute terms of u - theta) / |u'| + t + |dt / dt_previous| condition_previous, ms.
 
-        Moving the release by x moves u(t) by x exp(-(t - release) / tau_m) (u_reset - i(release)) / tau_m, hence
-        t by that over -u'(t).
+        Moving the release by x moves u(t) by x exp(-(t - release) / tau_m) (u_reset - i(release)) / tau_m,
+        hence t by that over -u'(t).
         """
         climb = float(abs(sum(self.currents, mpf(0)) - self.theta)) / float(self.tau_m)
         if climb == 0.0:

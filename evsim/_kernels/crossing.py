@@ -85,6 +85,9 @@ def crossing_newton(u, i, theta, tau_m, tau_s, h):
         if not slope > 0.0:
             return t if f >= 0.0 else math.inf
         step = -f / slope
+        if f < 0.0 and t + step > h:
+            # Newton's step is a lower bound.
+            return math.inf
         curvature = -(current / tau_s + slope) / tau_m
         bend = 0.5 * curvature / slope * step
         halley = f < 0.0 and abs(bend) < 0.3
@@ -94,8 +97,8 @@ def crossing_newton(u, i, theta, tau_m, tau_s, h):
         if t_next <= 0.0:
             return 0.0
         if f < 0.0 and t_next > h:
-            # A Halley step may pass the root by a hair; the end of the interval decides.
-            if not halley or rise_above(h, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s) < 0.0:
+            # Halley's step may pass the root by a hair; the end of the interval decides.
+            if rise_above(h, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s) < 0.0:
                 return math.inf
             t_next = h
         rho = abs(0.5 * curvature / slope * step)
@@ -295,6 +298,9 @@ def grazes(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, n_receptors, h):
 
     There float64 cannot decide whether the neuron fires; the drivers count such cases.
     """
+    if n_receptors == 1 and i_exc * (1.0 - h / tau_exc) > u + max(i_exc - u, 0.0) * (h / tau_m):
+        # Still rising at h: I(h) is at least the left side, u(h) at most the right.
+        return False
     t = peak_time(u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors)
     if t == math.inf or t > h:
         return False

@@ -60,6 +60,14 @@ def decay(t, tau):
 
 
 @formula
+def fade(t, current, tau):
+    """A current after t ms; a current of 0 costs no exponential."""
+    if current == 0.0:
+        return 0.0
+    return current * math.exp(-t / tau)
+
+
+@formula
 def flow_u(t, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors):
     """u after t ms without input or spike. n_receptors: 0 (delta), 1, or 2."""
     out = u * math.exp(-t / tau_m)

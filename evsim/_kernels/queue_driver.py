@@ -16,7 +16,7 @@ import numpy as np
 from .crossing import GRAZING, crossing, grazes
 from .heap import delivery_pop, delivery_push, neuron_remove_top, neuron_update
 from .jit import formula, kernel
-from .lif import decay, flow_u
+from .lif import decay, fade, flow_u
 
 DONE = 0
 FULL = 1
@@ -115,8 +115,8 @@ def run_queue(
                     n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
                 continue
             x = t_neuron - valid_at[n]
-            i_exc[n] *= decay(x, tau_exc[n])
-            i_inh[n] *= decay(x, tau_inh[n])
+            i_exc[n] = fade(x, i_exc[n], tau_exc[n])
+            i_inh[n] = fade(x, i_inh[n], tau_inh[n])
             out_times[n_spikes] = t_neuron
             out_neurons[n_spikes] = n
             out_currents[n_spikes] = i_exc[n] + i_inh[n]
@@ -125,8 +125,8 @@ def run_queue(
             valid_at[n] = t_neuron + t_ref[n]
             if t_ref[n] > 0.0:
                 x = valid_at[n] - t_neuron
-                i_exc[n] *= decay(x, tau_exc[n])
-                i_inh[n] *= decay(x, tau_inh[n])
+                i_exc[n] = fade(x, i_exc[n], tau_exc[n])
+                i_inh[n] = fade(x, i_inh[n], tau_inh[n])
             solved[n] = False
             bound[n] = valid_at[n] + _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
             if bound[n] == math.inf:
@@ -165,9 +165,9 @@ def run_queue(
                 if x > 0.0:
                     u[n] = flow_u(x, u[n], i_exc[n], i_inh[n], tau_m[n], tau_exc[n], tau_inh[n], receptors)
                     if receptors > 0:
-                        i_exc[n] *= decay(x, tau_exc[n])
+                        i_exc[n] = fade(x, i_exc[n], tau_exc[n])
                     if receptors > 1:
-                        i_inh[n] *= decay(x, tau_inh[n])
+                        i_inh[n] = fade(x, i_inh[n], tau_inh[n])
                     valid_at[n] = t
                     x = 0.0
                 if receptors == 0:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .crossing import crossing, grazes
 from .jit import kernel
-from .lif import decay, flow_u, psp
+from .lif import decay, fade, flow_u, psp
 
 GROUP = 8
 """Events advanced in one pass; the unrolled loops below are written for this number."""
@@ -137,46 +137,48 @@ def _advance_one(u, i_exc, u_new, i_exc_new, top, theta, weights, sources, facto
     total_m = factors[k, 0] * factors[k, 6]
     total_a = factors[k, 1] * factors[k, 7]
     total_b = factors[k, 2] * factors[k, 6] + factors[k, 1] * factors[k, 8]
+    # Largest current within the group from the end of the group, rounded up.
+    undo_a = 1.00000000000001 / total_a
     hits = 0
     for n in range(width):
         start = u[n]
         current = i_exc[n]
         v = start * total_m + current * total_b
-        up = current if current > 0.0 else 0.0
         current *= total_a
+        up = current if current > 0.0 else 0.0
         w = r0[n]
         current += w * a0
         v += w * b0
-        up += w if w > 0.0 else 0.0
+        up = current if current > up else up
         w = r1[n]
         current += w * a1
         v += w * b1
-        up += w if w > 0.0 else 0.0
+        up = current if current > up else up
         w = r2[n]
         current += w * a2
         v += w * b2
-        up += w if w > 0.0 else 0.0
+        up = current if current > up else up
         w = r3[n]
         current += w * a3
         v += w * b3
-        up += w if w > 0.0 else 0.0
+        up = current if current > up else up
         w = r4[n]
         current += w * a4
         v += w * b4
-        up += w if w > 0.0 else 0.0
+        up = current if current > up else up
         w = r5[n]
         current += w * a5
         v += w * b5
-        up += w if w > 0.0 else 0.0
+        up = current if current > up else up
         w = r6[n]
         current += w * a6
         v += w * b6
-        up += w if w > 0.0 else 0.0
+        up = current if current > up else up
         w = r7[n]
         current += w * a7
         v += w * b7
-        up += w if w > 0.0 else 0.0
-        up -= start
+        up = current if current > up else up
+        up = up * undo_a - start
         bound = start + (up if up > 0.0 else 0.0) * rise
         u_new[n] = v
         i_exc_new[n] = current
@@ -209,13 +211,14 @@ def _advance_two(u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, theta, weigh
     total_b = factors[k, 2] * factors[k, 6] + factors[k, 1] * factors[k, 8]
     total_c = factors[k, 3] * factors[k, 9]
     total_d = factors[k, 4] * factors[k, 6] + factors[k, 3] * factors[k, 10]
+    # Largest current within the group from the end of the group, rounded up.
+    undo_a = 1.00000000000001 / total_a
     hits = 0
     for n in range(width):
         start = u[n]
         x = i_exc[n]
         y = i_inh[n]
         v = start * total_m + x * total_b + y * total_d
-        up = x
         x *= total_a
         y *= total_c
         w = r0[n]
@@ -224,57 +227,49 @@ def _advance_two(u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, theta, weigh
         x += p * a0
         y += q * c0
         v += p * b0 + q * d0
-        up += p
         w = r1[n]
         p = w if w > 0.0 else 0.0
         q = w - p
         x += p * a1
         y += q * c1
         v += p * b1 + q * d1
-        up += p
         w = r2[n]
         p = w if w > 0.0 else 0.0
         q = w - p
         x += p * a2
         y += q * c2
         v += p * b2 + q * d2
-        up += p
         w = r3[n]
         p = w if w > 0.0 else 0.0
         q = w - p
         x += p * a3
         y += q * c3
         v += p * b3 + q * d3
-        up += p
         w = r4[n]
         p = w if w > 0.0 else 0.0
         q = w - p
         x += p * a4
         y += q * c4
         v += p * b4 + q * d4
-        up += p
         w = r5[n]
         p = w if w > 0.0 else 0.0
         q = w - p
         x += p * a5
         y += q * c5
         v += p * b5 + q * d5
-        up += p
         w = r6[n]
         p = w if w > 0.0 else 0.0
         q = w - p
         x += p * a6
         y += q * c6
         v += p * b6 + q * d6
-        up += p
         w = r7[n]
         p = w if w > 0.0 else 0.0
         q = w - p
         x += p * a7
         y += q * c7
         v += p * b7 + q * d7
-        up += p
-        up -= start
+        up = x * undo_a - start
         bound = start + (up if up > 0.0 else 0.0) * rise
         u_new[n] = v
         i_exc_new[n] = x
@@ -287,7 +282,7 @@ def _advance_two(u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, theta, weigh
 @kernel
 def sweep_block(
     times, sources, factors, weights, theta, u_reset, t_ref, u_init,
-    u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, release, kept, clamped,
+    u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, release, kept, clamped, flags,
     out_times, out_neurons, out_currents, tally,
     t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first_neuron, width, n_out,
 ):  # fmt: skip
@@ -296,7 +291,7 @@ def sweep_block(
     times, sources, factors : (n,) input events padded to a multiple of GROUP by events of weight 0 at
     t_stop (there is at least one), and their ``group_factors``
     weights : (pre + 1, width) of this block, last row 0; theta, u_reset, t_ref, u_init : (width,)
-    u ... clamped : scratch of this block; out_* : spikes are appended from ``n_out`` on. A return value
+    u ... flags : scratch of this block; out_* : spikes are appended from ``n_out`` on. A return value
     beyond their size says that they were too small: enlarge them and run this block again.
     tally : (1,) number of grazing peaks, added to
     """
@@ -336,9 +331,12 @@ def sweep_block(
                 hits += 1
         n_clamped = n_walk
         if hits > 0:
+            flagged = 0
             for n in range(width):
-                if top[n] < theta[n]:
-                    continue
+                flags[flagged] = n
+                flagged += top[n] >= theta[n]
+            for q in range(flagged):
+                n = flags[q]
                 t = t_start
                 v = u[n]
                 a = i_exc[n]
@@ -357,8 +355,8 @@ def sweep_block(
                                 v = u_reset[n] + kept[n]
                                 kept[n] = 0.0
                                 solve = True
-                                a0 = a * decay(x, tau_exc)
-                                b0 = b * decay(x, tau_inh)
+                                a0 = fade(x, a, tau_exc)
+                                b0 = fade(x, b, tau_inh)
                         else:
                             a0 = a
                             b0 = b
@@ -376,8 +374,8 @@ def sweep_block(
                             if x == math.inf or spike >= t_stop:
                                 v = flow_u(h, v, a0, b0, tau_m, tau_exc, tau_inh, n_receptors)
                                 break
-                            a0 *= decay(x, tau_exc)
-                            b0 *= decay(x, tau_inh)
+                            a0 = fade(x, a0, tau_exc)
+                            b0 = fade(x, b0, tau_inh)
                             if n_out < capacity:
                                 out_times[n_out] = spike
                                 out_neurons[n_out] = first_neuron + n
@@ -387,8 +385,8 @@ def sweep_block(
                             release[n] = spike + t_ref[n]
                             if release[n] > t_next:
                                 break
-                            a0 *= decay(release[n] - spike, tau_exc)
-                            b0 *= decay(release[n] - spike, tau_inh)
+                            a0 = fade(release[n] - spike, a0, tau_exc)
+                            b0 = fade(release[n] - spike, b0, tau_inh)
                             t0 = release[n]
                         first = False
                     a *= factors[k, 1]
@@ -439,12 +437,13 @@ def sweep_layer(
     release = np.empty(width)
     kept = np.empty(width)
     clamped = np.empty(width, np.int64)
+    flags = np.empty(width + 1, np.int64)
     for block in range(progress[0], last_block):
         first = block * width
         n_out = sweep_block(
             times, sources, factors, weights[block],
             theta[block], u_reset[block], t_ref[block], u_init[block],
-            u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, release, kept, clamped,
+            u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, release, kept, clamped, flags,
             out_times, out_neurons, out_currents, tally,
             t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first,
             min(width, size - first), progress[1],

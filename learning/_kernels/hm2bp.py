@@ -12,13 +12,13 @@ def layer_block(
     pre_offsets, pre_times, pre_columns, jump_u, jump_i, pre_origin, active_offsets, active, pre_counts,
     query_offsets, block_starts, q_time, q_neuron, q_u, q_i, q_origin, post_counts,
     delta, macro, weight_t, gradient, signal,
-    block_index, block, n_post, theta, tau_m, tau_s, micro_paper, silent_psp, silent_micro, silent_ratio,
+    block_index, block, n_post, theta, tau_m, tau_s, micro_paper, silent_psp, silent_micro, silent_ratio, wants_signal,
 ):  # fmt: skip
     """Weight gradients of neurons ``block_index * block`` ... and their part of the signal to the inputs.
 
     Flat per-sample arrays with offsets as made by ``spsp``; delta, macro : (samples, n_post), dL/da and
     the factor of the total effect (Gamma, or 1); weight_t, gradient : (n_post, n_pre); signal :
-    (samples, n_pre), this block's share of dL/do_pre, both added to.
+    (samples, n_pre), this block's share of dL/do_pre, if ``wants_signal``; both added to.
     """
     n_samples = delta.shape[0]
     n_pre = weight_t.shape[1]
@@ -57,14 +57,17 @@ def layer_block(
                 micro += s / (theta[i] * count) if count > 0 else s / theta[i]
             factor = d * macro[k, i] * micro
             back = d * macro[k, i]
+            if count > 0:
+                for j in range(n_active):
+                    gradient[i, active[a0 + j]] += factor * row[j]
+            else:
+                for j in range(n_active):
+                    gradient[i, active[a0 + j]] += factor * silent_psp
+            if not wants_signal:
+                continue
             for j in range(n_active):
                 source = active[a0 + j]
-                if count > 0:
-                    gradient[i, source] += factor * row[j]
-                    ratio = row[j] / pre_counts[k, source]
-                else:
-                    gradient[i, source] += factor * silent_psp
-                    ratio = silent_ratio
+                ratio = row[j] / pre_counts[k, source] if count > 0 else silent_ratio
                 signal[k, source] += back * weight_t[i, source] * ratio
             if silent_ratio != 0.0:
                 for source in range(n_pre):

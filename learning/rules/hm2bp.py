@@ -60,12 +60,13 @@ class HM2BP:
         t_stop: float,
         *,
         is_output: bool = False,
+        wants_signal: bool = True,
         threads: int = 1,
     ) -> tuple[Floats, Floats]:
         """From dE/d count of a layer's neurons to weight gradients and dE/d count of its inputs.
 
         signal : (samples, n_out). Returns gradients (n_in, n_out), summed over the samples in order, and
-        the signal (samples, n_in). The same bits for any number of threads.
+        the signal (samples, n_in); zeros if it is not wanted, as below the first layer. The same bits for any number of threads.
         """
         theta = layer.theta
         delta = signal / theta
@@ -88,7 +89,7 @@ class HM2BP:
                 p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
                 delta, macro, weight_t, gradient, back[b],
                 b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper",
-                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
+                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale, wants_signal,
             )  # fmt: skip
 
         with workers(threads) as pool:
