@@ -1,0 +1,5 @@
+"""``python -m evsim`` is ``evsim``."""
+
+from evsim.cli import main
+
+main()

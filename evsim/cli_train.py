@@ -1,0 +1,259 @@
+"""Training runs from the command line: joins data sets, models, rules and run files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from evsim import plot
+from evsim.errors import RunFileError
+from evsim.io import runs
+from evsim.io.datasets import Dataset, load_dataset
+from evsim.learning import SGD, Adam, CountLoss, Dense, Sequential, Trainer, TrainingOptions, calibrate
+from evsim.learning.optimisers import Optimiser
+from evsim.learning.rules import HM2BP
+from evsim.types import LIF
+
+console = Console()
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "hidden": (200,), "duration": 100.0, "max_rate": 500.0, "tau_m": 32.0, "tau_syn": 8.0, "t_ref": 1.0,
+        "desired": 20.0, "undesired": 3.0, "margin": 2.0, "hidden_count": 4.0, "output_count": 6.0,
+        "epochs": 15, "batch_size": 20, "rate": 2e-2, "validation": 0,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that names a training run. Defaults: the MNIST network of HM2-BP (784-800-10)."""
+
+    dataset: str = "mnist"
+    data_dir: str | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    rule: str = "hm2bp"
+    micro: str = "paper"
+    hidden: tuple[int, ...] = (800,)
+    tau_m: float = 64.0
+    tau_syn: float = 8.0
+    t_ref: float = 2.0
+    lateral_inhibition: float = 0.0
+    hidden_count: float = 4.0
+    output_count: float = 8.0
+    desired: float = 35.0
+    undesired: float = 5.0
+    margin: float = 5.0
+    optimiser: str = "adam"
+    weight_decay: float = 0.0
+    duration: float = 400.0
+    encoder: str = "poisson"
+    max_rate: float = 181.8
+    frozen_noise: bool = False
+    epochs: int = 10
+    batch_size: int = 20
+    rate: float = 5e-3
+    schedule: str = "cosine"
+    validation: int = 5000
+    regularise: tuple[float, float, float] | None = None
+    boosting: float = 0.0
+    seed: int = 1
+    threads: int = 1
+
+    def options(self) -> TrainingOptions:
+        """The part that the trainer reads."""
+        names = {f.name for f in fields(TrainingOptions)}
+        return TrainingOptions(**{k: v for k, v in asdict(self).items() if k in names})
+
+
+def preset(dataset: str) -> dict[str, Any]:
+    """Settings that suit a data set; the defaults of RunConfig where there are none."""
+    return {"dataset": dataset, **_PRESETS.get(dataset, {})}
+
+
+def train_run(config: RunConfig, out: Path, resume: bool) -> None:
+    """Train, and leave in ``out``: run.h5 (after every epoch), metrics.csv, summary.json, three PNGs.
+
+    Raises RunFileError : ``out`` holds a run that ``resume`` does not ask for, or of other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    saved = _saved_run(config, out / "run.h5", resume)
+    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size)
+    config = _fit_validation(config, len(data.x_train))
+    model, trainer = _build(config, data)
+    sizes = "-".join(str(n) for n in (data.x_train.shape[1], *config.hidden, data.n_classes))
+    console.print(
+        f"[bold]{config.dataset}[/]: {len(data.x_train)} training and {len(data.x_test)} test samples; "
+        f"network {sizes}, rule {config.rule}, {config.threads} threads, seed {config.seed}"
+    )
+    if saved is None:
+        model.init(config.seed)
+        targets = [config.hidden_count] * len(config.hidden) + [config.output_count]
+        thresholds = calibrate(model, data.x_train, config.options(), targets)
+        console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in thresholds))
+    else:
+        trainer.load(saved)
+        console.print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
+    with _progress() as bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def progress(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            text = f"epoch {trainer.epoch + 1}/{config.epochs}"
+            rate = f"{speed:.0f} samples/s" if speed else ""
+            bar.update(task, completed=done, total=total, description=text, rate=rate)
+
+        for row in trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test, progress):
+            _save(trainer, config, out)
+            console.print(_line(row))
+            bar.reset(task)
+    _finish(trainer, config, data, out)
+
+
+def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
+    """Test accuracy of a saved run: weights of the last epoch, and of the selected one."""
+    state = runs.load_run(run / "run.h5" if run.is_dir() else run)
+    config = _config_of(state, threads=threads, **({"data_dir": data_dir} if data_dir else {}))
+    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size)
+    model, trainer = _build(config, data)
+    trainer.load(state)
+    table = Table("weights of", "epoch", "test accuracy", "mean loss")
+    for name, epoch, weights in (
+        ("last epoch", trainer.epoch, trainer.model.weights),
+        ("selected epoch", trainer.best_epoch, trainer.best_weights),
+    ):
+        model.set_weights(weights)
+        tally = trainer.evaluate(data.x_test, data.y_test)
+        table.add_row(name, str(epoch), f"{100 * tally.accuracy:.2f} %", f"{tally.loss / tally.samples:.3f}")
+    console.print(table)
+
+
+def _build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
+    neuron = LIF(tau_m=config.tau_m, tau_syn=config.tau_syn, t_ref=config.t_ref)
+    sizes = [data.x_train.shape[1], *config.hidden, data.n_classes]
+    last = len(sizes) - 2
+    model = Sequential(
+        *(
+            Dense(a, b, neuron, lateral_inhibition=config.lateral_inhibition if k == last else 0.0)
+            for k, (a, b) in enumerate(zip(sizes, sizes[1:]))
+        )
+    )
+    optimiser: Optimiser = (
+        SGD(momentum=0.9, weight_decay=config.weight_decay)
+        if config.optimiser == "sgd"
+        else Adam(weight_decay=config.weight_decay if config.optimiser == "adamw" else 0.0)
+    )
+    loss = CountLoss(config.desired, config.undesired, config.margin)
+    return model, Trainer(model, HM2BP(micro=config.micro), loss, optimiser, config.options())
+
+
+def _fit_validation(config: RunConfig, n: int) -> RunConfig:
+    # A part of a data set keeps the share of validation samples, a twelfth at most.
+    return _replace(config, validation=min(config.validation, n // 12))
+
+
+def _config_of(state: dict[str, Any], **changes: Any) -> RunConfig:
+    known = {f.name for f in fields(RunConfig)}
+    return RunConfig(**{**{k: v for k, v in state["parameters"].items() if k in known}, **changes})
+
+
+def _replace(config: RunConfig, **changes: Any) -> RunConfig:
+    return RunConfig(**{**{f.name: getattr(config, f.name) for f in fields(RunConfig)}, **changes})
+
+
+def _saved_run(config: RunConfig, path: Path, resume: bool) -> dict[str, Any] | None:
+    """The state to resume from, after checking that it is of the same run."""
+    if not resume:
+        return None
+    if not path.exists():
+        raise RunFileError(f"--resume was asked for, but there is no run in {path.parent}; leave --resume out.")
+    state = runs.load_run(path)
+    before = _config_of(state)
+    free = {"threads", "data_dir", "validation"}
+    changed = [
+        f"{f.name} = {getattr(before, f.name)!r} (now {getattr(config, f.name)!r})"
+        for f in fields(RunConfig)
+        if f.name not in free and getattr(before, f.name) != getattr(config, f.name)
+    ]
+    if changed:
+        raise RunFileError(
+            f"{path} was made with other settings: {'; '.join(changed)}. Give the same, or another --out."
+        )
+    return state
+
+
+def _save(trainer: Trainer, config: RunConfig, out: Path) -> None:
+    state = trainer.state()
+    runs.save_run(
+        out / "run.h5", {**state, "parameters": asdict(config), "versions": runs.package_versions()}
+    )
+    runs.write_csv(out / "metrics.csv", trainer.history)
+
+
+def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> None:
+    history = trainer.history
+    last, best = history[-1], history[trainer.best_epoch - 1]
+    seconds = sum(row["seconds"] for row in history)
+    samples = sum(row["seconds"] * row["samples_per_second"] for row in history)
+    summary = {
+        "test_accuracy": last["test_accuracy"],
+        "best_validation_epoch": trainer.best_epoch,
+        "test_accuracy_at_best_validation": best["test_accuracy"],
+        "epochs": trainer.epoch,
+        "seed": config.seed,
+        "rule": config.rule,
+        "samples_per_second": samples / seconds,
+        "synaptic_events": int(sum(row["synaptic_events"] for row in history)),
+        "seconds": seconds,
+        "threads": config.threads,
+        "versions": runs.package_versions(),
+    }
+    runs.write_json(out / "summary.json", summary)
+    o = config.options()
+    inputs = o.encode(data.x_test[:1], np.zeros(1, np.int64), -2)
+    spikes = trainer.model.forward(inputs, o.duration, config.threads)
+    names = ["input", *(f"layer {k + 1}" for k in range(len(spikes) - 2)), "output"]
+    label, guess = int(data.y_test[0]), int(np.argmax(spikes[-1].counts()[0]))
+    figures = {
+        "raster": plot.raster(
+            {name: s.sample(0) for name, s in zip(names, spikes)}, o.duration,
+            title=f"test sample 0: class {label} (orange), read as {guess}", highlight=label,
+        ),
+        "learning_curve": plot.learning_curve(history),
+        "weights": plot.weights(trainer.model.weights),
+    }  # fmt: skip
+    for name, figure in figures.items():
+        figure.savefig(out / f"{name}.png")
+    table = Table(title=f"results in {out}", show_header=False)
+    table.add_row("test accuracy, last epoch", f"[bold]{100 * last['test_accuracy']:.2f} %[/]")
+    by = "validation" if "validation_accuracy" in last else "training accuracy"
+    table.add_row(
+        f"test accuracy, epoch {trainer.best_epoch} (by {by})", f"{100 * best['test_accuracy']:.2f} %"
+    )
+    table.add_row("training", f"{seconds:.1f} s, {samples / seconds:.0f} samples/s")
+    table.add_row("synaptic events", f"{summary['synaptic_events']:.3g} in training, exact to the last spike")
+    table.add_row("files", "run.h5, metrics.csv, summary.json, " + ", ".join(f"{n}.png" for n in figures))
+    console.print(table)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=console, transient=True,
+    )  # fmt: skip
+
+
+def _line(row: dict[str, float]) -> str:
+    held = f", validation {100 * row['validation_accuracy']:.2f} %" if "validation_accuracy" in row else ""
+    return (
+        f"epoch {row['epoch']:.0f}: loss {row['train_loss']:.3f}, training {100 * row['train_accuracy']:.2f} %"
+        f"{held}, test {100 * row['test_accuracy']:.2f} %, {row['seconds']:.1f} s "
+        f"({row['samples_per_second']:.0f} samples/s)"
+    )
