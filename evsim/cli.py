@@ -77,7 +77,7 @@ def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
 
 @main.command()
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), is_eager=True,
-              callback=_from_toml, expose_value=False, help="TOML file with options; the command line wins.")  # fmt: skip
+              callback=_from_toml, expose_value=False, help="TOML file of options; the command line wins.")  # fmt: skip
 @_with(_common)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete epoch in --out.")

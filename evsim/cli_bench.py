@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from evsim.sweep import pack_layer, run_layer
 from evsim.types import LIF
 
 console = Console()
+Row = tuple[str, float, dict[str, int]]
 NEURON = LIF(tau_m=64.0, tau_syn=8.0, t_ref=2.0)
 DURATION = 400.0
 
@@ -50,11 +52,11 @@ def best_of(repeats: int, work: Callable[[], Any]) -> float:
     return min(times)
 
 
-def bench_sweep(seed: int) -> list[tuple[str, float, dict[str, float]]]:
+def bench_sweep(seed: int) -> list[Row]:
     """Layer 784-800 at a low, a usual and a high output rate: ns per synaptic event, one thread."""
     x = encode.poisson(digit_like_rates(1, seed)[0], DURATION, seed=seed)
     weight = np.random.default_rng([seed, 12]).uniform(-1.0, 1.0, (784, 800))
-    rows = []
+    rows: list[Row] = []
     for name, neuron in (
         ("sweep 784-800, one receptor, v_th 6", NEURON.with_(v_th=6.0)),
         ("sweep 784-800, one receptor, v_th 3", NEURON.with_(v_th=3.0)),
@@ -63,15 +65,15 @@ def bench_sweep(seed: int) -> list[tuple[str, float, dict[str, float]]]:
     ):
         layer = pack_layer(weight, neuron)
         spikes = run_layer(layer, x.times, x.neurons, DURATION).times.size
-        seconds = best_of(10, lambda layer=layer: run_layer(layer, x.times, x.neurons, DURATION))
+        seconds = best_of(10, partial(run_layer, layer, x.times, x.neurons, DURATION))
         events = len(x) * 800
         rows.append((name, seconds / events * 1e9, {"events": events, "spikes": spikes}))
     return rows
 
 
-def bench_queue(seed: int) -> list[tuple[str, float, dict[str, float]]]:
+def bench_queue(seed: int) -> list[Row]:
     """Random recurrent network, 1,000 neurons, 100 inputs each, distinct delays or one: one thread."""
-    rows = []
+    rows: list[Row] = []
     for name, neuron, weight, delays in (
         ("queue, exponential, one delay", LIF(tau_syn=5.0, v_th=20.0, t_ref=2.0), 0.9, 1.5),
         ("queue, exponential, own delays", LIF(tau_syn=5.0, v_th=20.0, t_ref=2.0), 0.9, None),
@@ -89,7 +91,7 @@ def bench_queue(seed: int) -> list[tuple[str, float, dict[str, float]]]:
         plan = make_plan(net, seed)
         sources = drive.neurons.astype(np.int64)
         run = run_plan(plan, drive.times, sources, 500.0)
-        seconds = best_of(3, lambda p=plan, d=drive, s=sources: run_plan(p, d.times, s, 500.0))
+        seconds = best_of(3, partial(run_plan, plan, drive.times, sources, 500.0))
         rows.append(
             (name, seconds / run.events * 1e9, {"events": run.events, "spikes": run.times.size})
         )

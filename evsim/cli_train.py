@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def _build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     model = Sequential(
         *(
             Dense(a, b, neuron, lateral_inhibition=config.lateral_inhibition if k == last else 0.0)
-            for k, (a, b) in enumerate(zip(sizes, sizes[1:]))
+            for k, (a, b) in enumerate(pairwise(sizes))
         )
     )
     optimiser: Optimiser = (

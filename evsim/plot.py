@@ -25,10 +25,10 @@ def raster(
 
     highlight : neuron of the last population drawn in another colour (for instance the right class)
     """
-    heights = [float(np.clip(np.sqrt(s.size), 3.0, 16.0)) for s in spikes.values()]
+    heights = [float(np.clip(np.sqrt(s.size), 7.0, 16.0)) for s in spikes.values()]
     fig, axes = _figure(len(spikes), heights, (7.5, 0.9 + 0.22 * sum(heights)))
     for ax, (name, s) in zip(axes, spikes.items()):
-        height = float(np.clip(400.0 / s.size, 1.0, 9.0))
+        height = float(np.clip(400.0 / s.size, 2.5, 9.0))
         ax.plot(s.times, s.neurons, "|", color=_SPIKE, ms=height, mew=0.8)
         if highlight is not None and ax is axes[-1]:
             times = s.of(highlight)

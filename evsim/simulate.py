@@ -196,8 +196,8 @@ def run_plan(plan: Plan, times: Floats, sources: np.ndarray, t_stop: float) -> P
     state[queue_driver.N_HEAP] = queue_driver.start_queue(
         u, i_exc, p.theta, p.tau_m, p.peak, p.n_receptors, plan.level, bound, solved, key, heap, position
     )
-    pending = [np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))]
-    out = [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
+    pending: list[np.ndarray] = [np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))]
+    out: list[np.ndarray] = [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
     while True:
         status = queue_driver.run_queue(
             p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,

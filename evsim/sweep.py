@@ -105,7 +105,7 @@ def run_layer(
     cuts = np.linspace(0, n_blocks, min(threads, n_blocks) + 1).astype(int)
     with workers(threads) as pool:
         parts = list(
-            pool(lambda k: _run_blocks(layer, padded, rows, factors, t_stop, cuts[k], cuts[k + 1]),
+            pool(lambda k: _run_blocks(layer, padded, rows, factors, t_stop, int(cuts[k]), int(cuts[k + 1])),
                  range(cuts.size - 1))
         )  # fmt: skip
     t, i, c = (np.concatenate([p[k] for p in parts]) if len(parts) > 1 else parts[0][k] for k in range(3))
@@ -148,12 +148,13 @@ def _run_blocks(
     while True:
         done = sweep_layer(
             times, rows, factors, layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
-            *out, progress, tally, t_stop, *layer.scalars, layer.size, int(last),
+            *out, progress, tally, t_stop, *layer.scalars, layer.size, last,
         )  # fmt: skip
         n = progress[1]
         if done:
             return out[0][:n], out[1][:n], out[2][:n], int(tally[0])
-        bigger = np.empty(2 * out[0].size), np.empty(2 * out[0].size, np.int32), np.empty(2 * out[0].size)
-        for new, old in zip(bigger, out):
-            new[:n] = old[:n]
-        out = bigger
+        out = (_doubled(out[0]), _doubled(out[1]), _doubled(out[2]))
+
+
+def _doubled(a: np.ndarray) -> np.ndarray:
+    return np.concatenate([a, np.empty_like(a)])

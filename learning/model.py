@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Sequential:
     def __init__(self, *layers: Dense) -> None:
         if not layers:
             raise ValueError("a model needs at least one layer.")
-        for k, (a, b) in enumerate(zip(layers, layers[1:])):
+        for k, (a, b) in enumerate(pairwise(layers)):
             if a.n_out != b.n_in:
                 raise ValueError(f"layer {k} gives {a.n_out} outputs, but layer {k + 1} takes {b.n_in}.")
         self.layers = list(layers)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evsim import encode
 from evsim.errors import SilentLayerError
@@ -63,7 +64,7 @@ class TrainingOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1; got {getattr(self, name)}.")
 
-    def encode(self, x: Floats, keys: np.ndarray, epoch: int) -> SpikeBatch:
+    def encode(self, x: NDArray[Any], keys: np.ndarray, epoch: int) -> SpikeBatch:
         """Values (n, features) in [0, 1] as spikes; streams keyed by (seed, epoch, key)."""
         if self.encoder == "poisson":
             result: SpikeBatch = encode.poisson(
@@ -136,7 +137,7 @@ class Trainer:
         return np.sort(order[held:]), np.sort(order[:held])
 
     def epochs(
-        self, x: Floats, y: np.ndarray, x_test: Floats, y_test: np.ndarray, progress: Progress | None = None
+        self, x: NDArray[Any], y: np.ndarray, x_test: NDArray[Any], y_test: np.ndarray, progress: Progress | None = None
     ) -> Iterator[dict[str, float]]:
         """Train until ``options.epochs`` are done; yields a row of figures after each epoch.
 
@@ -194,7 +195,7 @@ class Trainer:
             gradients.insert(0, gradient)
         return gradients, spikes, loss
 
-    def evaluate(self, x: Floats, y: np.ndarray, stream: int = _TEST) -> Tally:
+    def evaluate(self, x: NDArray[Any], y: np.ndarray, stream: int = _TEST) -> Tally:
         """Accuracy and mean loss on samples, encoded from a stream of their own."""
         o, tally = self.options, Tally()
         for a in range(0, len(x), 100):
@@ -235,7 +236,7 @@ class Trainer:
         self.boost = None if state["boost"] is None else np.array(state["boost"])
 
     def _train_epoch(
-        self, epoch: int, x: Floats, y: np.ndarray, train: np.ndarray, progress: Progress | None
+        self, epoch: int, x: NDArray[Any], y: np.ndarray, train: np.ndarray, progress: Progress | None
     ) -> tuple[Tally, list[int]]:
         o, tally = self.options, Tally()
         if o.boosting > 0 and self.boost is None:
@@ -276,7 +277,7 @@ class Trainer:
 
 
 def calibrate(
-    model: Sequential, x: Floats, options: TrainingOptions, targets: list[float], samples: int = 20
+    model: Sequential, x: NDArray[Any], options: TrainingOptions, targets: list[float], samples: int = 20
 ) -> list[float]:
     """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
 

@@ -145,7 +145,7 @@ def test_inhibition_only_delays_a_neuron_whose_bias_is_above_threshold(tau_m, ra
     assert free * (1.0 - 4 * EPS) <= held < math.inf
 
 
-@pytest.mark.parametrize("tau_s", [5.0, 10.0, 20.0, 30.0, 20.0 * (1 + 1e-9)])
+@pytest.mark.parametrize("tau_s", [5.0, 10.0, 15.0, 19.0, 20.0, 30.0, 20.0 * (1 + 1e-9)])
 def test_threshold_at_rest_is_reached_only_where_the_current_suffices(tau_s) -> None:
     """theta = 0: u exp(t / tau_m) grows to u0 + i tau_s / (tau_m - tau_s), without bound if tau_m <= tau_s."""
     peak = psp_peak(20.0, tau_s)

@@ -11,8 +11,6 @@ below zero-delay delta synapses, so that all inputs of one instant are summed be
 
 import math
 
-import numpy as np
-
 from .crossing import GRAZING, crossing, grazes
 from .heap import delivery_pop, delivery_push, neuron_remove_top, neuron_update
 from .jit import formula, kernel
@@ -59,7 +57,6 @@ def run_queue(
     u ... position : (n_neurons,) state; queue_* : delivery heap; touched, stamp : scratch;
     state : (N_STATE,) counters.
     """
-    n_neurons = u.size
     n_heap = state[N_HEAP]
     n_queue = state[N_QUEUE]
     next_input = state[NEXT_INPUT]

@@ -123,7 +123,7 @@ class HM2BP:
         return SpikeBatch.from_trains(trains)
 
     def _lateral_factor(self, layer: Dense, outputs: SpikeBatch, signal: Floats, t_stop: float) -> Floats:
-        """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j)(e_jl/o_l)/(nu_l nu_j)): two hops through the inhibition."""
+        """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j)(e_jl/o_l)/(nu_l nu_j)): two hops, there and back."""
         theta, w0 = layer.theta, layer.lateral_inhibition
         tau_m, tau_s = (float(np.ravel(x)[0]) for x in (layer.neuron.tau_m, layer.neuron.tau_syn))
         factor = np.ones(signal.shape)
