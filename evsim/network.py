@@ -106,5 +106,5 @@ class Network:
     def _new_name(self, name: str, size: int) -> None:
         if name in self.inputs or name in self.populations:
             raise NetworkError(f"the name {name!r} is taken; names of inputs and populations are unique.")
-        if size < 1:
-            raise NetworkError(f"{name!r} must have size >= 1; got {size}.")
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise NetworkError(f"{name!r} must have an integer size >= 1; got {size!r}.")

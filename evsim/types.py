@@ -214,8 +214,8 @@ def _checked_spikes(times: ArrayLike, neurons: ArrayLike, size: int) -> tuple[Fl
         )
     if raw.size and not np.issubdtype(raw.dtype, np.integer):
         raise ValueError(f"neurons must be integers; got dtype {raw.dtype}.")
-    if size < 0:
-        raise ValueError(f"size must be >= 0; got {size}.")
+    if not isinstance(size, (int, np.integer)) or size < 0:
+        raise ValueError(f"size must be an integer >= 0; got {size!r}.")
     if not np.all(np.isfinite(t)):
         k = int(np.flatnonzero(~np.isfinite(t))[0])
         raise ValueError(f"spike times must be finite; times[{k}] is {t[k]}. Remove or repair that entry.")

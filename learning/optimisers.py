@@ -59,7 +59,8 @@ class Adam:
 
     def state(self) -> dict[str, Any]:
         """Number of steps and both moments."""
-        return {"kind": "adam", "steps": self.steps, "first": self.first, "second": self.second}
+        first, second = ([a.copy() for a in moments] for moments in (self.first, self.second))
+        return {"kind": "adam", "steps": self.steps, "first": first, "second": second}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over a saved state; ValueError if it is another optimiser's."""
@@ -84,7 +85,7 @@ class SGD:
 
     def state(self) -> dict[str, Any]:
         """The velocities."""
-        return {"kind": "sgd", "velocity": self.velocity}
+        return {"kind": "sgd", "velocity": [v.copy() for v in self.velocity]}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over a saved state; ValueError if it is another optimiser's."""

@@ -182,7 +182,6 @@ class Trainer:
         o = self.options
         spikes = self.model.forward(inputs, o.duration, o.threads)
         loss, signal = self.loss(spikes[-1], labels)
-        signal = signal / len(inputs)
         if boost is not None:
             signal = signal * boost[:, None]
         gradients: list[Floats] = []
@@ -192,7 +191,7 @@ class Trainer:
                 self.model.layers[k], spikes[k], spikes[k + 1], signal, o.duration,
                 is_output=k == last, wants_signal=k > 0, threads=o.threads,
             )  # fmt: skip
-            gradients.insert(0, gradient)
+            gradients.insert(0, gradient / len(inputs))
         return gradients, spikes, loss
 
     def evaluate(self, x: NDArray[Any], y: np.ndarray, stream: int = _TEST) -> Tally:
@@ -214,9 +213,9 @@ class Trainer:
             "optimiser": self.optimiser.state(),
             "random": {"scheme": "streams keyed by (seed, epoch, sample)", "seed": self.options.seed},
             "seed": self.options.seed,
-            "history": self.history,
+            "history": list(self.history),
             "best": {"epoch": self.best_epoch, "accuracy": self.best_accuracy, "weights": self.best_weights},
-            "boost": self.boost,
+            "boost": None if self.boost is None else self.boost.copy(),
             "thresholds": [np.asarray(layer.neuron.v_th, dtype=np.float64) for layer in self.model.layers],
             "rule": asdict(self.rule),
             "loss": asdict(self.loss),
@@ -282,6 +281,8 @@ def calibrate(
     """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
 
     Bisection on the logarithm of the threshold, layer after layer, over the first ``samples`` rows of x.
+    A layer of a few neurons says little about its weights' distribution, so layers below 200 neurons are
+    filled up for this purpose with neurons whose weights are shuffled copies.
 
     Raises
     ------
@@ -294,25 +295,35 @@ def calibrate(
     spikes = options.encode(x, np.arange(len(x)), _CALIBRATION)
     chosen = []
     for k, (layer, target) in enumerate(zip(model.layers, targets)):
+        crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
         rest = float(np.max(np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)))
         low, high = -14.0, 14.0
         for _ in range(18):
             middle = 0.5 * (low + high)
-            layer.neuron = layer.neuron.with_(v_th=rest + float(np.exp(middle)))
-            out = run_dense(layer, spikes, options.duration, options.threads)
-            if out.times.size > target * len(x) * layer.n_out:
+            crowd.neuron = layer.neuron.with_(v_th=rest + float(np.exp(middle)))
+            out = run_dense(crowd, spikes, options.duration, options.threads)
+            if out.times.size > target * len(x) * crowd.n_out:
                 low = middle
             else:
                 high = middle
-        if out.times.size < 0.5 * target * len(x) * layer.n_out:
+        if out.times.size < 0.5 * target * len(x) * crowd.n_out:
             raise SilentLayerError(
                 f"layer {k}: no threshold makes its neurons spike {target} times on average "
                 f"({spikes.times.size / len(x):.1f} input spikes per sample reach it). Raise max_rate, the "
                 "duration or the weight scale."
             )
-        spikes = out
+        layer.neuron = crowd.neuron
+        spikes = run_dense(layer, spikes, options.duration, options.threads)
         chosen.append(float(layer.neuron.v_th))
     return chosen
+
+
+def _crowd(layer: Dense, rng: np.random.Generator, at_least: int = 200) -> Dense:
+    copies = max(0, -(-at_least // layer.n_out) - 1)
+    weights = [layer.weight, *(rng.permuted(layer.weight, axis=0) for _ in range(copies))]
+    crowd = Dense(layer.n_in, layer.n_out * len(weights), layer.neuron, layer.delay)
+    crowd.weight = np.ascontiguousarray(np.concatenate(weights, axis=1))
+    return crowd
 
 
 def _regulariser_gradient(w: Floats, strength: float, beta: float, limit: float) -> Floats:

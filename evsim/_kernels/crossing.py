@@ -54,6 +54,22 @@ def crossing_double(u, i, theta, tau_m):
 
 
 @formula
+def crossing_zero(u, i, tau_m, tau_s):
+    """Closed form for theta = 0, any ratio: exp(t/tau_m) u(t) = u + i (1 - exp(-d t)) / (d tau_m).
+
+    d = 1/tau_s - 1/tau_m. Needed because Newton creeps along a trace that approaches 0 from below for ever.
+    """
+    if i <= 0.0:
+        return math.inf
+    d = (tau_m - tau_s) / (tau_m * tau_s)
+    z = -u / i * tau_m
+    x = d * z
+    if x >= 1.0:
+        return math.inf
+    return z if x == 0.0 else -math.log1p(-x) / d
+
+
+@formula
 def crossing_newton(u, i, theta, tau_m, tau_s, h):
     """Any ratio: Newton (Halley near the root) from the left, where the trace is concave.
 
@@ -127,6 +143,9 @@ def crossing_one(u, i, theta, tau_m, tau_s, peak, h):
         # A margin of GRAZING leaves the undecidable cases to the solver.
         if theta > 0.0 and max(u, 0.0) + i * peak < theta * (1.0 - GRAZING):
             return math.inf
+    if theta == 0.0:
+        t = crossing_zero(u, i, tau_m, tau_s)
+        return t if t <= h else math.inf
     if tau_m == 2.0 * tau_s:
         t = crossing_double(u, i, theta, tau_m)
         return t if t <= h else math.inf

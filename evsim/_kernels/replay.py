@@ -5,6 +5,8 @@ import math
 from .jit import kernel
 from .lif import decay, flow_u
 
+_REACHED = 1e-12
+
 
 @kernel
 def voltage_at(
@@ -21,14 +23,20 @@ def voltage_at(
     valid_at = 0.0
     next_arrival = 0
     next_spike = 0
+    kicked = False
     for q in range(query.size):
         while True:
             t_arrival = arrivals[next_arrival] if next_arrival < arrivals.size else math.inf
             t_spike = spikes[next_spike] if next_spike < spikes.size else math.inf
             if min(t_arrival, t_spike) >= query[q]:
                 break
-            if t_spike <= t_arrival:
+            if n_receptors == 0 and t_spike == t_arrival and not kicked:
+                # Kicks at the instant of a spike caused it, unless u reached theta without them.
+                x = flow_u(t_spike - valid_at, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors)
+                kicked = theta - x > _REACHED * max(abs(theta), abs(u))
+            if t_spike < t_arrival or (t_spike == t_arrival and not kicked):
                 next_spike += 1
+                kicked = False
                 x = t_spike + t_ref - valid_at
                 i_exc *= decay(x, tau_exc)
                 i_inh *= decay(x, tau_inh)

@@ -22,6 +22,10 @@ GROUP = 8
 
 FREE = -math.inf
 
+FADED = 1e-280
+"""Over a group with less than this left of a current no bound can be read back from the group's end
+(0 times inf): all its neurons are walked through."""
+
 
 @kernel
 def group_factors(times, factors, tau_m, tau_exc, tau_inh, n_receptors):
@@ -184,6 +188,10 @@ def _advance_one(u, i_exc, u_new, i_exc_new, top, theta, weights, sources, facto
         i_exc_new[n] = current
         top[n] = bound
         hits += bound >= theta[n]
+    if total_a < FADED:
+        for n in range(width):
+            top[n] = math.inf
+        hits = width
     return hits
 
 
@@ -276,6 +284,10 @@ def _advance_two(u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, theta, weigh
         i_inh_new[n] = y
         top[n] = bound
         hits += bound >= theta[n]
+    if total_a < FADED:
+        for n in range(width):
+            top[n] = math.inf
+        hits = width
     return hits
 
 
@@ -440,6 +452,7 @@ def sweep_layer(
     flags = np.empty(width + 1, np.int64)
     for block in range(progress[0], last_block):
         first = block * width
+        grazing = tally[0]
         n_out = sweep_block(
             times, sources, factors, weights[block],
             theta[block], u_reset[block], t_ref[block], u_init[block],
@@ -449,6 +462,7 @@ def sweep_layer(
             min(width, size - first), progress[1],
         )  # fmt: skip
         if n_out > out_times.size:
+            tally[0] = grazing
             return False
         progress[0] = block + 1
         progress[1] = n_out

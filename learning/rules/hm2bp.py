@@ -66,7 +66,8 @@ class HM2BP:
         """From dE/d count of a layer's neurons to weight gradients and dE/d count of its inputs.
 
         signal : (samples, n_out). Returns gradients (n_in, n_out), summed over the samples in order, and
-        the signal (samples, n_in); zeros if it is not wanted, as below the first layer. The same bits for any number of threads.
+        the signal (samples, n_in); zeros if it is not wanted, as below the first layer. The same bits for
+        any number of threads.
         """
         theta = layer.theta
         delta = signal / theta
