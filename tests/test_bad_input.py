@@ -174,7 +174,9 @@ def test_nothing_can_be_sent_to_an_input() -> None:
 @pytest.mark.parametrize("shape", [(3, 2), (3,), (2, 3, 1)])
 def test_weights_and_delays_of_another_shape_are_refused(name, shape) -> None:
     values = {"weight": 1.0, "delay": 1.0, name: np.ones(shape)}
-    with pytest.raises(NetworkError, match=rf"{name} must be a number or have shape .* = \(2, 3\); got shape"):
+    with pytest.raises(
+        NetworkError, match=rf"{name} must be a number or have shape .* = \(2, 3\); got shape"
+    ):
         small_net().connect("in", "out", **values)
 
 

@@ -93,7 +93,14 @@ def test_seed_epoch_and_key_each_name_another_stream() -> None:
     def times(**names) -> bytes:
         return poisson(np.full((1, 5), 50.0), 100.0, **names).times.tobytes()
 
-    streams = [times(), times(seed=1), times(epoch=1), times(keys=[1]), times(seed=1, epoch=1), times(seed=-1)]
+    streams = [
+        times(),
+        times(seed=1),
+        times(epoch=1),
+        times(keys=[1]),
+        times(seed=1, epoch=1),
+        times(seed=-1),
+    ]
     assert len(set(streams)) == len(streams)
     assert times(seed=1) == times(seed=1, epoch=0, keys=[0])
 
@@ -131,7 +138,9 @@ def test_regular_fires_at_equal_intervals() -> None:
     assert trains.of(2).tolist() == [12.5, 37.5]
 
 
-@pytest.mark.parametrize("phase, expected", [(0.0, [0.0, 10.0, 20.0]), (1.0, [10.0, 20.0]), (0.25, [2.5, 12.5, 22.5])])
+@pytest.mark.parametrize(
+    "phase, expected", [(0.0, [0.0, 10.0, 20.0]), (1.0, [10.0, 20.0]), (0.25, [2.5, 12.5, 22.5])]
+)
 def test_regular_starts_at_its_phase_and_ends_before_the_duration(phase, expected) -> None:
     assert regular([100.0], 30.0, phase=phase).times.tolist() == expected
     assert regular([[100.0], [100.0]], 30.0, phase=phase).sample(1).times.tolist() == expected

@@ -126,8 +126,12 @@ def test_equal_time_constants_give_lambert_w(i, tau) -> None:
     assert abs(float(mpf(found) - exact)) <= 4 * EPS * (2.0 / climb + float(exact))
 
 
-@given(tau_m=tau_ms, ratio=ratios(), theta=st.floats(0.0, 3.0), gap=st.floats(1e-6, 4.0), i=st.floats(-20.0, 0.0))
-def test_inhibition_alone_never_fires_a_neuron_below_a_positive_threshold(tau_m, ratio, theta, gap, i) -> None:
+@given(
+    tau_m=tau_ms, ratio=ratios(), theta=st.floats(0.0, 3.0), gap=st.floats(1e-6, 4.0), i=st.floats(-20.0, 0.0)
+)
+def test_inhibition_alone_never_fires_a_neuron_below_a_positive_threshold(
+    tau_m, ratio, theta, gap, i
+) -> None:
     tau_s = tau_m / ratio
     u = theta - gap
     assert crossing_one(u, i, theta, tau_m, tau_s, psp_peak(tau_m, tau_s), math.inf) == math.inf
@@ -167,6 +171,26 @@ def test_two_receptors_at_rest_threshold_do_not_fire_when_everything_has_faded()
 
 
 @given(data=st.data())
+def test_two_receptors_with_bias_above_threshold_always_fire_in_the_end(data) -> None:
+    """theta < 0: the trace ends at 0, above theta, whatever the currents do before."""
+    tau_m = data.draw(tau_ms)
+    taus = [tau_m / data.draw(ratios()) for _ in range(2)]
+    theta = -data.draw(st.floats(0.01, 3.0))
+    u = theta - data.draw(st.floats(1e-3, 4.0))
+    i = [data.draw(st.floats(0.0, 30.0)), -data.draw(st.floats(0.0, 30.0))]
+    assert crossing_two(u, *i, theta, tau_m, *taus, psp_peak(tau_m, taus[0]), math.inf) < math.inf
+
+
+def test_two_receptors_fire_for_every_pair_of_slow_time_constants() -> None:
+    """At the end of such a trace all terms of its slope have faded together."""
+    for k in range(400):
+        tau_m, tau_exc, tau_inh = 10.0 + 0.001 * k, 36.8 - 0.03 * k, 5.2 + 0.02 * k
+        for i_inh in (-0.02, -1.5):
+            peak = psp_peak(tau_m, tau_exc)
+            assert crossing_two(-1.5, 0.4, i_inh, -0.577, tau_m, tau_exc, tau_inh, peak, math.inf) < math.inf
+
+
+@given(data=st.data())
 def test_the_end_of_the_interval_only_cuts_off(data) -> None:
     """With a finite h the crossing is the same one, or none if it lies behind h."""
     tau_m = data.draw(tau_ms)
@@ -190,7 +214,14 @@ def test_a_potential_at_threshold_crosses_at_once() -> None:
 
 # ------------------------------------------------------------------------------------------------ grazing
 
-GRAZING_TAUS = [(20.0, 5.0), (20.0, 10.0), (10.0, 10.0), (10.0, 10.0 * (1 + 1e-12)), (10.0, 30.0), (20.0, 0.4)]
+GRAZING_TAUS = [
+    (20.0, 5.0),
+    (20.0, 10.0),
+    (10.0, 10.0),
+    (10.0, 10.0 * (1 + 1e-12)),
+    (10.0, 30.0),
+    (20.0, 0.4),
+]
 
 
 def at_the_peak(tau_m: float, tau_s: float, excess: float) -> float:
@@ -264,13 +295,17 @@ def test_compiled_solvers_agree_with_plain_python() -> None:
         assert plain(crossing)(*state, peak, n, h) == crossing(*state, peak, n, h)
         assert plain(grazes)(*state, n, h) == grazes(*state, n, h)
         found = crossing_one(u, i_exc, theta, tau_m, tau_exc, peak, h)
-        assert plain(crossing_one)(u, i_exc, theta, tau_m, tau_exc, peak, h) == pytest.approx(found, rel=1e-14)
+        assert plain(crossing_one)(u, i_exc, theta, tau_m, tau_exc, peak, h) == pytest.approx(
+            found, rel=1e-14
+        )
         if tau_exc != tau_inh:
             found = crossing_two(*state, peak, h)
             assert plain(crossing_two)(*state, peak, h) == pytest.approx(found, rel=1e-14)
         if theta < 0.0 or i_exc > theta:
             found = crossing_newton(u, i_exc, theta, tau_m, tau_exc, h)
-            assert plain(crossing_newton)(u, i_exc, theta, tau_m, tau_exc, h) == pytest.approx(found, rel=1e-13)
+            assert plain(crossing_newton)(u, i_exc, theta, tau_m, tau_exc, h) == pytest.approx(
+                found, rel=1e-13
+            )
             found = crossing_double(u, i_exc, theta, tau_m)
             assert plain(crossing_double)(u, i_exc, theta, tau_m) == pytest.approx(found, rel=1e-14)
         found = crossing_delta(u, theta, tau_m, h)

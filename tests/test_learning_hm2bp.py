@@ -37,7 +37,7 @@ def pair_sums(inputs, outputs, neuron, delay):
 
 
 def lateral_gamma(rule, layer, train, error):
-    """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j) (e_jl/o_l)/(nu_l nu_j)), l != j, silent neurons as in the rule."""
+    """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j) (e_jl/o_l)/(nu_l nu_j)), l != j, the silent as in the rule."""
     o, nu = train.counts(), layer.theta
     scale = layer.neuron.tau_syn / layer.neuron.tau_m
     e = pair_sums(train, train, layer.neuron, layer.lateral_delay)
@@ -93,7 +93,7 @@ def slow_backward(rule, layer, inputs, outputs, signal, is_output=False):
 
 
 def make_case(seed=1, lateral=0.0, n_samples=3):
-    """A layer of 12 inputs and 20 neurons (blocks of three, the last one short), some silent on both sides."""
+    """A layer of 12 inputs and 20 neurons (blocks of three, the last short), some silent on both sides."""
     rng = np.random.default_rng(seed)
     neuron = LIF(tau_m=20.0, tau_syn=5.0, t_ref=2.0, v_th=rng.uniform(0.3, 0.8, 20))
     layer = Dense(12, 20, neuron, delay=0.7, lateral_inhibition=lateral, lateral_delay=1.3)

@@ -100,7 +100,9 @@ def one_neuron(lif: LIF, arrivals: list[tuple[float, float]], t_stop: float, dri
     return run(net, train, t_stop, driver)
 
 
-def times_of(lif: LIF, arrivals: list[tuple[float, float]], t_stop: float, driver: str = "queue") -> list[float]:
+def times_of(
+    lif: LIF, arrivals: list[tuple[float, float]], t_stop: float, driver: str = "queue"
+) -> list[float]:
     return one_neuron(lif, arrivals, t_stop, driver)["out"].times.tolist()
 
 
@@ -158,7 +160,9 @@ def test_a_busy_layer_has_the_same_spikes_in_the_same_order_in_queue_and_sweep(t
     rng = np.random.default_rng(7)
     net = Network()
     net.add_input("in", size=150)
-    net.add_population("out", size=40, neuron=LIF(tau_syn=tau_syn, t_ref=2.0, bias=rng.uniform(-0.3, 1.1, 40)))
+    net.add_population(
+        "out", size=40, neuron=LIF(tau_syn=tau_syn, t_ref=2.0, bias=rng.uniform(-0.3, 1.1, 40))
+    )
     scale = 0.12 if tau_syn is None else 0.35
     net.connect("in", "out", weight=rng.normal(0.3 * scale, scale, (150, 40)), delay=1.0)
     x = evsim.encode.poisson(np.full(150, 20.0), 200.0, seed=3)
@@ -475,7 +479,9 @@ def test_voltage_is_the_closed_form_between_events(tau_syn, driver) -> None:
     lif = LIF(tau_m=20.0, tau_syn=tau_syn, v_th=-50.0, v_reset=-68.0, v_rest=-65.0, t_ref=2.0, bias=6.0)
     rng = np.random.default_rng(5)
     scale = 8.0 if tau_syn is None else 25.0
-    arrivals = [(float(t), float(w)) for t, w in zip(np.sort(rng.uniform(0, 70, 14)), rng.normal(scale, scale, 14))]
+    arrivals = [
+        (float(t), float(w)) for t, w in zip(np.sort(rng.uniform(0, 70, 14)), rng.normal(scale, scale, 14))
+    ]
     rec = one_neuron(lif, arrivals, 80.0, driver)
     spikes = rec["out"].times.tolist()
     assert spikes
@@ -601,7 +607,9 @@ def test_a_batch_may_be_split_or_reordered_without_changing_a_bit() -> None:
     layer = pack_layer(weight, lif)
     whole = run_layer_batch(layer, batch, 80.0, delay=0.3)
     order = [4, 1, 5, 0, 3, 2]
-    shuffled = run_layer_batch(layer, SpikeBatch.from_trains([batch.sample(k) for k in order]), 80.0, delay=0.3)
+    shuffled = run_layer_batch(
+        layer, SpikeBatch.from_trains([batch.sample(k) for k in order]), 80.0, delay=0.3
+    )
     for place, k in enumerate(order):
         part = run_layer_batch(layer, SpikeBatch.from_trains([batch.sample(k)]), 80.0, delay=0.3)
         a, b = whole.offsets[k : k + 2]

@@ -16,6 +16,9 @@ from .lif import decay, flow_u, psp
 GRAZING = 1e-12
 _EPS = 2.220446049250313e-16
 _MAX_ITERATIONS = 200
+_FADED = 300.0
+"""Time constants after which a trace has come to rest. Much later the terms of its slope are denormal
+numbers and their difference has the wrong sign."""
 
 
 @formula
@@ -251,7 +254,7 @@ def crossing_two(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, peak, h):
             if max(u, 0.0) + i_exc * peak < theta * (1.0 - GRAZING):
                 return math.inf
             h = min(h, tau_exc * math.log(i_exc / theta) * (1.0 + 1e-9) + 1e-300)
-    h = min(h, 740.0 * max(tau_m, max(tau_exc, tau_inh)))
+    h = min(h, _FADED * max(tau_m, max(tau_exc, tau_inh)))
     delta = theta - u
     split = math.inf
     if i_exc > 0.0:
@@ -301,7 +304,7 @@ def peak_time(u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors):
         return tau_exc * (1.0 - u / i) if x == 0.0 else -math.log1p(-x) / d
     if i_exc <= 0.0:
         return math.inf
-    end = 740.0 * max(tau_m, max(tau_exc, tau_inh))
+    end = _FADED * max(tau_m, max(tau_exc, tau_inh))
     split = math.log(-i_exc * tau_inh / (i_inh * tau_exc)) / (1.0 / tau_exc - 1.0 / tau_inh)
     if not 0.0 < split < end:
         return _falling_peak(0.0, end, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
