@@ -111,7 +111,7 @@ def test_the_bound_without_exponential_lies_above_the_trace(data) -> None:
     taus = [tau_m / data.draw(ratios()) for _ in range(2)]
     u, i_exc, i_inh = data.draw(potentials), data.draw(currents), data.draw(currents)
     h = data.draw(st.floats(0.0, 50.0))
-    bound = rise_bound(u, max(i_exc, 0.0) + max(i_inh, 0.0), h, tau_m)
+    bound = rise_bound(u, max(i_exc, 0.0) + max(i_inh, 0.0), h / tau_m)
     for k in range(21):
         above = flow_u(h * k / 20.0, u, i_exc, i_inh, tau_m, *taus, 2)
         assert above <= bound + 1e-13 * (abs(u) + abs(i_exc) + abs(i_inh))
@@ -132,5 +132,5 @@ def test_compiled_formulas_agree_with_plain_python(tau_s) -> None:
         state = (0.3, 2.0, -1.0, 20.0, tau_s, 7.0, 2)
         assert plain(flow_u)(t, *state) == pytest.approx(flow_u(t, *state), rel=64 * EPS)
     assert plain(psp_peak)(20.0, tau_s) == pytest.approx(psp_peak(20.0, tau_s), rel=4 * EPS)
-    assert plain(rise_bound)(0.2, 1.5, 3.0, 20.0) == rise_bound(0.2, 1.5, 3.0, 20.0)
+    assert plain(rise_bound)(0.2, 1.5, 0.15) == rise_bound(0.2, 1.5, 0.15)
     assert plain(fade)(2.0, 1.5, tau_s) == pytest.approx(fade(2.0, 1.5, tau_s), rel=4 * EPS)

@@ -146,6 +146,18 @@ def test_a_silent_target_gets_a_regular_train_of_the_wanted_count(micro):
     assert all(np.array_equal(a, b) for a, b in zip(got, hidden))
 
 
+def test_the_train_of_a_silent_target_leaves_room_for_the_refractory_period():
+    # With 2 ms of refractoriness 50 spikes fit into 100 ms, and each but the first finds V just reset.
+    layer, inputs, outputs, signal = make_case(2, n_samples=1)
+    gradients = []
+    for count in (50.0, 70.0, 500.0):
+        signal[0, 3] = -count
+        gradient, _ = HM2BP(micro="none").backward(layer, inputs, outputs, signal, T_STOP, is_output=True)
+        gradients.append(gradient[:, 3] / count)
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-12)
+    np.testing.assert_allclose(gradients[2], gradients[0], rtol=1e-12)
+
+
 def test_a_silent_neuron_that_is_not_wanted_gets_no_train():
     layer, inputs, outputs, signal = make_case(2)
     signal[:, 3], signal[:, 18], signal[:, 0] = -7.9, 3.0, -9.0

@@ -292,9 +292,6 @@ def test_a_duplicated_sample_does_not_change_the_mean_gradient():
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the wanted count is read from the signal, which is divided by the batch size"
-)
 def test_the_train_of_a_silent_target_has_the_wanted_count_for_any_batch_size():
     trainer = make_trainer()
     trainer.model = Sequential(Dense(2, 3, NEURON.with_(v_th=0.3)))

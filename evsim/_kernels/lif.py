@@ -41,8 +41,8 @@ def psp_peak(tau_m, tau_s):
 
 
 @formula
-def rise_bound(u, current, h, tau_m):
-    """Upper bound of u over the next h ms without input, whatever the time constants and signs.
+def rise_bound(u, current, h_over_tau):
+    """Upper bound of u over the next h = h_over_tau tau_m without input, for all time constants and signs.
 
     ``current`` is the sum of the positive currents. With those alone the trace lies above the true one,
     and where it rises it is concave, hence below its tangent. No exponential.
@@ -50,7 +50,7 @@ def rise_bound(u, current, h, tau_m):
     rise = current - u
     if rise <= 0.0:
         return u
-    return u + rise * (h / tau_m)
+    return u + rise * h_over_tau
 
 
 @formula

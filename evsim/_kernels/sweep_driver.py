@@ -15,7 +15,7 @@ import numpy as np
 
 from .crossing import crossing, grazes
 from .jit import kernel
-from .lif import decay, fade, flow_u, psp
+from .lif import decay, fade, flow_u, psp, rise_bound
 
 GROUP = 8
 """Events advanced in one pass; the unrolled loops below are written for this number."""
@@ -366,17 +366,14 @@ def sweep_block(
                                 t0 = release[n]
                                 v = u_reset[n] + kept[n]
                                 kept[n] = 0.0
-                                solve = True
                                 a0 = fade(x, a, tau_exc)
                                 b0 = fade(x, b, tau_inh)
                         else:
                             a0 = a
                             b0 = b
-                            drive = max(a, 0.0) - v
-                            solve = v + max(drive, 0.0) * factors[k, 5] >= theta[n]
-                            if not solve:
+                            walk = rise_bound(v, max(a, 0.0), factors[k, 5]) >= theta[n]
+                            if not walk:
                                 v = v * factors[k, 0] + a * factors[k, 2] + b * factors[k, 4]
-                                walk = False
                         while walk:
                             h = t_next - t0
                             x = crossing(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, peak, n_receptors, h)

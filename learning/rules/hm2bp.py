@@ -36,7 +36,7 @@ class HM2BP:
     silent_ratio : e/o_j passed back where i or j is silent; 0: nothing passes
         (these three in the paper's unit, a PSC kernel of integral 1; scaled by tau_syn/tau_m here)
     fake_target_train : a silent output neuron that is to spike (the most wanted of its sample) gets a
-        regular train of the wanted count in its place, for e only
+        regular train of the wanted count (or as many as t_ref allows) in its place, for e only
     max_gamma : upper bound of Gamma, which grows without bound for rare spikes
     """
 
@@ -73,7 +73,7 @@ class HM2BP:
         delta = signal / theta
         if is_output and layer.lateral_inhibition > 0.0:
             delta = delta * self._lateral_factor(layer, outputs, signal, t_stop)
-        credited = self._with_fake_trains(outputs, signal, t_stop) if is_output else outputs
+        credited = self._with_fake_trains(layer, outputs, signal, t_stop) if is_output else outputs
         p = prepare(inputs, credited, layer.neuron, layer.delay, t_stop, threads)
         counts = credited.counts()
         scale = p.tau_s / p.tau_m
@@ -104,12 +104,17 @@ class HM2BP:
         gamma = np.expm1(np.minimum(y, 50.0)) / (interval / tau_m)
         return np.where(counts > 0, np.minimum(gamma, self.max_gamma), 1.0)
 
-    def _with_fake_trains(self, outputs: SpikeBatch, signal: Floats, t_stop: float) -> SpikeBatch:
+    def _with_fake_trains(
+        self, layer: Dense, outputs: SpikeBatch, signal: Floats, t_stop: float
+    ) -> SpikeBatch:
         if not self.fake_target_train:
             return outputs
         target = np.argmin(signal, axis=1)
         rows = np.arange(len(outputs))
-        wanted = np.floor(-signal[rows, target]).astype(np.int64)
+        t_ref = np.broadcast_to(np.asarray(layer.neuron.t_ref, dtype=np.float64), outputs.size)[target]
+        most = np.full(len(outputs), np.inf)
+        np.divide(t_stop, t_ref, out=most, where=t_ref > 0.0)
+        wanted = np.floor(np.minimum(-signal[rows, target], most)).astype(np.int64)
         needy = np.flatnonzero((outputs.counts()[rows, target] == 0) & (wanted > 0))
         if needy.size == 0:
             return outputs
