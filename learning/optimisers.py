@@ -40,6 +40,7 @@ class Adam:
 
     def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
         """One step; elements are independent, so threads change nothing."""
+        _check_order(weights)
         if not self.first:
             self.first = [np.zeros_like(w) for w in weights]
             self.second = [np.zeros_like(w) for w in weights]
@@ -78,6 +79,7 @@ class SGD:
 
     def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
         """One step."""
+        _check_order(weights)
         if not self.velocity:
             self.velocity = [np.zeros_like(w) for w in weights]
         for w, g, v in zip(weights, gradients, self.velocity):
@@ -91,6 +93,15 @@ class SGD:
         """Take over a saved state; ValueError if it is another optimiser's."""
         _check_kind(state, "sgd")
         self.velocity = [np.array(a) for a in state["velocity"]]
+
+
+def _check_order(weights: list[Floats]) -> None:
+    for k, w in enumerate(weights):
+        if not w.flags.c_contiguous:
+            raise ValueError(
+                f"the weights of layer {k} are a view in another memory order and cannot be changed in place; "
+                "set them with np.ascontiguousarray, or through Sequential.set_weights."
+            )
 
 
 def _check_kind(state: dict[str, Any], kind: str) -> None:

@@ -296,7 +296,8 @@ def calibrate(
     chosen = []
     for k, (layer, target) in enumerate(zip(model.layers, targets)):
         crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
-        rest = float(np.max(np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)))
+        at_rest = np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)
+        rest = float(np.max(np.maximum(at_rest, layer.neuron.v_reset)))
         low, high = -14.0, 14.0
         for _ in range(18):
             middle = 0.5 * (low + high)

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from evsim.cli import main
 from evsim.io import runs
 

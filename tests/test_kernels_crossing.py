@@ -28,9 +28,16 @@ NEAR = 1e-9
 """States whose answer changes when theta moves by this share of the terms graze; they are left out."""
 
 tau_ms = st.sampled_from([2.0, 10.0, 20.0]) | st.floats(1.0, 50.0)
-thetas = st.sampled_from([1.0, 1.0, 0.0, -0.5, 1e-3]) | st.floats(-2.0, 3.0)
+
+
+def coarse(x: float) -> float:
+    """Tiny values become 0: where terms of 1 cancel to 1e-100, 50 digits do not suffice for the oracle."""
+    return x if abs(x) > 1e-6 else 0.0
+
+
+thetas = (st.sampled_from([1.0, 1.0, 0.0, -0.5, 1e-3]) | st.floats(-2.0, 3.0)).map(coarse)
 ends = st.just(math.inf) | st.floats(0.01, 120.0)
-currents = st.floats(-10.0, 20.0) | st.floats(-1.0, 4.0)
+currents = (st.floats(-10.0, 20.0) | st.floats(-1.0, 4.0)).map(coarse)
 
 
 def plain(f):
@@ -81,7 +88,7 @@ def test_crossing_with_two_receptors_is_the_oracles(data) -> None:
     taus = [tau_m / data.draw(ratios()) for _ in range(2)]
     theta = data.draw(thetas)
     u = theta - data.draw(st.floats(1e-3, 4.0))
-    i = [data.draw(st.floats(0.0, 30.0)), -data.draw(st.just(0.0) | st.floats(0.0, 30.0))]
+    i = [coarse(data.draw(st.floats(0.0, 30.0))), -coarse(data.draw(st.just(0.0) | st.floats(0.0, 30.0)))]
     h = data.draw(ends)
     found = crossing_two(u, *i, theta, tau_m, *taus, psp_peak(tau_m, taus[0]), h)
     check(found, u, i, taus, theta, tau_m, h)
@@ -185,9 +192,10 @@ def test_two_receptors_fire_for_every_pair_of_slow_time_constants() -> None:
     """At the end of such a trace all terms of its slope have faded together."""
     for k in range(400):
         tau_m, tau_exc, tau_inh = 10.0 + 0.001 * k, 36.8 - 0.03 * k, 5.2 + 0.02 * k
-        for i_inh in (-0.02, -1.5):
-            peak = psp_peak(tau_m, tau_exc)
-            assert crossing_two(-1.5, 0.4, i_inh, -0.577, tau_m, tau_exc, tau_inh, peak, math.inf) < math.inf
+        for i_exc, i_inh in ((0.4, -0.02), (0.4, -1.5), (0.0, -1.7), (1e-250, -1.7)):
+            state = (-1.5, i_exc, i_inh, -0.577, tau_m, tau_exc, tau_inh, psp_peak(tau_m, tau_exc))
+            assert crossing_two(*state, math.inf) == pytest.approx(crossing_two(*state, 200.0), rel=1e-14)
+            assert crossing_two(*state, 200.0) < math.inf
 
 
 @given(data=st.data())

@@ -119,3 +119,10 @@ def test_steps_change_the_arrays_in_place():
         run(optimiser, 1, weights=weights)
         assert all(a is b for a, b in zip(weights, same))
         assert not np.array_equal(weights[0], draw(1)[0])
+
+
+@pytest.mark.parametrize("optimiser", [Adam(), SGD()])
+def test_weights_in_another_memory_order_are_refused_not_skipped(optimiser) -> None:
+    w = np.ones((3, 2)).T
+    with pytest.raises(ValueError, match="ascontiguousarray"):
+        optimiser.step([w], [np.ones((2, 3))], 0.1)

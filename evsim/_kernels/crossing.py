@@ -17,8 +17,7 @@ GRAZING = 1e-12
 _EPS = 2.220446049250313e-16
 _MAX_ITERATIONS = 200
 _FADED = 300.0
-"""Time constants after which a trace has come to rest. Much later the terms of its slope are denormal
-numbers and their difference has the wrong sign."""
+"""Time constants after which a trace has come to rest; much later its terms are denormal or 0."""
 
 
 @formula
@@ -213,26 +212,29 @@ def _root_in(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
 
 
 @formula
-def _rising_piece(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
-    """First crossing in [a, b], where u is monotone; inf if u does not reach theta."""
-    if rise_above(b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh) < 0.0:
-        return math.inf
-    return _root_in(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+def _reached(t, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
+    """Is u(t) >= theta? With theta = 0 a potential that has faded to exactly 0 has not reached it."""
+    f = rise_above(t, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    return f > 0.0 or (f == 0.0 and theta != 0.0)
 
 
 @formula
 def _piece(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
-    """First crossing in [a, b], where exp(t/tau_m) u'(t) is monotone: at most one extremum."""
-    rising_a = _slope(a, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0
-    rising_b = _slope(b, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0
-    if rising_a and rising_b:
-        return _rising_piece(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
-    if rising_a == rising_b:
+    """First crossing in [a, b], where u(a) < theta and exp(t/tau_m) u'(t) is monotone.
+
+    So u has at most one extremum inside. If u(b) >= theta there is one crossing; if not, only a maximum
+    can reach theta, and only where u rises at a and falls at b.
+    """
+    if _reached(b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
+        return _root_in(a, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    if not _slope(a, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0:
         return math.inf
-    m = _extremum(a, b, rising_a, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
-    if rising_a:
-        return _rising_piece(a, m, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
-    return _rising_piece(m, b, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    if _slope(b, u, i_exc, i_inh, tau_m, tau_exc, tau_inh) > 0.0:
+        return math.inf
+    m = _extremum(a, b, True, u, i_exc, i_inh, tau_m, tau_exc, tau_inh)
+    if _reached(m, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
+        return _root_in(a, m, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh)
+    return math.inf
 
 
 @formula
