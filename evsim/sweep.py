@@ -130,11 +130,11 @@ def run_layer_batch(
     offsets = np.zeros(len(batch) + 1, np.int64)
     np.cumsum([p.times.size for p in parts], out=offsets[1:])
     return SpikeBatch(
-        np.concatenate([p.times for p in parts]),
-        np.concatenate([p.neurons for p in parts]),
+        np.concatenate([np.empty(0), *(p.times for p in parts)]),
+        np.concatenate([np.empty(0, np.int32), *(p.neurons for p in parts)]),
         offsets,
         layer.size,
-        np.concatenate([p.currents for p in parts]),
+        np.concatenate([np.empty(0), *(p.currents for p in parts)]),
     )
 
 

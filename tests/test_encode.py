@@ -173,7 +173,9 @@ def test_neurons_under_analog_current_fire_at_the_closed_form_times(driver) -> N
 
 @pytest.mark.parametrize("encode", [poisson, regular, latency])
 @pytest.mark.parametrize("bad, message", [
-    (math.nan, "must be finite; they hold NaN"), (math.inf, "must be finite"), (-0.5, "must (be >= 0|lie in)"),
+    (math.nan, "must be finite; they hold NaN"),
+    (math.inf, "must be finite"),
+    (-0.5, "must (be >= 0|lie in)"),
 ])  # fmt: skip
 def test_values_that_are_none_are_refused(encode, bad, message) -> None:
     with pytest.raises(ValueError, match=message):

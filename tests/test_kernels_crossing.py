@@ -158,7 +158,7 @@ def test_inhibition_only_delays_a_neuron_whose_bias_is_above_threshold(tau_m, ra
 
 @pytest.mark.parametrize("tau_s", [5.0, 10.0, 15.0, 19.0, 20.0, 30.0, 20.0 * (1 + 1e-9)])
 def test_threshold_at_rest_is_reached_only_where_the_current_suffices(tau_s) -> None:
-    """theta = 0: u exp(t / tau_m) grows to u0 + i tau_s / (tau_m - tau_s), without bound if tau_m <= tau_s."""
+    """theta = 0: u exp(t / tau_m) grows to u0 + i tau_s / (tau_m - tau_s); no limit if tau_m <= tau_s."""
     peak = psp_peak(20.0, tau_s)
     limit = tau_s / (20.0 - tau_s) if tau_s < 20.0 else math.inf
     for i in (0.01, 0.5, 3.5, 10.0):
