@@ -26,8 +26,8 @@ console = Console()
 _PRESETS: dict[str, dict[str, Any]] = {
     "digits": {
         "hidden": (200,), "duration": 100.0, "max_rate": 500.0, "tau_m": 32.0, "tau_syn": 8.0, "t_ref": 1.0,
-        "desired": 20.0, "undesired": 3.0, "margin": 2.0, "hidden_count": 4.0, "output_count": 6.0,
-        "epochs": 15, "batch_size": 20, "rate": 2e-2, "validation": 0,
+        "desired": 20.0, "undesired": 0.0, "margin": 0.0, "hidden_count": 4.0, "output_count": 6.0,
+        "epochs": 15, "batch_size": 10, "rate": 1e-2, "validation": 0,
     },
 }  # fmt: skip
 

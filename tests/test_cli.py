@@ -64,7 +64,7 @@ def test_resumed_run_is_the_same_run_to_the_bit(tmp_path):
 def test_resume_refuses_other_settings(tmp_path):
     run(*SMALL, "--epochs", 1, "--out", tmp_path)
     result = run(*SMALL, "--epochs", 1, "--rate", 0.5, "--out", tmp_path, "--resume")
-    assert result.exit_code == 1 and "rate = 0.02 (now 0.5)" in " ".join(result.output.split())
+    assert result.exit_code == 1 and "rate = 0.01 (now 0.5)" in " ".join(result.output.split())
 
 
 def test_resume_without_a_run_says_so(tmp_path):
