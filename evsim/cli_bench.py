@@ -23,7 +23,7 @@ from evsim.learning import Adam, CountLoss, Dense, Sequential, Trainer, Training
 from evsim.learning.rules import HM2BP
 from evsim.network import Network
 from evsim.plan import make_plan
-from evsim.simulate import run_plan
+from evsim.queue import run_plan
 from evsim.sweep import pack_layer, run_layer
 from evsim.types import LIF
 

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from evsim._kernels.lif import psp_peak
 from evsim.connect import Synapses, synapses_of
 from evsim.errors import NetworkError
 from evsim.network import Network
-from evsim.types import LIF, Floats
-
-
-@dataclass(frozen=True, eq=False)
-class NeuronArrays:
-    """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias."""
-
-    v_inf: Floats
-    theta: Floats
-    u_reset: Floats
-    u_init: Floats
-    t_ref: Floats
-    tau_m: Floats
-    tau_exc: Floats
-    tau_inh: Floats
-    peak: Floats
-    n_receptors: np.ndarray
-    keep_input: np.ndarray
+from evsim.neurons import NeuronArrays, neuron_arrays
+from evsim.types import Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,35 +33,6 @@ class Plan:
     target: np.ndarray
     weight: Floats
     delay: Floats
-
-
-def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
-    """Parameters of one population as arrays of its size."""
-
-    def full(value: Any) -> Floats:
-        return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (size,)))
-
-    taus = neuron.receptor_taus()
-    v_inf = full(neuron.v_rest) + full(neuron.bias)
-    tau_m = full(neuron.tau_m)
-    tau_exc = full(taus[0] if taus else 1.0)
-    if len(taus) == 2 and np.array_equal(tau_exc, full(taus[1])):
-        taus = taus[:1]
-    pairs, back = np.unique(np.stack([tau_m, tau_exc]), axis=1, return_inverse=True)
-    peaks = np.array([psp_peak(m, s) for m, s in pairs.T])
-    return NeuronArrays(
-        v_inf=v_inf,
-        theta=full(neuron.v_th) - v_inf,
-        u_reset=full(neuron.v_reset) - v_inf,
-        u_init=full(neuron.v_rest if neuron.v_init is None else neuron.v_init) - v_inf,
-        t_ref=full(neuron.t_ref),
-        tau_m=tau_m,
-        tau_exc=tau_exc,
-        tau_inh=full(taus[1] if len(taus) == 2 else 1.0),
-        peak=peaks[back.reshape(-1)],
-        n_receptors=np.full(size, len(taus), np.int64),
-        keep_input=np.full(size, neuron.keep_refractory_input),
-    )
 
 
 def make_plan(network: Network, seed: int) -> Plan:

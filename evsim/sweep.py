@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from evsim._kernels.sweep_driver import GROUP, group_factors, sort_spikes, sweep_layer
-from evsim.plan import neuron_arrays
+from evsim._kernels.sorting import sort_spikes
+from evsim._kernels.sweep_driver import sweep_layer
+from evsim._kernels.sweep_groups import GROUP, group_factors
+from evsim.neurons import neuron_arrays
 from evsim.threads import workers
 from evsim.types import LIF, Floats, Ints, SpikeBatch
 

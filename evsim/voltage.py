@@ -6,7 +6,7 @@ import numpy as np
 
 from evsim._kernels.replay import voltage_at
 from evsim.connect import synapses_of
-from evsim.plan import neuron_arrays
+from evsim.neurons import neuron_arrays
 from evsim.recording import Recording
 from evsim.types import Floats
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from evsim.learning.layers import Dense
 from evsim.plan import make_plan
-from evsim.simulate import run_plan
+from evsim.queue import run_plan
 from evsim.sweep import run_layer_batch
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch

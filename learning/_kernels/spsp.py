@@ -16,7 +16,7 @@ import numpy as np
 
 from evsim._kernels.jit import formula, kernel
 from evsim._kernels.lif import decay, psp
-from evsim._kernels.sweep_driver import sort_spikes
+from evsim._kernels.sorting import sort_spikes
 
 
 @formula
