@@ -11,59 +11,78 @@ NOT_IN_HEAP = -1
 
 
 @formula
-def _delivery_before(times, level, source, group, a, b):
-    if times[a] != times[b]:
-        return times[a] < times[b]
-    if level[a] != level[b]:
-        return level[a] < level[b]
-    if source[a] != source[b]:
-        return source[a] < source[b]
-    return group[a] < group[b]
+def _earlier(t, lv, src, grp, times, level, source, group, k):
+    """Does the delivery (t, lv, src, grp) come before entry k?"""
+    if t != times[k]:
+        return t < times[k]
+    if lv != level[k]:
+        return lv < level[k]
+    if src != source[k]:
+        return src < source[k]
+    return grp < group[k]
 
 
 @formula
-def _delivery_swap(times, spike, level, source, group, a, b):
-    times[a], times[b] = times[b], times[a]
-    spike[a], spike[b] = spike[b], spike[a]
-    level[a], level[b] = level[b], level[a]
-    source[a], source[b] = source[b], source[a]
-    group[a], group[b] = group[b], group[a]
+def _move(times, spike, level, source, group, to, k):
+    times[to] = times[k]
+    spike[to] = spike[k]
+    level[to] = level[k]
+    source[to] = source[k]
+    group[to] = group[k]
+
+
+@formula
+def _put(times, spike, level, source, group, k, t, t_spike, lv, src, grp):
+    times[k] = t
+    spike[k] = t_spike
+    level[k] = lv
+    source[k] = src
+    group[k] = grp
 
 
 @formula
 def delivery_push(times, spike, level, source, group, size, t, t_spike, lv, src, grp):
     """Add a delivery; returns the new size."""
     k = size
-    times[k] = t
-    spike[k] = t_spike
-    level[k] = lv
-    source[k] = src
-    group[k] = grp
     while k > 0:
         parent = (k - 1) >> 1
-        if not _delivery_before(times, level, source, group, k, parent):
+        if not _earlier(t, lv, src, grp, times, level, source, group, parent):
             break
-        _delivery_swap(times, spike, level, source, group, k, parent)
+        _move(times, spike, level, source, group, k, parent)
         k = parent
+    _put(times, spike, level, source, group, k, t, t_spike, lv, src, grp)
     return size + 1
 
 
 @formula
-def delivery_pop(times, spike, level, source, group, size):
-    """Remove the first delivery (left at index ``size - 1``); returns the new size."""
-    size -= 1
-    _delivery_swap(times, spike, level, source, group, 0, size)
+def delivery_replace(times, spike, level, source, group, size, t, t_spike, lv, src, grp):
+    """Put a delivery in the place of the first one."""
     k = 0
     while True:
         child = 2 * k + 1
         if child >= size:
             break
-        if child + 1 < size and _delivery_before(times, level, source, group, child + 1, child):
-            child += 1
-        if not _delivery_before(times, level, source, group, child, k):
+        other = child + 1
+        if other < size and _earlier(
+            times[other], level[other], source[other], group[other], times, level, source, group, child
+        ):
+            child = other
+        if _earlier(t, lv, src, grp, times, level, source, group, child):
             break
-        _delivery_swap(times, spike, level, source, group, k, child)
+        _move(times, spike, level, source, group, k, child)
         k = child
+    _put(times, spike, level, source, group, k, t, t_spike, lv, src, grp)
+
+
+@formula
+def delivery_pop(times, spike, level, source, group, size):
+    """Remove the first delivery; returns the new size."""
+    size -= 1
+    if size > 0:
+        delivery_replace(
+            times, spike, level, source, group, size,
+            times[size], spike[size], level[size], source[size], group[size],
+        )  # fmt: skip
     return size
 
 

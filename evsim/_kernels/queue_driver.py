@@ -12,7 +12,7 @@ below zero-delay delta synapses, so that all inputs of one instant are summed be
 import math
 
 from .crossing import GRAZING, crossing, grazes
-from .heap import delivery_pop, delivery_push, neuron_remove_top, neuron_update
+from .heap import delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
 from .jit import formula, kernel
 from .lif import decay, fade, flow_u
 
@@ -146,14 +146,15 @@ def run_queue(
             g = queue_group[0]
             source = queue_source[0]
             spike = queue_spike[0]
-            n_queue = delivery_pop(
-                queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue
-            )
             if g + 1 < group_start[source + 1]:
-                n_queue = delivery_push(
+                delivery_replace(
                     queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue,
                     spike + group_delay[g + 1], spike, group_level[g + 1], source, g + 1,
                 )  # fmt: skip
+            else:
+                n_queue = delivery_pop(
+                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue
+                )
             for s in range(synapse_start[g], synapse_start[g + 1]):
                 n = target[s]
                 w = weight[s]
