@@ -3,8 +3,9 @@
 python benchmarks/side_by_side.py --peer-python PYTHON_THAT_HAS_SNNTORCH
 
 Both see inputs of about 7,450 spikes a sample over 400 ms, batch 20. evsim's figures include drawing the
-Poisson spikes, the peer's do not; of the peer's two ways to form the input products the faster one counts. The peer runs in its own interpreter
-(snntorch_forward.py); the two take turns, so that a slow spell of the machine hits both.
+Poisson spikes, the peer's do not; of the peer's two ways to form the input products the faster one counts.
+The peer runs in its own interpreter (snntorch_forward.py); the two take turns, so that a slow spell of the
+machine hits both.
 """
 
 from __future__ import annotations
