@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evsim.threads import workers
+from evsim.threads import over_stretches
 from evsim.types import Floats, Ints, SpikeBatch, SpikeTrains
 
 
@@ -32,7 +32,7 @@ def poisson(
     keys : (samples,) integers naming the random stream of each sample (default 0, 1, 2, ...): the spikes
         of a sample depend on (seed, epoch, key) alone, never on its place in a batch or on threads
     """
-    from evsim._kernels.poisson import poisson_trains
+    from evsim._kernels.poisson import poisson_samples
 
     values, single = _checked_values(rates, duration, "rates")
     if np.any(values < 0):
@@ -41,20 +41,26 @@ def poisson(
     if names.shape != (len(values),):
         raise ValueError(f"keys must have one integer per sample, shape ({len(values)},); got {names.shape}.")
     per_ms = values / 1000.0
-    expected = per_ms.sum(axis=1) * duration
-    capacity = int(expected.max(initial=0.0) + 10.0 * np.sqrt(expected.max(initial=0.0)) + 64)
+    stream = np.empty((len(values), 3), np.int64)
+    stream[:, 0], stream[:, 1], stream[:, 2] = seed, epoch, names
+    counts = np.zeros(len(values), np.int64)
 
-    def one(k: int) -> tuple[Floats, Ints]:
-        key = np.array([seed, epoch, names[k]], dtype=np.int64).view(np.uint64)
+    def stretch(first: int, last: int) -> tuple[Floats, Ints]:
+        expected = float(per_ms[first:last].sum()) * duration
+        capacity = int(expected + 10.0 * np.sqrt(expected) + 64)
         times, neurons = np.empty(capacity), np.empty(capacity, np.int32)
-        while (n := poisson_trains(per_ms[k], key, duration, times, neurons)) < 0:
-            times, neurons = np.empty(2 * times.size), np.empty(2 * times.size, np.int32)
-        return times[:n], neurons[:n]
+        progress = np.array([first, 0])
+        while not poisson_samples(
+            per_ms, stream.view(np.uint64), duration, times, neurons, counts, progress, last
+        ):
+            times = np.concatenate([times, np.empty_like(times)])
+            neurons = np.concatenate([neurons, np.empty_like(neurons)])
+        return times[: progress[1]], neurons[: progress[1]]
 
-    with workers(threads) as pool:
-        parts = list(pool(one, range(len(per_ms))))
-    offsets = np.cumsum([0, *(t.size for t, _ in parts)])
-    times, neurons = (np.concatenate([p[k] for p in parts]) for k in range(2))
+    parts = over_stretches(stretch, len(values), threads)
+    offsets = np.append(0, np.cumsum(counts))
+    times = np.concatenate([np.empty(0), *(p[0] for p in parts)])
+    neurons = np.concatenate([np.empty(0, np.int32), *(p[1] for p in parts)])
     return _result(times, neurons, offsets, values.shape[1], single)
 
 

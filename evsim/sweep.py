@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from evsim._kernels.batch_driver import N_FACTORS, arrivals, sweep_samples
 from evsim._kernels.sorting import sort_spikes
 from evsim._kernels.sweep_driver import sweep_layer
 from evsim._kernels.sweep_groups import GROUP, group_factors
 from evsim.neurons import neuron_arrays
-from evsim.threads import workers
+from evsim.threads import over_stretches, workers
 from evsim.types import LIF, Floats, Ints, SpikeBatch
 
 _MAX_WIDTH = 400
@@ -95,12 +96,10 @@ def run_layer(
     layer: SweepLayer, times: Floats, sources: Ints, t_stop: float, threads: int = 1
 ) -> LayerSpikes:
     """Sweep one sample. times (n,) sorted arrivals within [0, t_stop), sources (n,) rows of the weights."""
-    n = (times.size // GROUP + 1) * GROUP
-    padded = np.full(n, t_stop)
-    padded[: times.size] = times
-    rows = np.full(n, layer.n_pre, np.int32)
-    rows[: times.size] = sources
-    factors = np.empty((n, 11))
+    padded, rows = np.empty(times.size + GROUP), np.empty(times.size + GROUP, np.int32)
+    n = arrivals(times, sources, 0.0, t_stop, layer.n_pre, padded, rows)
+    padded, rows = padded[:n], rows[:n]
+    factors = np.empty((n, N_FACTORS))
     tau_m, tau_exc, tau_inh, _, n_receptors, _ = layer.scalars
     group_factors(padded, factors, tau_m, tau_exc, tau_inh, n_receptors)
     n_blocks = layer.weights.shape[0]
@@ -119,24 +118,31 @@ def run_layer(
 def run_layer_batch(
     layer: SweepLayer, batch: SpikeBatch, t_stop: float, delay: float = 0.0, threads: int = 1
 ) -> SpikeBatch:
-    """Sweep every sample of a batch through one layer; samples run on threads, the result is the same."""
+    """Sweep every sample of a batch through one layer; stretches of samples run on threads.
 
-    def one(k: int) -> LayerSpikes:
-        a, b = batch.offsets[k], batch.offsets[k + 1]
-        times = batch.times[a:b] + delay
-        stop = np.searchsorted(times, t_stop)
-        return run_layer(layer, times[:stop], batch.neurons[a : a + stop], t_stop)
+    The result is the same, to the bit, for any number of threads and any way to put samples into batches.
+    """
+    counts = np.zeros(len(batch), np.int64)
 
-    with workers(threads) as pool:
-        parts = list(pool(one, range(len(batch))))
-    offsets = np.zeros(len(batch) + 1, np.int64)
-    np.cumsum([p.times.size for p in parts], out=offsets[1:])
+    def stretch(first: int, last: int) -> tuple[Floats, Ints, Floats]:
+        capacity = 1024 + 16 * layer.size * (last - first)
+        out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
+        progress = np.array([first, 0])
+        while not sweep_samples(
+            batch.times, batch.neurons, batch.offsets,
+            layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
+            *out, counts, progress, np.zeros(1, np.int64), delay, t_stop, *layer.scalars, layer.size, last,
+        ):  # fmt: skip
+            out = (_doubled(out[0]), _doubled(out[1]), _doubled(out[2]))
+        return out[0][: progress[1]], out[1][: progress[1]], out[2][: progress[1]]
+
+    parts = over_stretches(stretch, len(batch), threads)
     return SpikeBatch(
-        np.concatenate([np.empty(0), *(p.times for p in parts)]),
-        np.concatenate([np.empty(0, np.int32), *(p.neurons for p in parts)]),
-        offsets,
+        np.concatenate([np.empty(0), *(p[0] for p in parts)]),
+        np.concatenate([np.empty(0, np.int32), *(p[1] for p in parts)]),
+        np.append(0, np.cumsum(counts)),
         layer.size,
-        np.concatenate([np.empty(0), *(p.currents for p in parts)]),
+        np.concatenate([np.empty(0), *(p[2] for p in parts)]),
     )
 
 

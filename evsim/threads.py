@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -21,3 +23,14 @@ def workers(threads: int) -> Iterator[Any]:
     else:
         with ThreadPoolExecutor(threads) as executor:
             yield executor.map
+
+
+def over_stretches(work: Callable[[int, int], T], n: int, threads: int) -> list[T]:
+    """Results of ``work(first, last)`` over stretches that together cover 0 ... n - 1, in order.
+
+    Three stretches a thread even out samples of unequal cost.
+    """
+    pieces = 1 if threads == 1 else 3 * threads
+    cuts = sorted({n * k // pieces for k in range(pieces + 1)})
+    with workers(threads) as pool:
+        return list(pool(work, cuts[:-1], cuts[1:]))

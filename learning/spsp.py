@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evsim.errors import NetworkError
-from evsim.learning._kernels.spsp import active_sources, queries, source_factors, spsp_rows
-from evsim.threads import workers
+from evsim.learning._kernels.spsp import prepare_samples, spsp_rows
+from evsim.threads import over_stretches
 from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
 
 
@@ -65,21 +65,14 @@ def prepare(
     block_starts = np.zeros((n, n_blocks + 1), np.int64)
     t_ref = np.ascontiguousarray(np.broadcast_to(np.asarray(neuron.t_ref, dtype=np.float64), n_post))
 
-    def one(k: int) -> None:
-        pre = slice(inputs.offsets[k], inputs.offsets[k + 1])
-        post = slice(outputs.offsets[k], outputs.offsets[k + 1])
-        ask = slice(2 * outputs.offsets[k], 2 * outputs.offsets[k + 1])
-        column = np.empty(n_pre, np.int64)
-        n_active[k] = active_sources(inputs.neurons[pre], column, active[k])
-        columns[pre] = column[inputs.neurons[pre]]
-        source_factors(pre_times[pre], jump_u[pre], jump_i[pre], origin[pre], tau_m, tau_s)
-        queries(
-            outputs.times[post], outputs.neurons[post], t_ref, n_post, t_stop, tau_m, tau_s, block,
-            q_time[ask], q_neuron[ask], q_u[ask], q_i[ask], q_origin[ask], block_starts[k],
+    def stretch(first: int, last: int) -> None:
+        prepare_samples(
+            pre_times, inputs.neurons, inputs.offsets, outputs.times, outputs.neurons, outputs.offsets, t_ref,
+            columns, jump_u, jump_i, origin, active, n_active,
+            q_time, q_neuron, q_u, q_i, q_origin, block_starts, t_stop, tau_m, tau_s, block, first, last,
         )  # fmt: skip
 
-    with workers(threads) as pool:
-        list(pool(one, range(n)))
+    over_stretches(stretch, n, threads)
     return PreparedBatch(
         inputs.offsets, pre_times, columns, jump_u, jump_i, origin,
         np.append(0, np.cumsum(n_active)), np.concatenate([active[k, : n_active[k]] for k in range(n)]),

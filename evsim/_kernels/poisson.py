@@ -121,3 +121,21 @@ def poisson_trains(rates, key, duration, times, neurons):
         times[count] = t
         neurons[count] = j
         count += 1
+
+
+@kernel
+def poisson_samples(rates, keys, duration, times, neurons, counts, progress, last):
+    """Trains of samples ``progress[0]`` ... ``last - 1``, one after the other; False when they do not fit.
+
+    rates : (n_samples, n) spikes per ms; keys : (n_samples, k) uint64; counts : (n_samples,) written;
+    progress : (2,) next sample and spikes so far: enlarge times and neurons and call again.
+    """
+    for k in range(progress[0], last):
+        a = progress[1]
+        n = poisson_trains(rates[k], keys[k], duration, times[a:], neurons[a:])
+        if n < 0:
+            return False
+        counts[k] = n
+        progress[0] = k + 1
+        progress[1] = a + n
+    return True

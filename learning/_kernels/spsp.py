@@ -113,6 +113,29 @@ def queries(
 
 
 @kernel
+def prepare_samples(
+    pre_times, pre_neurons, pre_offsets, post_times, post_neurons, post_offsets, t_ref,
+    columns, jump_u, jump_i, origin, active, n_active,
+    q_time, q_neuron, q_u, q_i, q_origin, block_starts,
+    t_stop, tau_m, tau_s, block, first, last,
+):  # fmt: skip
+    """``active_sources``, ``source_factors`` and ``queries`` of samples first ... last - 1."""
+    column = np.empty(active.shape[1], np.int64)
+    for k in range(first, last):
+        pre = slice(pre_offsets[k], pre_offsets[k + 1])
+        post = slice(post_offsets[k], post_offsets[k + 1])
+        ask = slice(2 * post_offsets[k], 2 * post_offsets[k + 1])
+        n_active[k] = active_sources(pre_neurons[pre], column, active[k])
+        for e in range(pre_offsets[k], pre_offsets[k + 1]):
+            columns[e] = column[pre_neurons[e]]
+        source_factors(pre_times[pre], jump_u[pre], jump_i[pre], origin[pre], tau_m, tau_s)
+        queries(
+            post_times[post], post_neurons[post], t_ref, t_ref.size, t_stop, tau_m, tau_s, block,
+            q_time[ask], q_neuron[ask], q_u[ask], q_i[ask], q_origin[ask], block_starts[k],
+        )  # fmt: skip
+
+
+@kernel
 def spsp_rows(
     pre_times, pre_columns, jump_u, jump_i, pre_origin,
     q_time, q_neuron, q_u, q_i, q_origin, trace_u, trace_i, rows,
