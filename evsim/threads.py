@@ -30,7 +30,7 @@ def over_stretches(work: Callable[[int, int], T], n: int, threads: int) -> list[
 
     Three stretches a thread even out samples of unequal cost.
     """
-    pieces = 1 if threads == 1 else 3 * threads
-    cuts = sorted({n * k // pieces for k in range(pieces + 1)})
     with workers(threads) as pool:
+        pieces = 1 if threads == 1 else 3 * threads
+        cuts = sorted({n * k // pieces for k in range(pieces + 1)})
         return list(pool(work, cuts[:-1], cuts[1:]))
