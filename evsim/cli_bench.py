@@ -149,7 +149,7 @@ def run_bench(seed: int, threads: int, out: Path | None) -> None:
         table.add_row(name, f"{ns:.2f}", f"{more['events']:,}", f"{more['spikes']:,}")
     console.print(table)
     networks = [bench_network(seed, k) for k in sorted({1, threads})]
-    table = Table("784-800-10, 400 ms, batch 20", *(f"{n['threads']:.0f} threads" for n in networks))
+    table = Table("784-800-10, 400 ms, batch 20", *(f"threads: {n['threads']:.0f}" for n in networks))
     for key, label, form in (
         ("forward_samples_per_second", "forward, samples/s", "{:.0f}"),
         ("training_samples_per_second", "training, samples/s", "{:.0f}"),
