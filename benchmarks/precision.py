@@ -3,7 +3,8 @@
 Random single-neuron trials over tau_m / tau_syn = 0.1 ... 100 (with 1, 1 +- 1e-12, 1 +- 1e-8 and 2), one and
 two receptors and delta synapses, bias of either sign (also above threshold), refractoriness; then small
 random recurrent networks. Counts missed and invented spikes and gives the worst time error in ms and in
-units of eps * condition, where the contract is 4. Trials closer than 1e-9 to grazing are counted apart.
+units of eps * condition, where the contract is 4 (exit status 1 if it is broken). Trials closer than 1e-9
+to grazing are counted apart.
 
     python benchmarks/precision.py --trials 10000 --seed 0
 """
@@ -11,7 +12,6 @@ units of eps * condition, where the contract is 4. Trials closer than 1e-9 to gr
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -27,9 +27,12 @@ from oracle import Replay, replay_network, replay_neuron  # noqa: E402
 from reference import simulate_twin  # noqa: E402
 from strategies import peak_of_unit_psp  # noqa: E402
 
+from evsim.cli_bench import machine  # noqa: E402
 from evsim.types import LIF, SpikeTrains  # noqa: E402
 
 EPS = 2.0**-52
+CONTRACT_UNITS = 4.0
+CONTRACT_MS = 1e-11
 GRAZING = 1e-9
 SAME_SPIKE = 1e-6
 """Spikes closer than this (ms) are taken for the same one."""
@@ -238,26 +241,6 @@ def run_network(engine: str, trial: NetworkTrial) -> list[tuple[float, int]]:
 # -------------------------------------------------------------------------------------------------- report
 
 
-def cpu_model() -> str:
-    """Name of the processor, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def print_machine() -> None:
-    """Platform, processor and versions."""
-    try:
-        import numba
-
-        numba_version = numba.__version__
-    except ImportError:
-        numba_version = "none"
-    print(f"{platform.platform()}, {cpu_model()}")
-    print(f"python {platform.python_version()}, numpy {np.__version__}, numba {numba_version}")
-
-
 def print_table(engine: str, rows: dict[str, Row]) -> None:
     """One line per class of trials, and their union."""
     header = ("trials", "grazing", "spikes", "missed", "invented", "err/(eps cond)", "err/ms")
@@ -275,8 +258,11 @@ def print_table(engine: str, rows: dict[str, Row]) -> None:
         print(f"{line}{row.worst_units:>15.3g}{row.worst_ms:>15.2e}{worst}")
 
 
-def check_neurons(engines: Sequence[str], trials: int, seed: int) -> None:
-    """Single-neuron trials, one table per engine. Trial k depends on the seed and k alone."""
+def check_neurons(engines: Sequence[str], trials: int, seed: int) -> bool:
+    """Single-neuron trials, one table per engine; True if all keep the contract.
+
+    Trial k depends on the seed and k alone.
+    """
     tables: dict[str, dict[str, Row]] = {engine: {} for engine in engines}
     started = time.perf_counter()
     for number in range(trials):
@@ -290,10 +276,12 @@ def check_neurons(engines: Sequence[str], trials: int, seed: int) -> None:
             print(f"{number + 1} trials, {time.perf_counter() - started:.0f} s", file=sys.stderr)
     for engine in engines:
         print_table(engine, tables[engine])
+    rows = [row for table in tables.values() for row in table.values()]
+    return all(row.missed == row.invented == 0 and row.worst_units <= CONTRACT_UNITS for row in rows)
 
 
-def check_networks(engine: str, networks: int, seed: int) -> None:
-    """Recurrent networks: same spikes in the same order, and the worst time error."""
+def check_networks(engine: str, networks: int, seed: int) -> bool:
+    """Recurrent networks: same spikes in the same order, and the worst time error; True if all is well."""
     compared = spikes = grazing = different = 0
     worst = 0.0
     for number in range(networks):
@@ -313,6 +301,7 @@ def check_networks(engine: str, networks: int, seed: int) -> None:
     print(f"\nrecurrent networks of {NETWORK_SIZE} neurons, {T_STOP} ms, engine {engine}:")
     print(f"{compared} compared ({grazing} grazing apart), {spikes} spikes, {different} with other spikes or")
     print(f"another order, worst error {worst:.2e} ms")
+    return different == 0 and worst <= CONTRACT_MS
 
 
 def main() -> None:
@@ -325,11 +314,13 @@ def main() -> None:
                         help="may be repeated; default: queue and sweep")  # fmt: skip
     options = parser.parse_args()
     engines = options.engine or ["queue", "sweep"]
-    print_machine()
-    check_neurons(engines, options.trials, options.seed)
+    print(machine())
+    kept = check_neurons(engines, options.trials, options.seed)
     for engine in engines:
         if engine != "sweep":
-            check_networks(engine, options.networks, options.seed)
+            kept = check_networks(engine, options.networks, options.seed) and kept
+    if not kept:
+        sys.exit("the exactness contract was broken: see the tables above")
 
 
 if __name__ == "__main__":
