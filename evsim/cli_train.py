@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(TrainingOptions):
     """Everything that names a training run. Defaults: the MNIST network of HM2-BP (784-800-10)."""
 
     dataset: str = "mnist"
@@ -54,24 +54,9 @@ class RunConfig:
     margin: float = 5.0
     optimiser: str = "adam"
     weight_decay: float = 0.0
-    duration: float = 400.0
-    encoder: str = "poisson"
-    max_rate: float = 181.8
-    frozen_noise: bool = False
-    epochs: int = 10
-    batch_size: int = 20
     rate: float = 5e-3
-    schedule: str = "cosine"
     validation: int = 5000
-    regularise: tuple[float, float, float] | None = None
-    boosting: float = 0.0
     seed: int = 1
-    threads: int = 1
-
-    def options(self) -> TrainingOptions:
-        """The part that the trainer reads."""
-        names = {f.name for f in fields(TrainingOptions)}
-        return TrainingOptions(**{k: v for k, v in asdict(self).items() if k in names})
 
 
 def preset(dataset: str) -> dict[str, Any]:
@@ -97,7 +82,7 @@ def train_run(config: RunConfig, out: Path, resume: bool) -> None:
     if saved is None:
         model.init(config.seed)
         targets = [config.hidden_count] * len(config.hidden) + [config.output_count]
-        thresholds = calibrate(model, data.x_train, config.options(), targets)
+        thresholds = calibrate(model, data.x_train, config, targets)
         console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in thresholds))
     else:
         trainer.load(saved)
@@ -152,21 +137,17 @@ def _build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
         else Adam(weight_decay=config.weight_decay if config.optimiser == "adamw" else 0.0)
     )
     loss = CountLoss(config.desired, config.undesired, config.margin)
-    return model, Trainer(model, HM2BP(micro=config.micro), loss, optimiser, config.options())
+    return model, Trainer(model, HM2BP(micro=config.micro), loss, optimiser, config)
 
 
 def _fit_validation(config: RunConfig, n: int) -> RunConfig:
     # A part of a data set keeps the share of validation samples, a twelfth at most.
-    return _replace(config, validation=min(config.validation, n // 12))
+    return replace(config, validation=min(config.validation, n // 12))
 
 
 def _config_of(state: dict[str, Any], **changes: Any) -> RunConfig:
     known = {f.name for f in fields(RunConfig)}
     return RunConfig(**{**{k: v for k, v in state["parameters"].items() if k in known}, **changes})
-
-
-def _replace(config: RunConfig, **changes: Any) -> RunConfig:
-    return RunConfig(**{**{f.name: getattr(config, f.name) for f in fields(RunConfig)}, **changes})
 
 
 def _saved_run(config: RunConfig, path: Path, resume: bool) -> dict[str, Any] | None:
@@ -217,14 +198,13 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
         "versions": runs.package_versions(),
     }
     runs.write_json(out / "summary.json", summary)
-    o = config.options()
-    inputs = o.encode(data.x_test[:1], np.zeros(1, np.int64), -2)
-    spikes = trainer.model.forward(inputs, o.duration, config.threads)
+    inputs = config.encode(data.x_test[:1], np.zeros(1, np.int64), -2)
+    spikes = trainer.model.forward(inputs, config.duration, config.threads)
     names = ["input", *(f"layer {k + 1}" for k in range(len(spikes) - 2)), "output"]
     label, guess = int(data.y_test[0]), int(np.argmax(spikes[-1].counts()[0]))
     figures = {
         "raster": plot.raster(
-            {name: s.sample(0) for name, s in zip(names, spikes)}, o.duration,
+            {name: s.sample(0) for name, s in zip(names, spikes)}, config.duration,
             title=f"test sample 0: class {label} (orange), read as {guess}", highlight=label,
         ),
         "learning_curve": plot.learning_curve(history),

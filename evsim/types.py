@@ -15,9 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
-NO_TIME = np.inf
-"""The time of an event that does not happen."""
-
 
 @dataclass(frozen=True, eq=False)
 class LIF:

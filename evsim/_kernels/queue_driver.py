@@ -12,7 +12,7 @@ below zero-delay delta synapses, so that all inputs of one instant are summed be
 import math
 
 from .crossing import GRAZING, crossing, grazes
-from .heap import delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
+from .heap import NOT_IN_HEAP, delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
 from .jit import formula, kernel
 from .lif import decay, fade, flow_u
 
@@ -187,7 +187,7 @@ def run_queue(
             stamp[n] = 0
             solved[n] = False
             bound[n] = valid_at[n] + _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
-            if bound[n] < key[n] or (position[n] < 0 and bound[n] < math.inf):
+            if bound[n] < key[n] or (position[n] == NOT_IN_HEAP and bound[n] < math.inf):
                 n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
     state[N_HEAP] = n_heap
     state[N_QUEUE] = n_queue
@@ -201,7 +201,7 @@ def start_queue(u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved,
     """First bounds of all neurons at t = 0; returns the size of the neuron heap."""
     n_heap = 0
     for n in range(u.size):
-        position[n] = -1
+        position[n] = NOT_IN_HEAP
         solved[n] = False
         key[n] = math.inf
         bound[n] = _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
