@@ -1,5 +1,9 @@
 """Errors that a caller may want to catch; each is also a standard exception."""
 
+import sys
+import warnings
+from pathlib import Path
+
 
 class NetworkError(ValueError):
     """A network that cannot be simulated as declared (for instance a zero-delay delta cycle)."""
@@ -19,3 +23,19 @@ class SilentLayerError(RuntimeError):
 
 class GrazingWarning(UserWarning):
     """Peaks came within 1e-12 (relative) of threshold, where float64 cannot decide a spike."""
+
+
+def warn_of_grazing(peaks: int) -> None:
+    """Give a GrazingWarning that points at the user's line, if there is anything to warn of."""
+    if not peaks:
+        return
+    here = str(Path(__file__).parent)
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"{peaks} peaks came within 1e-12 (relative) of threshold; whether these neurons spike cannot be decided "
+        "in float64.",
+        GrazingWarning,
+        stacklevel=level,
+    )

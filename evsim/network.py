@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evsim.connect import Projection, Rule, check_projection
+from evsim.drive import PoissonDrive
 from evsim.errors import NetworkError
 from evsim.types import LIF, SpikeTrains
 
@@ -37,6 +38,7 @@ class Network:
     inputs: dict[str, int] = field(default_factory=dict)
     populations: dict[str, Population] = field(default_factory=dict)
     projections: list[Projection] = field(default_factory=list)
+    drives: list[PoissonDrive] = field(default_factory=list)
 
     def add_input(self, name: str, size: int) -> None:
         """Declare ``size`` sources whose spikes are given to ``simulate``."""
@@ -67,11 +69,14 @@ class Network:
         Parameters
         ----------
         weight : number, (pre, post) array, or scipy.sparse matrix (only its entries are synapses); with a
-            ``rule``: a number, or one number per synapse in the order of the rule
+            ``rule``: a number, or one number per synapse in the order of the rule. Or a distribution: a frozen
+            one of scipy.stats, or a function of (Generator, n) that gives n numbers; these are kept as float32
         delay : ms, >= 0; a number, or like ``weight``
-        rule : AllToAll(), OneToOne(), FixedIndegree(k); None: all pairs, or the sparse entries
+        rule : AllToAll(), OneToOne(), FixedIndegree(k), FixedOutdegree(k), FixedTotalNumber(n), Bernoulli(p);
+            None: all pairs, or the sparse entries
 
-        Raises NetworkError : unknown names, wrong shapes, NaN weights, negative delays.
+        Raises NetworkError : unknown names, wrong shapes, NaN weights, negative delays, degrees larger than the
+            population.
         """
         n_pre, n_post = self.size_of(source), self.size_of(target)
         if target in self.inputs:
@@ -79,6 +84,28 @@ class Network:
         projection = Projection(source, target, weight, delay, rule)
         check_projection(projection, n_pre, n_post)
         self.projections.append(projection)
+
+    def add_poisson(self, target: str, *, rate: Any, weight: float, rate_max: float | None = None) -> None:
+        """Drive every neuron of a population with a Poisson process of its own, in continuous time.
+
+        Parameters
+        ----------
+        rate : Hz, >= 0; a number, (size,) array, or a function of times (n,) in ms that gives (n,) Hz
+        weight : of every event, threshold units
+        rate_max : Hz, bound of a rate that is a function
+
+        Raises NetworkError : unknown population, rates or weights that are not finite, a function without bound.
+        """
+        if target not in self.populations:
+            known = ", ".join(self.populations) or "none yet"
+            raise NetworkError(f"add_poisson drives a population; there is none named {target!r}. Known: {known}.")
+        drive = PoissonDrive(target, rate, float(weight), rate_max)
+        if np.shape(drive.rate) not in ((), (self.size_of(target),)):
+            raise NetworkError(
+                f"add_poisson({target!r}): rate must be a number or have shape ({self.size_of(target)},); "
+                f"got {np.shape(drive.rate)}."
+            )
+        self.drives.append(drive)
 
     def size_of(self, name: str) -> int:
         """Number of sources or neurons behind a name; NetworkError if it is unknown."""
@@ -90,18 +117,20 @@ class Network:
         raise NetworkError(f"no input or population is named {name!r}; known: {known}.")
 
     def simulate(
-        self,
-        t_stop: float,
-        inputs: Mapping[str, SpikeTrains] | None = None,
-        *,
-        seed: int = 0,
-        threads: int = 1,
-        driver: str = "auto",
+        self, t_stop: float, inputs: Mapping[str, SpikeTrains] | None = None, **options: Any
     ) -> Recording:
-        """Simulate [0, t_stop) ms and return all spikes; see ``evsim.simulate.simulate``."""
+        """Simulate [0, t_stop) ms and return all spikes; options: see ``evsim.simulate.simulate``."""
         from evsim.simulate import simulate
 
-        return simulate(self, t_stop, inputs, seed=seed, threads=threads, driver=driver)
+        return simulate(self, t_stop, inputs, **options)
+
+    def run(
+        self, t_stop: float, chunk: float, inputs: Mapping[str, SpikeTrains] | None = None, **options: Any
+    ) -> Iterator[Recording]:
+        """Simulate [0, t_stop) ms in chunks of ``chunk`` ms; see ``evsim.simulate.run``."""
+        from evsim.simulate import run
+
+        return run(self, t_stop, chunk, inputs, **options)
 
     def _new_name(self, name: str, size: int) -> None:
         if name in self.inputs or name in self.populations:

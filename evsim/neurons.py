@@ -34,6 +34,12 @@ def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
     def full(value: Any) -> Floats:
         return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (size,)))
 
+    def above(value: Any) -> Floats:
+        """value - v_rest - bias with one rounding: small differences of large potentials keep their digits."""
+        first, lost = _sum(full(value), -full(neuron.v_rest))
+        total, lost_too = _sum(first, -full(neuron.bias))
+        return total + (lost + lost_too)
+
     taus = neuron.receptor_taus()
     v_inf = full(neuron.v_rest) + full(neuron.bias)
     tau_m = full(neuron.tau_m)
@@ -44,9 +50,9 @@ def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
     peaks = np.array([psp_peak(m, s) for m, s in pairs.T])
     return NeuronArrays(
         v_inf=v_inf,
-        theta=full(neuron.v_th) - v_inf,
-        u_reset=full(neuron.v_reset) - v_inf,
-        u_init=full(neuron.v_rest if neuron.v_init is None else neuron.v_init) - v_inf,
+        theta=above(neuron.v_th),
+        u_reset=above(neuron.v_reset),
+        u_init=above(neuron.v_rest if neuron.v_init is None else neuron.v_init),
         t_ref=full(neuron.t_ref),
         tau_m=tau_m,
         tau_exc=tau_exc,
@@ -55,3 +61,10 @@ def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
         n_receptors=np.full(size, len(taus), np.int64),
         keep_input=np.full(size, neuron.keep_refractory_input),
     )
+
+
+def _sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """a + b and its rounding error (Knuth's two-sum)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)

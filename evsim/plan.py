@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evsim.connect import Synapses, synapses_of
+from evsim.connect import Synapses, expected_synapses, synapses_of
 from evsim.errors import NetworkError
+from evsim.memory import check_memory
 from evsim.network import Network
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.types import Floats
@@ -35,17 +36,20 @@ class Plan:
     delay: Floats
 
 
-def make_plan(network: Network, seed: int) -> Plan:
-    """Flatten a network; random rules draw from streams keyed by (seed, number of the projection).
+_BYTES = 160
+"""Of a synapse at the worst moment of making a plan."""
 
-    Raises NetworkError : a cycle of delta synapses without delay.
+
+def network_arrays(network: Network) -> tuple[dict[str, int], NeuronArrays]:
+    """First source number of each input and population (inputs first), and the parameters of all neurons.
+
+    Raises NetworkError : there is no population.
     """
     offset: dict[str, int] = {}
     n_sources = 0
     for name, size in network.inputs.items():
         offset[name] = n_sources
         n_sources += size
-    n_inputs = n_sources
     parts = []
     for name, population in network.populations.items():
         offset[name] = n_sources
@@ -53,13 +57,25 @@ def make_plan(network: Network, seed: int) -> Plan:
         parts.append(neuron_arrays(population.neuron, population.size))
     if not parts:
         raise NetworkError("the network has no population to simulate; add one with add_population.")
-    neurons = NeuronArrays(
-        *(np.concatenate([getattr(p, f) for p in parts]) for f in NeuronArrays.__dataclass_fields__)
+    columns = (np.concatenate([getattr(p, f) for p in parts]) for f in NeuronArrays.__dataclass_fields__)
+    return offset, NeuronArrays(*columns)
+
+
+def make_plan(network: Network, seed: int) -> Plan:
+    """Flatten a network; random rules draw from streams keyed by (seed, number of the projection).
+
+    Raises NetworkError : a cycle of delta synapses without delay.
+    """
+    offset, neurons = network_arrays(network)
+    n_inputs = sum(network.inputs.values())
+    n_sources = n_inputs + neurons.theta.size
+    total = sum(
+        expected_synapses(p, network.size_of(p.source), network.size_of(p.target)) for p in network.projections
     )
+    check_memory(_BYTES * total, f"the queue driver with {total:.3g} synapses")
     lists: list[Synapses] = []
     for k, p in enumerate(network.projections):
-        rng = np.random.default_rng([seed, k])
-        s = synapses_of(p, network.size_of(p.source), network.size_of(p.target), rng)
+        s = synapses_of(p, k, network.size_of(p.source), network.size_of(p.target), seed)
         lists.append(
             Synapses(s.pre + offset[p.source], s.post + (offset[p.target] - n_inputs), s.weight, s.delay)
         )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from evsim._kernels import queue_driver
-from evsim.plan import Plan
+from evsim.choice import cell_length, smallest_delay
+from evsim.drive import exposed, exposed_trains
+from evsim.network import Network
+from evsim.plan import Plan, make_plan
 from evsim.types import Floats, Ints
 
 
@@ -22,36 +26,114 @@ class PlanRun:
     grazing: int
 
 
+class QueueRun:
+    """A plan being simulated; ``advance`` carries it on."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        p = plan.neurons
+        n = p.theta.size
+        whole = [np.empty(n, np.int64) for _ in range(3)]
+        self._state = np.zeros(queue_driver.N_STATE, np.int64)
+        self._neurons: list[np.ndarray] = [
+            p.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.empty(n), np.zeros(n, np.bool_),
+            np.empty(n), *whole[:2],
+        ]  # fmt: skip
+        self._touched = whole[2], np.zeros(n, np.int8)
+        self._pending: list[np.ndarray] = [
+            np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))
+        ]
+        self._inputs: tuple[Floats, np.ndarray] = (np.empty(0), np.empty(0, np.int64))
+        u, i_exc, _, _, bound, solved, key, heap, position = self._neurons
+        self._state[queue_driver.N_HEAP] = queue_driver.start_queue(
+            u, i_exc, p.theta, p.tau_m, p.peak, p.n_receptors, plan.level, bound, solved, key, heap, position
+        )
+
+    def advance(self, t_stop: float, times: Floats, sources: np.ndarray) -> PlanRun:
+        """Carry on to t_stop (ms). times (n,) sorted further external spikes, sources (n,) int64.
+
+        Returns what was emitted since the last call, and all events and grazing peaks so far.
+        """
+        plan, p, state = self.plan, self.plan.neurons, self._state
+        done = state[queue_driver.NEXT_INPUT]
+        t, s = (np.concatenate([old[done:], new]) for old, new in zip(self._inputs, (times, sources)))
+        order = np.lexsort((s, t))
+        self._inputs = t[order], s[order].astype(np.int64)
+        state[queue_driver.NEXT_INPUT] = state[queue_driver.N_SPIKES] = 0
+        out: list[np.ndarray] = [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
+        while True:
+            status = queue_driver.run_queue(
+                p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,
+                plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
+                plan.target, plan.weight, *self._inputs, *self._neurons, *self._pending, *self._touched, *out,
+                state, float(t_stop), plan.n_inputs,
+            )  # fmt: skip
+            if status == queue_driver.DONE:
+                break
+            self._pending, out = _enlarged(self._pending), _enlarged(out)
+        t, i, c = (a[: state[queue_driver.N_SPIKES]] for a in out)
+        order = np.lexsort((i, t))
+        events, grazing = state[queue_driver.N_EVENTS], state[queue_driver.N_GRAZING]
+        return PlanRun(t[order], i[order], c[order], int(events), int(grazing))
+
+    def state(self) -> dict[str, Any]:
+        """Arrays from which ``set_state`` goes on, bit for bit."""
+        return {
+            "state": self._state.copy(),
+            "neurons": [a.copy() for a in self._neurons],
+            "pending": [a.copy() for a in self._pending],
+            "inputs": [a.copy() for a in self._inputs],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what ``state`` gave."""
+        self._state = state["state"].copy()
+        self._neurons = [a.copy() for a in state["neurons"]]
+        self._pending = [a.copy() for a in state["pending"]]
+        t, s = (a.copy() for a in state["inputs"])
+        self._inputs = t, s
+
+
+class QueueEngine:
+    """The queue on a declared network; Poisson drives become inputs."""
+
+    def __init__(self, network: Network, seed: int) -> None:
+        self.network, self._hidden = exposed(network, lambda drive: True)
+        self._seed = seed
+        self._run = QueueRun(make_plan(self.network, seed))
+        self.offset = self._run.plan.source_offset
+        self.c = cell_length(network, smallest_delay(network, seed)) if network.drives else 1.0
+        self.cells_a_window = 1
+        self._drawn_cells = 0
+        self.events = self.grazing = 0
+        self.n_synapses = self._run.plan.target.size
+
+    def advance(self, t_stop: float, times: Floats, sources: np.ndarray) -> tuple[Floats, np.ndarray, Floats]:
+        """As ``WindowEngine.advance``."""
+        cells = range(self._drawn_cells, max(self._drawn_cells, int(np.ceil(t_stop / self.c)) + 1))
+        self._drawn_cells = cells.stop
+        trains = exposed_trains(self.network, self._hidden, self._seed, self.c, cells)
+        t = np.concatenate([times, *(x.times for x in trains.values())])
+        s = np.concatenate([sources, *(x.neurons + self.offset[k] for k, x in trains.items())]).astype(np.int64)
+        run = self._run.advance(t_stop, t, s)
+        self.events, self.grazing = run.events, run.grazing
+        return run.times, run.neurons, run.currents
+
+    def state(self) -> dict[str, Any]:
+        """Arrays and numbers to continue from."""
+        return {"queue": self._run.state(), "drawn_cells": self._drawn_cells,
+                "tally": [self.events, self.grazing]}  # fmt: skip
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what ``state`` gave."""
+        self._run.set_state(state["queue"])
+        self._drawn_cells = state["drawn_cells"]
+        self.events, self.grazing = state["tally"]
+
+
 def run_plan(plan: Plan, times: Floats, sources: np.ndarray, t_stop: float) -> PlanRun:
-    """The queue engine on flat arrays: times (n,) sorted external spikes, sources (n,) int64."""
-    p = plan.neurons
-    n = p.theta.size
-    u = p.u_init.copy()
-    i_exc, i_inh, valid_at = np.zeros(n), np.zeros(n), np.zeros(n)
-    bound, solved, key = np.empty(n), np.zeros(n, np.bool_), np.empty(n)
-    heap, position = np.empty(n, np.int64), np.empty(n, np.int64)
-    touched, stamp = np.empty(n, np.int64), np.zeros(n, np.int8)
-    state = np.zeros(queue_driver.N_STATE, np.int64)
-    state[queue_driver.N_HEAP] = queue_driver.start_queue(
-        u, i_exc, p.theta, p.tau_m, p.peak, p.n_receptors, plan.level, bound, solved, key, heap, position
-    )
-    pending: list[np.ndarray] = [np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))]
-    out: list[np.ndarray] = [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
-    while True:
-        status = queue_driver.run_queue(
-            p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,
-            plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
-            plan.target, plan.weight, times, sources,
-            u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
-            *pending, touched, stamp, *out, state, float(t_stop), plan.n_inputs,
-        )  # fmt: skip
-        if status == queue_driver.DONE:
-            break
-        pending, out = _enlarged(pending), _enlarged(out)
-    t, i, c = (a[: state[queue_driver.N_SPIKES]] for a in out)
-    order = np.lexsort((i, t))
-    events, grazing = state[queue_driver.N_EVENTS], state[queue_driver.N_GRAZING]
-    return PlanRun(t[order], i[order], c[order], int(events), int(grazing))
+    """The queue engine on flat arrays from 0 ms: times (n,) sorted external spikes, sources (n,) int64."""
+    return QueueRun(plan).advance(t_stop, times, sources)
 
 
 def _enlarged(arrays: list[np.ndarray]) -> list[np.ndarray]:

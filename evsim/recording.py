@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,11 +17,12 @@ from evsim.types import Floats, SpikeTrains
 class Recording(Mapping[str, SpikeTrains]):
     """Spikes by population: ``rec["out"].times``, ``.neurons``, ``.counts()``; ms, ascending.
 
-    t_stop : end of the simulated interval [0, t_stop), ms
+    t_stop, t_start : the simulated interval [t_start, t_stop), ms
     inputs : the spikes that were fed in
     currents : total synaptic current at each spike, by population, threshold units
-    driver : which engine ran; seed : of random connectivity
+    driver : which engine ran; seed : of random connectivity and Poisson drive; cell : of the drive, ms
     synaptic_events : spikes delivered to synapses; grazing : peaks within 1e-12 of threshold
+    complete : all neurons were recorded
     """
 
     spikes: dict[str, SpikeTrains]
@@ -32,6 +34,9 @@ class Recording(Mapping[str, SpikeTrains]):
     seed: int
     synaptic_events: int
     grazing: int
+    t_start: float = 0.0
+    cell: float = 0.0
+    complete: bool = True
 
     def __getitem__(self, name: str) -> SpikeTrains:
         if name not in self.spikes:
@@ -49,7 +54,40 @@ class Recording(Mapping[str, SpikeTrains]):
 
         times : ms, any order, within [0, t_stop]. Returned in the same order: the left limit v(t-), and
         v_th at the neuron's own spikes.
+
+        Raises ValueError : instants outside, a chunk that does not begin at 0 (``evsim.join`` the chunks first),
+        or neurons that were not recorded.
         """
         from evsim.voltage import voltage
 
         return voltage(self, population, neuron, np.asarray(times, dtype=np.float64))
+
+
+def join(chunks: Sequence[Recording]) -> Recording:
+    """One recording of chunks that follow each other, as ``Network.run`` gives them.
+
+    Raises ValueError : no chunks, or a gap between two.
+    """
+    if not chunks:
+        raise ValueError("there are no chunks to join; pass those of one run, in order.")
+    for a, b in pairwise(chunks):
+        if a.t_stop != b.t_start:
+            raise ValueError(
+                f"a chunk ends at {a.t_stop} ms, but the next begins at {b.t_start} ms; pass all, in order."
+            )
+    return replace(
+        chunks[0],
+        t_stop=chunks[-1].t_stop,
+        spikes={name: _joined([c[name] for c in chunks]) for name in chunks[0]},
+        inputs={name: _joined([c.inputs[name] for c in chunks]) for name in chunks[0].inputs},
+        currents={name: np.concatenate([c.currents[name] for c in chunks]) for name in chunks[0]},
+        synaptic_events=sum(c.synaptic_events for c in chunks),
+        grazing=sum(c.grazing for c in chunks),
+        complete=all(c.complete for c in chunks),
+    )
+
+
+def _joined(trains: Sequence[SpikeTrains]) -> SpikeTrains:
+    return SpikeTrains(
+        np.concatenate([t.times for t in trains]), np.concatenate([t.neurons for t in trains]), trains[0].size
+    )

@@ -1,27 +1,27 @@
 """Simulate a declared network: check once at the door, choose a driver, wrap its spikes.
 
-Drivers: ``queue`` runs everything; ``sweep`` runs feed-forward networks layer by layer, where each
-projection has one delay and each population one set of time constants. Both give the same spikes.
+Drivers: ``queue`` runs everything; ``window`` runs networks whose neurons have one set of time constants per
+population and delays > 0 between them; ``sweep`` runs feed-forward networks layer by layer, where each projection
+has one delay. All give the same spikes.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from evsim.connect import dense_weight, single_delay
-from evsim.errors import GrazingWarning, NetworkError
+from evsim.connect import dense_weight, expected_synapses, single_delay
+from evsim.errors import NetworkError, warn_of_grazing
 from evsim.network import Network
-from evsim.plan import make_plan
-from evsim.queue import run_plan
 from evsim.recording import Recording
+from evsim.simulation import Simulation, check_inputs
 from evsim.sweep import pack_layer, run_layer, sweepable
 from evsim.types import Floats, SpikeTrains
 
-DRIVERS = ("auto", "queue", "sweep")
+DRIVERS = ("auto", "queue", "window", "sweep")
 
 
 def simulate(
@@ -32,20 +32,24 @@ def simulate(
     seed: int = 0,
     threads: int = 1,
     driver: str = "auto",
+    record: Mapping[str, ArrayLike] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Recording:
     """Simulate [0, t_stop) ms.
 
     Parameters
     ----------
     inputs : spikes of every declared input, at times >= 0; those at or after t_stop are not used
-    seed : of random connectivity
-    threads : used by the sweep; the result does not depend on it
-    driver : "auto", "queue" (any network) or "sweep" (feed-forward)
+    seed : of random connectivity and Poisson drive
+    threads : used by the sweep and the window driver; the result does not depend on it
+    driver : "auto", "queue" (any network), "window" (delays > 0 between neurons) or "sweep" (feed-forward)
+    record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
+    progress : called with the time reached, ms; not by the sweep
 
     Raises
     ------
     ValueError : t_stop not finite and > 0, inputs missing, unknown, of the wrong size or before 0 ms
-    NetworkError : a zero-delay cycle of delta synapses; driver "sweep" for a network it cannot run
+    NetworkError : a zero-delay cycle of delta synapses; a driver for a network it cannot run; too little memory
     """
     if not (np.isfinite(t_stop) and t_stop > 0):
         raise ValueError(f"t_stop must be finite and > 0 ms; got {t_stop}.")
@@ -55,45 +59,54 @@ def simulate(
         raise ValueError(f"driver must be one of {', '.join(DRIVERS)}; got {driver!r}.")
     if not network.populations:
         raise NetworkError("the network has no population to simulate; add one with add_population.")
-    trains = _checked_inputs(network, inputs or {})
-    order, obstacle = _sweep_order(network)
-    if driver == "sweep" and obstacle:
-        raise NetworkError(f"driver 'sweep' cannot run this network: {obstacle}. Use driver='queue'.")
-    if driver == "sweep" or (driver == "auto" and not obstacle and _mostly_dense(network)):
-        recording = _sweep(network, t_stop, trains, order, seed, threads)
-    else:
-        recording = _queue(network, t_stop, trains, seed)
-    if recording.grazing:
-        warnings.warn(
-            f"{recording.grazing} peaks came within 1e-12 (relative) of threshold; whether these neurons "
-            "spike cannot be decided in float64.",
-            GrazingWarning,
-            stacklevel=3,
-        )
+    trains = dict(inputs or {})
+    check_inputs(network, trains, 0.0)
+    for name in network.inputs:
+        if name not in trains:
+            raise ValueError(f"no spikes were given for input {name!r}; pass inputs={{{name!r}: SpikeTrains}}.")
+    order, why_not = _sweep_order(network)
+    if driver == "sweep" and why_not:
+        raise NetworkError(f"driver 'sweep' cannot run this network: {why_not}. Use driver='queue'.")
+    if driver != "sweep" and (driver != "auto" or why_not or record or not _mostly_dense(network)):
+        simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record)
+        return simulation.advance(t_stop, trains, progress=progress)
+    recording = _sweep(network, t_stop, trains, order, seed, threads)
+    warn_of_grazing(recording.grazing)
     return recording
 
 
-def _checked_inputs(network: Network, inputs: Mapping[str, SpikeTrains]) -> dict[str, SpikeTrains]:
-    for name in inputs:
-        if name not in network.inputs:
-            raise ValueError(f"spikes were given for {name!r}, which is no input of this network; "
-                             f"inputs: {', '.join(network.inputs) or 'none'}.")  # fmt: skip
-    for name, size in network.inputs.items():
-        if name not in inputs:
-            raise ValueError(f"no spikes were given for input {name!r}; pass inputs={{{name!r}: SpikeTrains}}.")
-        train = inputs[name]
-        if train.size != size:
-            raise ValueError(f"input {name!r} has size {size}, but its spike trains have size {train.size}.")
-        if len(train) and train.times[0] < 0.0:
-            raise ValueError(
-                f"input {name!r} has a spike at {train.times[0]} ms; a simulation starts at 0 ms: shift the times."
-            )
-    return dict(inputs)
+def run(
+    network: Network,
+    t_stop: float,
+    chunk: float,
+    inputs: Mapping[str, SpikeTrains] | None = None,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    driver: str = "auto",
+    record: Mapping[str, ArrayLike] | None = None,
+) -> Iterator[Recording]:
+    """Simulate [0, t_stop) ms in chunks, as they are asked for; together they are what ``simulate`` gives.
+
+    chunk : length of a chunk, ms. Other parameters and errors: see ``simulate``.
+    """
+    if not (np.isfinite(chunk) and chunk > 0 and np.isfinite(t_stop) and t_stop > 0):
+        raise ValueError(f"chunk and t_stop must be finite and > 0 ms; got {chunk} and {t_stop}.")
+    simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record)
+    n_chunks = int(np.ceil(t_stop / chunk))
+    given = inputs
+    for k in range(n_chunks):
+        stop = min((k + 1) * chunk, t_stop)
+        if stop > simulation.time:
+            yield simulation.advance_to(stop, given)
+            given = None
 
 
 def _sweep_order(network: Network) -> tuple[list[str], str]:
     """Populations from first to last layer, and what forbids a sweep ("" if nothing does)."""
     graph: dict[str, set[str]] = {name: set() for name in network.populations}
+    if network.drives:
+        return [], "it has Poisson drives"
     for p in network.projections:
         if p.source in graph:
             graph[p.target].add(p.source)
@@ -110,12 +123,8 @@ def _sweep_order(network: Network) -> tuple[list[str], str]:
 
 def _mostly_dense(network: Network) -> bool:
     for p in network.projections:
-        pairs = network.size_of(p.source) * network.size_of(p.target)
-        n = p.weight.nnz if hasattr(p.weight, "nnz") else pairs
-        if p.rule is not None:
-            rng = np.random.default_rng(0)
-            n = p.rule.pairs(network.size_of(p.source), network.size_of(p.target), rng)[0].size
-        if n < 0.2 * pairs:
+        n_pre, n_post = network.size_of(p.source), network.size_of(p.target)
+        if expected_synapses(p, n_pre, n_post) < 0.2 * n_pre * n_post:
             return False
     return True
 
@@ -134,8 +143,7 @@ def _sweep(
             if p.target != name:
                 continue
             train = trains[p.source] if p.source in trains else spikes[p.source]
-            rng = np.random.default_rng([seed, k])
-            weights.append(dense_weight(p, train.size, population.size, rng))
+            weights.append(dense_weight(p, k, train.size, population.size, seed))
             delay = single_delay(p)
             assert delay is not None
             times.append(train.times + delay)
@@ -152,20 +160,3 @@ def _sweep(
         events += use.size * population.size
     ordered = {name: spikes[name] for name in network.populations}
     return Recording(ordered, t_stop, trains, currents, network, "sweep", seed, events, grazing)
-
-
-def _queue(network: Network, t_stop: float, trains: dict[str, SpikeTrains], seed: int) -> Recording:
-    plan = make_plan(network, seed)
-    times = np.concatenate([np.empty(0), *(t.times for t in trains.values())])
-    sources = np.concatenate(
-        [np.empty(0, np.int64), *(t.neurons + plan.source_offset[k] for k, t in trains.items())]
-    )
-    order = np.lexsort((sources, times))
-    run = run_plan(plan, times[order], sources[order], t_stop)
-    spikes, currents = {}, {}
-    for name, population in network.populations.items():
-        first = plan.source_offset[name] - plan.n_inputs
-        mine = (run.neurons >= first) & (run.neurons < first + population.size)
-        spikes[name] = SpikeTrains(run.times[mine], run.neurons[mine] - np.int32(first), population.size)
-        currents[name] = run.currents[mine]
-    return Recording(spikes, t_stop, trains, currents, network, "queue", seed, run.events, run.grazing)

@@ -111,7 +111,7 @@ def run_layer(
         )  # fmt: skip
     t, i, c = (np.concatenate([p[k] for p in parts]) if len(parts) > 1 else parts[0][k] for k in range(3))
     out = np.empty(t.size), np.empty(t.size, np.int32), np.empty(t.size)
-    sort_spikes(t, i, c, t_stop, *out)
+    sort_spikes(t, i, c, 0.0, t_stop, *out)
     return LayerSpikes(*out, grazing=sum(p[3] for p in parts))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from evsim._kernels.replay import voltage_at
-from evsim.connect import synapses_of
+from evsim.connect import synapses_onto
+from evsim.drive import drive_spikes
 from evsim.neurons import neuron_arrays
 from evsim.recording import Recording
 from evsim.types import Floats
@@ -14,21 +15,26 @@ from evsim.types import Floats
 def arrivals_of(rec: Recording, population: str, neuron: int) -> tuple[Floats, Floats]:
     """All input of one neuron: arrival times (ms, ascending; ties in source order) and weights."""
     net = rec.network
+    size = net.size_of(population)
     times, weights = [np.empty(0)], [np.empty(0)]
     for k, p in enumerate(net.projections):
         if p.target != population:
             continue
-        rng = np.random.default_rng([rec.seed, k])
-        s = synapses_of(p, net.size_of(p.source), net.size_of(population), rng)
-        mine = np.flatnonzero(s.post == neuron)
+        s = synapses_onto(p, k, net.size_of(p.source), size, rec.seed, neuron)
         train = rec.inputs[p.source] if p.source in rec.inputs else rec[p.source]
         by_source = np.argsort(train.neurons, kind="stable")
         start = np.searchsorted(train.neurons[by_source], np.arange(train.size + 1))
-        for syn in mine:
+        for syn in np.argsort(s.pre, kind="stable"):
             j = s.pre[syn]
             t = train.times[by_source[start[j] : start[j + 1]]] + s.delay[syn]
             times.append(t)
             weights.append(np.full(t.size, s.weight[syn]))
+    for k, drive in enumerate(net.drives):
+        if drive.target == population:
+            cells = range(int(np.ceil(rec.t_stop / rec.cell)))
+            t, _ = drive_spikes(drive, k, size, rec.seed, rec.cell, cells, neuron)
+            times.append(t)
+            weights.append(np.full(t.size, drive.weight))
     t, w = np.concatenate(times), np.concatenate(weights)
     order = np.argsort(t, kind="stable")
     return t[order], w[order]
@@ -39,6 +45,13 @@ def voltage(rec: Recording, population: str, neuron: int, times: Floats) -> Floa
     size = rec[population].size
     if not 0 <= neuron < size:
         raise IndexError(f"neuron {neuron} asked for, but {population!r} has 0 ... {size - 1}.")
+    if rec.t_start > 0.0:
+        raise ValueError(
+            f"voltages are replayed from 0 ms, but this chunk begins at {rec.t_start} ms; join the chunks first "
+            "(evsim.join)."
+        )
+    if not rec.complete:
+        raise ValueError("voltages are replayed from all spikes, but not all were recorded; leave out record=.")
     flat = np.ravel(times)
     if flat.size and not (np.all(flat >= 0.0) and np.all(flat <= rec.t_stop)):
         raise ValueError(f"voltage times must lie within [0, {rec.t_stop}] ms; got {flat.min()} ... {flat.max()}.")

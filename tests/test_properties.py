@@ -15,7 +15,9 @@ from evsim import LIF, Network, SpikeTrains
 
 T_STOP = 40.0
 N_IN = 3
-DRIVERS = st.sampled_from(["queue", "sweep"])
+DRIVERS = st.sampled_from(["queue", "window", "sweep"])
+UNCUT = st.sampled_from(["queue", "sweep"])
+"""The window driver cuts time into cells whose length does not scale: there the last bits may differ."""
 ULPS = 1e-13  # ms
 
 quick = settings(
@@ -119,7 +121,7 @@ def test_scaling_weights_and_potentials_by_a_power_of_two_changes_no_bit(layer, 
 
 
 @quick
-@given(layer=layers(), power=st.integers(-12, 12), driver=DRIVERS)
+@given(layer=layers(), power=st.integers(-12, 12), driver=UNCUT)
 def test_scaling_all_times_by_a_power_of_two_scales_every_bit(layer, power, driver) -> None:
     lif, weight, spikes = layer
     scale = 2.0**power

@@ -75,7 +75,7 @@ def sweep_samples(
             tally[0] = grazing
             return False
         sort_spikes(
-            raw_times[:n], raw_neurons[:n], raw_currents[:n], t_stop,
+            raw_times[:n], raw_neurons[:n], raw_currents[:n], 0.0, t_stop,
             out_times[a : a + n], out_neurons[a : a + n], out_currents[a : a + n],
         )  # fmt: skip
         counts[k] = n

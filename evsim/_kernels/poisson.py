@@ -17,7 +17,8 @@ _TO_UNIT = 1.0 / 9007199254740992.0
 
 
 @formula
-def _splitmix(z):
+def mix64(z):
+    """The finaliser of splitmix64: every bit of z stirs every bit of the result."""
     z = (z ^ (z >> np.uint64(30))) * _MIX1
     z = (z ^ (z >> np.uint64(27))) * _MIX2
     return z ^ (z >> np.uint64(31))
@@ -33,10 +34,10 @@ def seed_stream(state, key):
     """Fill ``state`` (4,) uint64 from ``key`` (k,) uint64: the same key, the same stream."""
     z = _GOLDEN
     for word in key:
-        z = _splitmix(z + word) + _GOLDEN
+        z = mix64(z + word) + _GOLDEN
     for k in range(4):
         z = z + _GOLDEN
-        state[k] = _splitmix(z)
+        state[k] = mix64(z)
 
 
 @formula

@@ -6,20 +6,20 @@ from .jit import kernel
 
 
 @kernel
-def sort_spikes(times, neurons, currents, t_stop, out_times, out_neurons, out_currents):
-    """Order spikes by (time, neuron): buckets of equal width, insertion within a bucket. O(n)."""
+def sort_spikes(times, neurons, currents, t_start, t_stop, out_times, out_neurons, out_currents):
+    """Order spikes of [t_start, t_stop) by (time, neuron): buckets of equal width, insertion within. O(n)."""
     n = times.size
     if n == 0:
         return
-    scale = n / t_stop
+    scale = n / (t_stop - t_start)
     start = np.zeros(n + 1, np.int64)
     for k in range(n):
-        start[min(int(times[k] * scale), n - 1) + 1] += 1
+        start[min(int((times[k] - t_start) * scale), n - 1) + 1] += 1
     for k in range(1, n + 1):
         start[k] += start[k - 1]
     filled = np.zeros(n, np.int64)
     for k in range(n):
-        bucket = min(int(times[k] * scale), n - 1)
+        bucket = min(int((times[k] - t_start) * scale), n - 1)
         floor = start[bucket]
         slot = floor + filled[bucket]
         filled[bucket] += 1

@@ -93,7 +93,7 @@ def queries(
     by_time = np.empty(n)
     by_neuron = np.empty(n, np.int32)
     by_weight = np.empty(n)
-    sort_spikes(raw_time[:n], raw_neuron[:n], raw_weight[:n], t_stop, by_time, by_neuron, by_weight)
+    sort_spikes(raw_time[:n], raw_neuron[:n], raw_weight[:n], 0.0, t_stop, by_time, by_neuron, by_weight)
     block_start[:] = 0
     for k in range(n):
         block_start[by_neuron[k] // block + 1] += 1

@@ -1,0 +1,126 @@
+"""What the window driver's kernels read and write: flat arrays, grouped by what they belong to."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Neurons(NamedTuple):
+    """One value per neuron; blocks are stretches of them. u, i_exc, i_inh are kept at the start of a cell."""
+
+    theta: np.ndarray
+    u_reset: np.ndarray
+    t_ref: np.ndarray
+    u: np.ndarray
+    i_exc: np.ndarray
+    i_inh: np.ndarray
+    release: np.ndarray
+
+
+class Blocks(NamedTuple):
+    """One value per block: neurons ``first`` ... ``first + width - 1``, which share all time constants."""
+
+    first: np.ndarray
+    width: np.ndarray
+    tau_m: np.ndarray
+    tau_exc: np.ndarray
+    tau_inh: np.ndarray
+    peak: np.ndarray
+    n_receptors: np.ndarray
+    keep_input: np.ndarray
+    bundle_start: np.ndarray
+    drive_start: np.ndarray
+    cell: np.ndarray
+    events: np.ndarray
+    grazing: np.ndarray
+
+
+class Bundles(NamedTuple):
+    """One value per bundle: the synapses from a stretch of sources to one block.
+
+    delay : ms, NaN where each synapse has its own; weight : NaN where each synapse has its own
+    row : source s of the stretch owns the synapses ``starts[row + s]:starts[row + s + 1]`` after ``target_at``
+    (``weight_at``, ``delay_at``); cursor : the first spike that has not been delivered
+    """
+
+    source_first: np.ndarray
+    source_size: np.ndarray
+    delay: np.ndarray
+    weight: np.ndarray
+    row: np.ndarray
+    target_at: np.ndarray
+    weight_at: np.ndarray
+    delay_at: np.ndarray
+    cursor: np.ndarray
+
+
+class Table(NamedTuple):
+    """The synapses. targets : uint16, counted from the block's first neuron."""
+
+    starts: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    delays: np.ndarray
+
+
+class Drives(NamedTuple):
+    """One value per Poisson drive of a stretch of a block's neurons; streams : (n, 3) uint64.
+
+    table_at : where the alias table of unequal rates begins; -1 for equal rates
+    """
+
+    first: np.ndarray
+    width: np.ndarray
+    mean: np.ndarray
+    weight: np.ndarray
+    streams: np.ndarray
+    table_at: np.ndarray
+    threshold: np.ndarray
+    alias: np.ndarray
+
+
+class Spikes(NamedTuple):
+    """Spikes ordered by time: those fed in, and those found so far. Sources: inputs first, then neurons."""
+
+    input_times: np.ndarray
+    input_sources: np.ndarray
+    times: np.ndarray
+    sources: np.ndarray
+    currents: np.ndarray
+
+
+class Found(NamedTuple):
+    """Spikes of the present window, by block: (n_blocks, capacity); n : how many."""
+
+    times: np.ndarray
+    neurons: np.ndarray
+    currents: np.ndarray
+    n: np.ndarray
+
+
+class Calendar(NamedTuple):
+    """Arrivals of synapses with delays of their own, by block and cell: lists of chunks, one ring of lists a block.
+
+    head, tail : (n_blocks, n_cells) chunk numbers; filled : (n_blocks, n_cells) arrivals in the last chunk;
+    following : (n_blocks, n_chunks) the next chunk; free, n_free : stack of unused chunks;
+    times, weights, targets : (n_blocks, n_chunks, CHUNK)
+    """
+
+    head: np.ndarray
+    tail: np.ndarray
+    filled: np.ndarray
+    following: np.ndarray
+    free: np.ndarray
+    n_free: np.ndarray
+    times: np.ndarray
+    weights: np.ndarray
+    targets: np.ndarray
+
+
+CHUNK = 64
+NO_CHUNK = -1
+
+# Places in the control array; those that threads watch stand on cache lines of their own.
+NEXT_BLOCK, WAITING, GENERATION, REPORT, STATUS, CELL, N_SPIKES, N_CONTROL = 0, 16, 32, 48, 64, 65, 66, 80
+
+RUNNING, FULL_FOUND, FULL_SPIKES, FULL_CALENDAR, FULL_EVENTS = 0, 1, 2, 3, 4

@@ -1,0 +1,101 @@
+"""The window driver: recurrent networks whose smallest delay D is not zero.
+
+Every spike that arrives in [t, t + D) was emitted before t. So all blocks of neurons run through a window of at
+most D on their own; then their spikes are merged, ordered by (time, neuron), and the next window begins. Threads
+take blocks as they come: what a block computes does not depend on who runs it, or when.
+"""
+
+import numpy as np
+
+from .atomic import barrier, fetch_add, load
+from .jit import kernel
+from .sorting import sort_spikes
+from .window_arrays import (
+    CELL,
+    FULL_EVENTS,
+    FULL_SPIKES,
+    GENERATION,
+    N_SPIKES,
+    NEXT_BLOCK,
+    REPORT,
+    RUNNING,
+    STATUS,
+    WAITING,
+)
+from .window_block import run_block
+
+
+@kernel
+def merge(found, spikes, control, t0, t1):
+    """Append the window's spikes to the ordered list; returns False if they do not fit."""
+    total = 0
+    for b in range(found.n.size):
+        total += found.n[b]
+    n = control[N_SPIKES]
+    if n + total > spikes.times.size:
+        return False
+    times = np.empty(total)
+    sources = np.empty(total, np.int32)
+    currents = np.empty(total)
+    k = 0
+    for b in range(found.n.size):
+        for q in range(found.n[b]):
+            times[k] = found.times[b, q]
+            sources[k] = found.neurons[b, q]
+            currents[k] = found.currents[b, q]
+            k += 1
+        found.n[b] = 0
+    sort_spikes(
+        times, sources, currents, t0, t1,
+        spikes.times[n : n + total], spikes.sources[n : n + total], spikes.currents[n : n + total],
+    )  # fmt: skip
+    control[N_SPIKES] = n + total
+    return True
+
+
+@kernel
+def run_windows(
+    neurons, blocks, bundles, table, drives, spikes, found, calendar, control,
+    c, cells_a_window, last_cell, n_inputs, thread, n_threads, room,
+):  # fmt: skip
+    """One thread's part of the windows up to ``last_cell``; all ``n_threads`` threads run it at the same time.
+
+    control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
+    thread : 0 ... n_threads - 1; c : length of a cell, ms; room : arrivals that a cell has room for at first
+    """
+    widest = 0
+    for b in range(blocks.width.size):
+        widest = max(widest, blocks.width[b])
+    scratch = np.empty((7, widest))
+    events = np.empty((6, room))
+    lists = np.empty((4, room))
+    wide = np.empty((4, max(room, widest + 1)), np.int64)
+    # STATUS, CELL, N_SPIKES and NEXT_BLOCK change between the two barriers only, by thread 0: all threads
+    # take the same turns.
+    while load(control, STATUS) == RUNNING and load(control, CELL) < last_cell:
+        to_cell = min(load(control, CELL) + cells_a_window, last_cell)
+        n_known = load(control, N_SPIKES)
+        b = fetch_add(control, NEXT_BLOCK, 1)
+        while b < blocks.width.size:
+            status = run_block(
+                b, to_cell, c, cells_a_window, n_inputs, n_known,
+                neurons, blocks, bundles, table, drives, spikes, found, calendar, scratch, events, lists, wide,
+            )  # fmt: skip
+            if status == FULL_EVENTS:
+                events = np.empty((6, 2 * events.shape[1]))
+                lists = np.empty((4, events.shape[1]))
+                wide = np.empty((4, max(events.shape[1], widest + 1)), np.int64)
+                continue
+            if status != RUNNING:
+                control[REPORT] = status
+            b = fetch_add(control, NEXT_BLOCK, 1)
+        barrier(control, WAITING, GENERATION, n_threads)
+        if thread == 0:
+            control[NEXT_BLOCK] = 0
+            if load(control, REPORT) != RUNNING:
+                control[STATUS] = load(control, REPORT)
+            elif not merge(found, spikes, control, control[CELL] * c, to_cell * c):
+                control[STATUS] = FULL_SPIKES
+            else:
+                control[CELL] = to_cell
+        barrier(control, WAITING, GENERATION, n_threads)

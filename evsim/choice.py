@@ -1,0 +1,84 @@
+"""Which driver can run a network, which one suits it, and how long the cells of time are.
+
+Light: nothing here needs a kernel, so that ``import evsim`` stays fast.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.connect import expected_synapses, is_distribution, single_delay, synapses_of
+from evsim.network import Network
+
+_SMALL = 64
+"""Neurons of a network for which passes over all of them are not worth it."""
+
+
+def choose(network: Network) -> str:
+    """"window" for networks that it can run and that are not tiny, else "queue"."""
+    n = sum(p.size for p in network.populations.values())
+    return "queue" if n < _SMALL or obstacle(network) else "window"
+
+
+def smallest_delay(network: Network, seed: int) -> float:
+    """Smallest delay of all synapses between neurons, ms; inf if there are none. Drawn delays are drawn."""
+    smallest = np.inf
+    for k, p in enumerate(network.projections):
+        if p.source not in network.populations:
+            continue
+        if is_distribution(p.delay) or np.ndim(p.delay) > 0 or hasattr(p.delay, "tocoo"):
+            delays = synapses_of(p, k, network.size_of(p.source), network.size_of(p.target), seed).delay
+        else:
+            delays = np.array([p.delay], dtype=np.float64)
+        smallest = min(smallest, float(delays.min(initial=np.inf)))
+    return smallest
+
+
+_NOMINAL_RATE = 10.0
+"""Hz, of every source, to guess how many inputs a neuron gets."""
+
+_INPUTS_A_CELL = 8.0
+"""So many inputs a neuron pay for one pass over all neurons."""
+
+_LONGEST_CELL = 1.0
+
+
+def cell_length(network: Network, min_delay: float) -> float:
+    """Length of a cell, ms: a number of 7 bits, so that every multiple of it is exact.
+
+    It is at most the smallest delay and LONG times the smallest time constant, and shorter where neurons get
+    many inputs. It depends on the declared network and, where delays are drawn, on the smallest of them.
+    """
+    from evsim._kernels.series import LONG
+
+    taus = [population.neuron.tau_m for population in network.populations.values()]
+    taus += [tau for population in network.populations.values() for tau in population.neuron.receptor_taus()]
+    limit = min(min_delay, _LONGEST_CELL, LONG * min(float(np.min(tau)) for tau in taus))
+    busiest = 0.0
+    for name, population in network.populations.items():
+        inputs = sum(float(d.highest(population.size).mean()) for d in network.drives if d.target == name)
+        for p in network.projections:
+            if p.target == name:
+                inputs += expected_synapses(p, network.size_of(p.source), population.size) / population.size * (
+                    _NOMINAL_RATE
+                )
+        busiest = max(busiest, inputs / 1000.0)
+    if busiest > 0.0:
+        limit = min(limit, _INPUTS_A_CELL / busiest)
+    mantissa, exponent = np.frexp(limit)
+    return float(np.ldexp(np.floor(mantissa * 128.0), int(exponent) - 7))
+
+
+def obstacle(network: Network) -> str:
+    """What forbids the window driver, "" if nothing does that can be seen without drawing."""
+    for name, population in network.populations.items():
+        neuron = population.neuron
+        for tau in (neuron.tau_m, *neuron.receptor_taus()):
+            if np.size(np.unique(np.asarray(tau))) > 1:
+                return f"the neurons of {name!r} have different time constants"
+    for p in network.projections:
+        if p.plasticity is not None:
+            return f"the projection {p.source!r} to {p.target!r} is plastic"
+        if p.source in network.populations and single_delay(p) == 0.0:
+            return f"the projection {p.source!r} to {p.target!r} has no delay"
+    return ""

@@ -1,0 +1,174 @@
+"""Poisson drive: every neuron of a population has a process of its own, in continuous time.
+
+What a drive does within a cell of time depends on (seed, number of the drive, block of neurons, number of the
+cell) alone. So all drivers, any number of threads, and a run cut at any instant see the same spikes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evsim.connect import STRIDE, OneToOne, Projection
+from evsim.errors import NetworkError
+from evsim.types import Floats, SpikeTrains
+
+if TYPE_CHECKING:
+    from evsim.network import Network
+
+N_STREAMS = 4
+"""Counts, times, neurons, and what thinning needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoissonDrive:
+    """One ``add_poisson`` call.
+
+    rate : Hz, a number, (size,) array, or a function of times (n,) ms that gives (n,) Hz
+    rate_max : upper bound of the function, Hz
+    """
+
+    target: str
+    rate: Any
+    weight: float
+    rate_max: float | None = None
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.weight):
+            raise NetworkError(f"add_poisson({self.target!r}): weight must be finite; got {self.weight}.")
+        highest = self.rate_max if callable(self.rate) else self.rate
+        if highest is None:
+            raise NetworkError(
+                f"add_poisson({self.target!r}): a rate that is a function of time needs rate_max, a bound in Hz."
+            )
+        if np.asarray(highest).ndim > 1 or not np.all(np.isfinite(highest)) or np.any(np.asarray(highest) < 0):
+            raise NetworkError(f"add_poisson({self.target!r}): rates must be finite and >= 0 Hz; got {highest!r}.")
+
+    @property
+    def varies(self) -> bool:
+        """Does the rate change with time?"""
+        return callable(self.rate)
+
+    def highest(self, size: int) -> Floats:
+        """Rate of each neuron, or its bound, Hz, shape (size,)."""
+        given = self.rate_max if self.varies else self.rate
+        return np.broadcast_to(np.asarray(given, dtype=np.float64), (size,))
+
+
+@dataclass(frozen=True, eq=False)
+class DriveBlock:
+    """A drive onto neurons ``first`` ... ``first + width - 1`` of its population.
+
+    mean : expected events in a cell; streams : (4,) uint64; threshold, alias : (width,), empty for equal rates
+    """
+
+    first: int
+    width: int
+    mean: float
+    streams: np.ndarray
+    threshold: Floats
+    alias: np.ndarray
+
+
+def drive_blocks(drive: PoissonDrive, number: int, size: int, seed: int, c: float) -> list[DriveBlock]:
+    """The drive cut into blocks, for cells of c ms.
+
+    Raises NetworkError : more events in a cell than can be told apart.
+    """
+    from evsim._kernels.drive import MOST
+    from evsim._kernels.poisson import alias_table
+
+    rates = drive.highest(size) / 1000.0
+    blocks = []
+    for k, first in enumerate(range(0, size, STRIDE)):
+        mine = np.ascontiguousarray(rates[first : first + STRIDE])
+        total = float(mine.sum())
+        if total * c > MOST:
+            raise NetworkError(
+                f"add_poisson({drive.target!r}): {total * c:.3g} events in {c:g} ms onto {mine.size} neurons are too "
+                f"many (at most {MOST}). Use a lower rate with a larger weight."
+            )
+        threshold, alias = np.empty(0), np.empty(0, np.int64)
+        if np.any(mine != mine[0]):
+            threshold, alias = np.empty(mine.size), np.empty(mine.size, np.int64)
+            alias_table(mine, total, threshold, alias, np.empty(mine.size, np.int64))
+        streams = np.random.SeedSequence([seed, number, k]).generate_state(N_STREAMS, np.uint64)
+        blocks.append(DriveBlock(first, mine.size, total * c, streams, threshold, alias))
+    return blocks
+
+
+def drive_spikes(
+    drive: PoissonDrive, number: int, size: int, seed: int, c: float, cells: range, neuron: int | None = None
+) -> tuple[Floats, np.ndarray]:
+    """Times (ms, ascending) and neurons of a drive in some cells; of one neuron only, if named."""
+    from evsim._kernels.drive import drive_cell
+
+    times, neurons = [np.empty(0)], [np.empty(0, np.int64)]
+    for block in drive_blocks(drive, number, size, seed, c):
+        if neuron is not None and not block.first <= neuron < block.first + block.width:
+            continue
+        room = int(block.mean + 12.0 * np.sqrt(block.mean) + 64)
+        when, who = np.empty(room), np.empty(room, np.int64)
+        for cell in cells:
+            t0, t1 = cell * c, (cell + 1) * c
+            n = drive_cell(
+                block.streams, cell, block.mean, block.first, block.width, block.threshold, block.alias,
+                when, who, t0, t1,
+            )  # fmt: skip
+            t, j = t0 + when[:n], who[:n].copy()
+            if drive.varies:
+                accepted = _accepted(drive, block, cell, t)
+                t, j = t[accepted], j[accepted]
+            if neuron is not None:
+                t, j = t[j == neuron], j[j == neuron]
+            times.append(t)
+            neurons.append(j)
+    t, j = np.concatenate(times), np.concatenate(neurons)
+    order = np.lexsort((j, t))
+    return t[order], j[order]
+
+
+def _accepted(drive: PoissonDrive, block: DriveBlock, cell: int, times: Floats) -> np.ndarray:
+    from evsim._kernels.drive import thin
+
+    assert drive.rate_max is not None
+    rate = np.broadcast_to(np.asarray(drive.rate(times), dtype=np.float64), times.shape)
+    if not np.all((rate >= 0.0) & (rate <= drive.rate_max)):
+        bad = rate[~((rate >= 0.0) & (rate <= drive.rate_max))][0]
+        raise ValueError(
+            f"add_poisson({drive.target!r}): the rate function gave {bad} Hz, outside [0, rate_max = "
+            f"{drive.rate_max}]. Give a rate_max that bounds it."
+        )
+    share = np.ascontiguousarray(rate / drive.rate_max) if drive.rate_max > 0.0 else rate
+    accepted = np.empty(times.size, np.bool_)
+    thin(block.streams[3], cell, share, accepted)
+    return accepted
+
+
+def exposed(network: Network, which: Callable[[PoissonDrive], bool]) -> tuple[Network, dict[str, int]]:
+    """The network with some drives as inputs, one source per neuron; (it, number of the drive by input)."""
+    other = replace(
+        network, inputs=dict(network.inputs), projections=list(network.projections), drives=list(network.drives)
+    )
+    names = {}
+    for k, drive in enumerate(network.drives):
+        if which(drive):
+            name = f"poisson {k} onto {drive.target}"
+            names[name] = k
+            other.inputs[name] = network.size_of(drive.target)
+            other.projections.append(Projection(name, drive.target, drive.weight, 0.0, OneToOne()))
+    return other, names
+
+
+def exposed_trains(
+    network: Network, names: dict[str, int], seed: int, c: float, cells: range
+) -> dict[str, SpikeTrains]:
+    """Spikes of the drives that ``exposed`` turned into inputs, within some cells."""
+    trains = {}
+    for name, k in names.items():
+        size = network.size_of(network.drives[k].target)
+        trains[name] = SpikeTrains(*drive_spikes(network.drives[k], k, size, seed, c, cells), size)
+    return trains

@@ -1,0 +1,201 @@
+"""A simulation that goes on: in chunks of any length, saved and resumed at any instant, always the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evsim.choice import choose, obstacle
+from evsim.errors import NetworkError, warn_of_grazing
+from evsim.network import Network
+from evsim.recording import Recording
+from evsim.types import SpikeTrains
+
+_PIECES = 200
+"""Stretches of a run after which its progress is told."""
+
+
+class Simulation:
+    """A network being simulated.
+
+    >>> sim = Simulation(net, seed=1, threads=2)
+    >>> first = sim.advance(100.0)          # 0 ... 100 ms
+    >>> second = sim.advance(50.0)          # 100 ... 150 ms
+
+    Parameters
+    ----------
+    seed : of random connectivity and Poisson drive
+    threads : used by the window driver; no result depends on it
+    driver : "auto", "queue" (any network) or "window" (every delay between neurons > 0)
+    record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
+    state : what ``state()`` of a simulation of the same network, seed and driver gave; it is continued
+
+    Raises
+    ------
+    NetworkError : no population, a network that the driver cannot run or the memory cannot hold
+    ValueError : unknown driver or population, neuron numbers out of range, a state of another network
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        driver: str = "auto",
+        record: Mapping[str, ArrayLike] | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        if threads < 1:
+            raise ValueError(f"threads must be >= 1; got {threads}.")
+        if driver not in ("auto", "queue", "window"):
+            raise ValueError(f"driver must be one of auto, queue, window; got {driver!r}.")
+        if not network.populations:
+            raise NetworkError("the network has no population to simulate; add one with add_population.")
+        self.network = network
+        self.seed = seed
+        self.time = 0.0
+        self._record = _checked_record(network, record or {})
+        self.driver = choose(network) if driver == "auto" else driver
+        if self.driver == "window":
+            if why := obstacle(network):
+                raise NetworkError(f"driver 'window' cannot run this network: {why}. Use driver='queue'.")
+            from evsim.window import WindowEngine
+
+            self.engine: Any = WindowEngine(network, seed, threads)
+        else:
+            from evsim.queue import QueueEngine
+
+            self.engine = QueueEngine(network, seed)
+        if state is not None:
+            self._resume(state)
+
+    def advance(
+        self,
+        duration: float,
+        inputs: Mapping[str, SpikeTrains] | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Recording:
+        """Simulate the next ``duration`` ms and return their spikes; see ``advance_to``."""
+        if not (np.isfinite(duration) and duration > 0):
+            raise ValueError(f"duration must be finite and > 0 ms; got {duration}.")
+        return self.advance_to(self.time + duration, inputs, progress=progress)
+
+    def advance_to(
+        self,
+        stop: float,
+        inputs: Mapping[str, SpikeTrains] | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Recording:
+        """Simulate up to ``stop`` ms and return the spikes since the last call.
+
+        inputs : spikes of the declared inputs at times >= ``time``; those after the interval are kept for later.
+            An input that is not named is silent
+        progress : called with the time reached, ms
+        """
+        if not (np.isfinite(stop) and stop > self.time):
+            raise ValueError(f"the end must be finite and after the time reached, {self.time} ms; got {stop}.")
+        given = dict(inputs or {})
+        check_inputs(self.network, given, self.time)
+        start = self.time
+        before = self.engine.events, self.engine.grazing
+        times = np.concatenate([np.empty(0), *(t.times for t in given.values())])
+        sources = np.concatenate(
+            [np.empty(0, np.int64), *(t.neurons + self.engine.offset[k] for k, t in given.items())]
+        )
+        parts = []
+        for t in self._stops(stop, progress is not None):
+            parts.append(self.engine.advance(t, times, sources))
+            times, sources = np.empty(0), np.empty(0, np.int64)
+            self.time = t
+            if progress is not None:
+                progress(t)
+        recording = self._recording([np.concatenate(x) for x in zip(*parts)], start, given, before)
+        warn_of_grazing(recording.grazing)
+        return recording
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the network, as a tree of plain values: ``evsim.io.runs.save_state`` writes it."""
+        return {
+            "time": self.time,
+            "seed": self.seed,
+            "driver": self.driver,
+            "synapses": self.engine.n_synapses,
+            "engine": self.engine.state(),
+        }
+
+    def _resume(self, state: Mapping[str, Any]) -> None:
+        for name, mine in (("seed", self.seed), ("driver", self.driver), ("synapses", self.engine.n_synapses)):
+            if state[name] != mine:
+                raise ValueError(
+                    f"this state belongs to another simulation: its {name} is {state[name]}, here it is {mine}. "
+                    "Resume with the same network, seed and driver."
+                )
+        self.time = state["time"]
+        self.engine.set_state(state["engine"])
+
+    def _stops(self, stop: float, many: bool) -> list[float]:
+        """Where to pause on the way, at borders of windows, and the end."""
+        if not many:
+            return [stop]
+        window = self.engine.c * self.engine.cells_a_window
+        step = window * max(1, int((stop - self.time) / window / _PIECES))
+        k = np.arange(int(self.time / step) + 1, int(np.ceil(stop / step)))
+        return [*(step * k).tolist(), stop]
+
+    def _recording(
+        self, emitted: list[np.ndarray], start: float, given: dict[str, SpikeTrains], before: tuple[int, int]
+    ) -> Recording:
+        times, neurons, all_currents = emitted
+        n_inputs = min(self.engine.offset[name] for name in self.network.populations)
+        spikes, currents = {}, {}
+        for name, population in self.network.populations.items():
+            first = self.engine.offset[name] - n_inputs
+            local = neurons - np.int32(first)
+            mine = (local >= 0) & (local < population.size)
+            if name in self._record:
+                mine[mine] = self._record[name][local[mine]]
+            spikes[name] = SpikeTrains(times[mine], local[mine], population.size)
+            currents[name] = all_currents[mine]
+        silent = {k: SpikeTrains([], np.empty(0, np.int64), n) for k, n in self.network.inputs.items()}
+        return Recording(
+            spikes, self.time, {**silent, **given}, currents, self.network, self.driver, self.seed,
+            self.engine.events - before[0], self.engine.grazing - before[1], start, self.engine.c, not self._record,
+        )  # fmt: skip
+
+
+def check_inputs(network: Network, inputs: Mapping[str, SpikeTrains], start: float) -> None:
+    """Raise ValueError for spikes of unknown inputs, of the wrong size, or before ``start`` ms."""
+    for name, train in inputs.items():
+        if name not in network.inputs:
+            raise ValueError(f"spikes were given for {name!r}, which is no input of this network; "
+                             f"inputs: {', '.join(network.inputs) or 'none'}.")  # fmt: skip
+        size = network.inputs[name]
+        if train.size != size:
+            raise ValueError(f"input {name!r} has size {size}, but its spike trains have size {train.size}.")
+        if len(train) and train.times[0] < start:
+            raise ValueError(
+                f"input {name!r} has a spike at {train.times[0]} ms; the simulation starts at {start:g} ms: shift the "
+                "times."
+            )
+
+
+def _checked_record(network: Network, record: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    chosen = {}
+    for name, neurons in record.items():
+        if name not in network.populations:
+            raise ValueError(f"record names {name!r}; populations are {', '.join(network.populations)}.")
+        size = network.populations[name].size
+        numbers = np.asarray(neurons, dtype=np.int64)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= size):
+            raise ValueError(
+                f"record: neurons of {name!r} are 0 ... {size - 1}; got {numbers.min()} ... {numbers.max()}."
+            )
+        chosen[name] = np.zeros(size, np.bool_)
+        chosen[name][numbers] = True
+    return chosen

@@ -1,0 +1,256 @@
+"""The window driver on a declared network: what it can run, its state, and buffers around the kernel."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from evsim._kernels import window_arrays as layout
+from evsim._kernels.window_driver import run_windows
+from evsim.bundles import pack
+from evsim.choice import cell_length
+from evsim.drive import N_STREAMS, drive_blocks, exposed, exposed_trains
+from evsim.errors import NetworkError
+from evsim.network import Network
+from evsim.plan import network_arrays
+from evsim.types import Floats
+
+_MOST_CELLS = 64
+"""Of a window, where no delay bounds it."""
+
+
+class WindowEngine:
+    """A network being simulated; ``advance`` carries it on and returns what it emitted."""
+
+    def __init__(self, network: Network, seed: int, threads: int) -> None:
+        self.network, self._hidden = exposed(network, lambda drive: drive.varies)
+        self.threads = threads
+        self._seed = seed
+        offset, neurons = network_arrays(self.network)
+        self.offset = offset
+        self.n_inputs = sum(self.network.inputs.values())
+        packed = pack(self.network, offset, neurons, seed, threads)
+        self.table, self.n_synapses, self._synapse_bytes = packed.table, packed.n_synapses, packed.nbytes()
+        if packed.min_delay == 0.0:
+            raise NetworkError(
+                "driver 'window' cannot run this network: a synapse between neurons has no delay. Use driver='queue'."
+            )
+        self.min_delay = packed.min_delay
+        self.c = cell_length(network, packed.min_delay)
+        self.cells_a_window = max(1, int(min(packed.min_delay / self.c, _MOST_CELLS)))
+        n = neurons.theta.size
+        self._neurons = layout.Neurons(
+            neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
+            np.zeros(n),
+        )  # fmt: skip
+        self._drives, drive_start = self._make_drives(packed.blocks)
+        self._blocks = packed.blocks._replace(drive_start=drive_start)
+        self._bundles = packed.bundles
+        n_blocks = packed.blocks.first.size
+        self._spikes = layout.Spikes(
+            np.empty(0), np.empty(0, np.int64), np.empty(1024), np.empty(1024, np.int32), np.empty(1024)
+        )
+        room = 64 + int(packed.blocks.width.max()) // 4
+        self._found = layout.Found(
+            np.empty((n_blocks, room)), np.empty((n_blocks, room), np.int32), np.empty((n_blocks, room)),
+            np.zeros(n_blocks, np.int64),
+        )  # fmt: skip
+        self._calendar = self._make_calendar(n_blocks, packed.max_delay)
+        self._control = np.zeros(layout.N_CONTROL, np.int64)
+        self._drawn_cells = 0
+        self._returned = 0.0
+
+    @property
+    def events(self) -> int:
+        """Synaptic events delivered so far, those of drives among them."""
+        return int(self._blocks.events.sum())
+
+    @property
+    def grazing(self) -> int:
+        """Peaks met within 1e-12 of threshold."""
+        return int(self._blocks.grazing.sum())
+
+    def advance(self, t_stop: float, times: Floats, sources: np.ndarray) -> tuple[Floats, np.ndarray, Floats]:
+        """Carry on to t_stop (ms); times, sources : further input spikes, ordered by time.
+
+        Returns times, neurons (counted over all populations) and currents of all spikes before t_stop that no
+        earlier call has returned, ordered by (time, neuron).
+        """
+        last = int(t_stop / self.c)
+        while last * self.c > t_stop:
+            last -= 1
+        whole = last * self.c == t_stop
+        self._feed(times, sources, last if whole else last + 1)
+        parts = [self._run(last, t_stop)]
+        if not whole:
+            # The cell in which t_stop lies is run on a copy: it will be run again, whole, with later inputs.
+            before = self._mutable(copy=True)
+            parts.append(self._run(last + 1, t_stop))
+            self._restore(before)
+        self._returned = t_stop
+        self._forget()
+        t, s, i = (np.concatenate(x) for x in zip(*parts))
+        return t, s - np.int32(self.n_inputs), i
+
+    def state(self) -> dict[str, Any]:
+        """Arrays and numbers from which ``set_state`` goes on, bit for bit; the synapses are not among them."""
+        n = int(self._control[layout.N_SPIKES])
+        spikes = self._spikes
+        return {
+            "returned": self._returned,
+            "drawn_cells": self._drawn_cells,
+            "spikes": [spikes.input_times, spikes.input_sources, *(a[:n].copy() for a in spikes[2:])],
+            "mutable": [list(part) for part in self._mutable(copy=True)],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what ``state`` gave; the network, seed and versions must be the same."""
+        self._returned = state["returned"]
+        self._drawn_cells = state["drawn_cells"]
+        self._spikes = layout.Spikes(*state["spikes"])
+        self._restore(state["mutable"])
+
+    def _feed(self, times: Floats, sources: np.ndarray, cells: int) -> None:
+        """Add input spikes to those on their way, and what drives of varying rate emit before the cell ``cells``."""
+        some = range(self._drawn_cells, max(cells, self._drawn_cells))
+        trains = exposed_trains(self.network, self._hidden, self._seed, self.c, some)
+        self._drawn_cells = some.stop
+        old = self._spikes
+        t = np.concatenate([old.input_times, times, *(x.times for x in trains.values())])
+        s = np.concatenate([old.input_sources, sources, *(x.neurons + self.offset[k] for k, x in trains.items())])
+        order = np.lexsort((s, t))
+        self._spikes = old._replace(input_times=t[order], input_sources=s[order].astype(np.int64))
+
+    def _run(self, last_cell: int, t_stop: float) -> tuple[Floats, np.ndarray, Floats]:
+        """Run whole cells; the new spikes before t_stop that were not returned before."""
+        control = self._control
+        n = int(control[layout.N_SPIKES])
+        threads = min(self.threads, self._blocks.first.size)
+        room = 256 + int(self._blocks.width.max())
+
+        def thread(k: int) -> None:
+            run_windows(
+                self._neurons, self._blocks, self._bundles, self.table, self._drives, self._spikes, self._found,
+                self._calendar, control, self.c, self.cells_a_window, last_cell, self.n_inputs, k, threads, room,
+            )  # fmt: skip
+
+        while control[layout.CELL] < last_cell:
+            control[layout.STATUS] = control[layout.REPORT] = layout.RUNNING
+            if threads == 1:
+                thread(0)
+            else:
+                with ThreadPoolExecutor(threads) as pool:
+                    list(pool.map(thread, range(threads)))
+            self._enlarge(int(control[layout.STATUS]))
+        new = slice(n, int(control[layout.N_SPIKES]))
+        t = self._spikes.times[new]
+        mine = (t >= self._returned) & (t < t_stop)
+        return t[mine], self._spikes.sources[new][mine], self._spikes.currents[new][mine]
+
+    def _enlarge(self, status: int) -> None:
+        if status == layout.FULL_SPIKES:
+            s = self._spikes
+            more = max(s.times.size, int(self._found.n.sum()))
+            self._spikes = layout.Spikes(
+                *s[:2], *(np.concatenate([a, np.empty(more, a.dtype)]) for a in (s.times, s.sources, s.currents))
+            )
+        elif status == layout.FULL_FOUND:
+            f = self._found
+            wider = [np.concatenate([a, np.empty_like(a)], axis=1) for a in f[:3]]
+            self._found = layout.Found(*wider, f.n)
+        elif status == layout.FULL_CALENDAR:
+            k = self._calendar
+            n_blocks, n_chunks = k.following.shape
+            new = np.arange(2 * n_chunks - 1, n_chunks - 1, -1, dtype=np.int32)
+            free = np.concatenate([k.free, np.empty_like(k.free)], axis=1)
+            for b in range(n_blocks):
+                free[b, k.n_free[b] : k.n_free[b] + n_chunks] = new
+            self._calendar = k._replace(
+                following=np.concatenate([k.following, np.empty_like(k.following)], axis=1),
+                free=free,
+                n_free=k.n_free + n_chunks,
+                times=np.concatenate([k.times, np.empty_like(k.times)], axis=1),
+                weights=np.concatenate([k.weights, np.empty_like(k.weights)], axis=1),
+                targets=np.concatenate([k.targets, np.empty_like(k.targets)], axis=1),
+            )
+
+    def _mutable(self, copy: bool) -> list[Any]:
+        """What a run changes in place, but for the list of spikes, which only grows."""
+        parts = [
+            list(self._neurons[3:]),
+            [self._blocks.cell, self._blocks.events, self._blocks.grazing],
+            [self._bundles.cursor, self._control],
+            list(self._calendar),
+        ]
+        return [[a.copy() for a in part] for part in parts] if copy else parts
+
+    def _restore(self, parts: list[Any]) -> None:
+        neurons, blocks, (cursor, control), calendar = parts
+        self._neurons = layout.Neurons(*self._neurons[:3], *(a.copy() for a in neurons))
+        cell, events, grazing = (a.copy() for a in blocks)
+        self._blocks = self._blocks._replace(cell=cell, events=events, grazing=grazing)
+        self._bundles = self._bundles._replace(cursor=cursor.copy())
+        self._control = control.copy()
+        self._calendar = layout.Calendar(*(a.copy() for a in calendar))
+        self._found.n[:] = 0
+
+    def _forget(self) -> None:
+        """Drop spikes that all bundles have delivered."""
+        bundles, spikes = self._bundles, self._spikes
+        given = bundles.source_first < self.n_inputs
+        n_inputs = int(bundles.cursor[given].min()) if np.any(given) else spikes.input_times.size
+        n = int(self._control[layout.N_SPIKES])
+        n_spikes = int(bundles.cursor[~given].min()) if np.any(~given) else n
+        rest = (a[n_spikes:n] for a in (spikes.times, spikes.sources, spikes.currents))
+        room = max(1024, (n - n_spikes) // 2)
+        self._spikes = layout.Spikes(
+            spikes.input_times[n_inputs:], spikes.input_sources[n_inputs:],
+            *(np.concatenate([a, np.empty(room, a.dtype)]) for a in rest),
+        )  # fmt: skip
+        self._control[layout.N_SPIKES] -= n_spikes
+        bundles.cursor[given] -= n_inputs
+        bundles.cursor[~given] -= n_spikes
+
+    def _make_drives(self, blocks: layout.Blocks) -> tuple[layout.Drives, np.ndarray]:
+        """The drives of constant rate, by block; and where each block's begin."""
+        population_of = np.searchsorted(
+            [self.offset[name] - self.n_inputs for name in self.network.populations], blocks.first, side="right"
+        ) - 1  # fmt: skip
+        names = list(self.network.populations)
+        rows: list[tuple[Any, ...]] = []
+        tables: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0, np.int64))]
+        for k, drive in enumerate(self.network.drives):
+            if drive.varies:
+                continue
+            begin = self.offset[drive.target] - self.n_inputs
+            mine = np.flatnonzero(population_of == names.index(drive.target))
+            for part in drive_blocks(drive, k, self.network.size_of(drive.target), self._seed, self.c):
+                b = mine[np.searchsorted(blocks.first[mine], begin + part.first, side="right") - 1]
+                at = sum(t.size for t, _ in tables) if part.threshold.size else -1
+                tables.append((part.threshold, part.alias))
+                local = begin + part.first - blocks.first[b]
+                rows.append((int(b), local, part.width, part.mean, drive.weight, part.streams, at))
+        rows.sort(key=lambda row: row[0])
+        columns = list(zip(*rows)) if rows else [()] * 7
+        drives = layout.Drives(
+            np.array(columns[1], np.int64), np.array(columns[2], np.int64), np.array(columns[3], np.float64),
+            np.array(columns[4], np.float64), np.array(columns[5], np.uint64).reshape(len(rows), N_STREAMS),
+            np.array(columns[6], np.int64), *(np.concatenate(t) for t in zip(*tables)),
+        )  # fmt: skip
+        return drives, np.searchsorted(np.array(columns[0], np.int64), np.arange(blocks.first.size + 1))
+
+    def _make_calendar(self, n_blocks: int, max_delay: float) -> layout.Calendar:
+        """Empty; of no size where no synapse has a delay of its own."""
+        used = max_delay > 0.0
+        n = n_blocks if used else 0
+        n_cells = int(np.ceil(max_delay / self.c)) + 3
+        n_chunks = 2 * n_cells
+        shape = (n, n_chunks, layout.CHUNK)
+        return layout.Calendar(
+            np.full((n, n_cells), layout.NO_CHUNK, np.int32), np.full((n, n_cells), layout.NO_CHUNK, np.int32),
+            np.zeros((n, n_cells), np.int32), np.empty((n, n_chunks), np.int32),
+            np.tile(np.arange(n_chunks - 1, -1, -1, dtype=np.int32), (n, 1)), np.full(n, n_chunks, np.int64),
+            np.empty(shape), np.empty(shape), np.empty(shape, np.uint16),
+        )  # fmt: skip
