@@ -13,6 +13,7 @@ from evsim.errors import NetworkError as NetworkError
 from evsim.errors import RunFileError as RunFileError
 from evsim.errors import SilentLayerError as SilentLayerError
 from evsim.network import Network as Network
+from evsim.plasticity import STDP as STDP
 from evsim.recording import Recording as Recording
 from evsim.recording import join as join
 from evsim.simulation import Simulation as Simulation

@@ -37,7 +37,7 @@ def smallest_delay(network: Network, seed: int) -> float:
 _NOMINAL_RATE = 10.0
 """Hz, of every source, to guess how many inputs a neuron gets."""
 
-_INPUTS_A_CELL = 8.0
+_INPUTS_A_CELL = 4.0
 """So many inputs a neuron pay for one pass over all neurons."""
 
 _LONGEST_CELL = 1.0

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import NetworkError
+from evsim.plasticity import STDP
 from evsim.types import Floats
 
 STRIDE = 512
@@ -195,7 +196,7 @@ class Projection:
     weight: Any
     delay: Any
     rule: Rule | None
-    plasticity: Any = None
+    plasticity: STDP | None = None
 
     @cached_property
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -329,6 +330,13 @@ def check_projection(p: Projection, n_pre: int, n_post: int) -> None:
         raise NetworkError(f"{p}: a sparse delay needs a sparse weight with the same entries.")
     if p.rule is not None:
         p.rule.check(n_pre, n_post)
+    if p.plasticity is not None and not is_distribution(p.weight):
+        weights, low, high = _values(p.weight), p.plasticity.w_min, p.plasticity.w_max
+        if np.any(weights < low) or np.any(weights > high):
+            raise NetworkError(
+                f"{p}: weights must start within the bounds [{low}, {high}] of their plasticity; got "
+                f"{weights.min()} ... {weights.max()}."
+            )
 
 
 def expected_synapses(p: Projection, n_pre: int, n_post: int) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from evsim.connect import Projection, Rule, check_projection
 from evsim.drive import PoissonDrive
 from evsim.errors import NetworkError
+from evsim.plasticity import STDP
 from evsim.types import LIF, SpikeTrains
 
 if TYPE_CHECKING:
@@ -62,8 +63,15 @@ class Network:
         self.populations[name] = Population(int(size), neuron)
 
     def connect(
-        self, source: str, target: str, *, weight: Any, delay: Any = 0.0, rule: Rule | None = None
-    ) -> None:
+        self,
+        source: str,
+        target: str,
+        *,
+        weight: Any,
+        delay: Any = 0.0,
+        rule: Rule | None = None,
+        plasticity: STDP | None = None,
+    ) -> int:
         """Connect an input or population to a population.
 
         Parameters
@@ -74,16 +82,20 @@ class Network:
         delay : ms, >= 0; a number, or like ``weight``
         rule : AllToAll(), OneToOne(), FixedIndegree(k), FixedOutdegree(k), FixedTotalNumber(n), Bernoulli(p);
             None: all pairs, or the sparse entries
+        plasticity : STDP(...): the weights change at exact times (queue driver)
+
+        Returns the number of the projection, by which ``Recording.weights`` names it.
 
         Raises NetworkError : unknown names, wrong shapes, NaN weights, negative delays, degrees larger than the
-            population.
+            population, weights outside the bounds of their plasticity.
         """
         n_pre, n_post = self.size_of(source), self.size_of(target)
         if target in self.inputs:
             raise NetworkError(f"{target!r} is an input; spikes can only be sent to a population.")
-        projection = Projection(source, target, weight, delay, rule)
+        projection = Projection(source, target, weight, delay, rule, plasticity)
         check_projection(projection, n_pre, n_post)
         self.projections.append(projection)
+        return len(self.projections) - 1
 
     def add_poisson(self, target: str, *, rate: Any, weight: float, rate_max: float | None = None) -> None:
         """Drive every neuron of a population with a Poisson process of its own, in continuous time.

@@ -11,6 +11,7 @@ from evsim.errors import NetworkError
 from evsim.memory import check_memory
 from evsim.network import Network
 from evsim.neurons import NeuronArrays, neuron_arrays
+from evsim.plasticity import STDP
 from evsim.types import Floats
 
 
@@ -34,6 +35,9 @@ class Plan:
     target: np.ndarray
     weight: Floats
     delay: Floats
+    order: np.ndarray
+    projection_start: np.ndarray
+    plastic: dict[int, STDP]
 
 
 _BYTES = 160
@@ -105,6 +109,9 @@ def make_plan(network: Network, seed: int) -> Plan:
         target=target.astype(np.int32),
         weight=weight,
         delay=delay,
+        order=order,
+        projection_start=np.append(0, np.cumsum([s.pre.size for s in lists])).astype(np.int64),
+        plastic={k: p.plasticity for k, p in enumerate(network.projections) if p.plasticity is not None},
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
 from evsim._kernels import queue_driver
+from evsim._kernels.stdp import Plastic
 from evsim.choice import cell_length, smallest_delay
 from evsim.drive import exposed, exposed_trains
 from evsim.network import Network
@@ -39,6 +40,8 @@ class QueueRun:
             p.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.empty(n), np.zeros(n, np.bool_),
             np.empty(n), *whole[:2],
         ]  # fmt: skip
+        self._plastic = plastic_arrays(plan)
+        self.weight = plan.weight.copy() if plan.plastic else plan.weight
         self._touched = whole[2], np.zeros(n, np.int8)
         self._pending: list[np.ndarray] = [
             np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))
@@ -65,8 +68,8 @@ class QueueRun:
             status = queue_driver.run_queue(
                 p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,
                 plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
-                plan.target, plan.weight, *self._inputs, *self._neurons, *self._pending, *self._touched, *out,
-                state, float(t_stop), plan.n_inputs,
+                plan.target, self.weight, self._plastic, *self._inputs, *self._neurons, *self._pending,
+                *self._touched, *out, state, float(t_stop), plan.n_inputs,
             )  # fmt: skip
             if status == queue_driver.DONE:
                 break
@@ -83,6 +86,8 @@ class QueueRun:
             "neurons": [a.copy() for a in self._neurons],
             "pending": [a.copy() for a in self._pending],
             "inputs": [a.copy() for a in self._inputs],
+            "weight": self.weight.copy() if self.plan.plastic else np.empty(0),
+            "traces": [a.copy() for a in self._plastic[4:]],
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -92,6 +97,32 @@ class QueueRun:
         self._pending = [a.copy() for a in state["pending"]]
         t, s = (a.copy() for a in state["inputs"])
         self._inputs = t, s
+        if self.plan.plastic:
+            self.weight = state["weight"].copy()
+            self._plastic = Plastic(*self._plastic[:4], *(a.copy() for a in state["traces"]))
+
+    def weights(self) -> dict[int, Floats]:
+        """Present weights of the plastic projections, by their number, in the order of ``synapses_of``."""
+        given = np.empty_like(self.weight)
+        given[self.plan.order] = self.weight
+        return {k: given[self.plan.projection_start[k] : self.plan.projection_start[k + 1]] for k in self.plan.plastic}
+
+
+def plastic_arrays(plan: Plan) -> Plastic:
+    """Rules and resting traces of a plan; all empty where nothing is plastic."""
+    rules = list(plan.plastic.values())
+    n, n_neurons = (plan.target.size, plan.neurons.theta.size) if rules else (0, 0)
+    of_given = np.full(n, -1, np.int64)
+    for r, k in enumerate(plan.plastic):
+        of_given[plan.projection_start[k] : plan.projection_start[k + 1]] = r
+    rule = of_given[plan.order] if rules else of_given
+    mine = np.flatnonzero(rule >= 0)
+    incoming = mine[np.argsort(plan.target[mine], kind="stable")]
+    start = np.searchsorted(plan.target[incoming], np.arange(n_neurons + 1))
+    return Plastic(
+        rule, np.array([astuple(r) for r in rules], dtype=np.float64).reshape(len(rules), 6), start, incoming,
+        np.zeros(n), np.zeros(n), np.zeros((len(rules), n_neurons)), np.zeros((len(rules), n_neurons)),
+    )  # fmt: skip
 
 
 class QueueEngine:
@@ -118,6 +149,10 @@ class QueueEngine:
         run = self._run.advance(t_stop, t, s)
         self.events, self.grazing = run.events, run.grazing
         return run.times, run.neurons, run.currents
+
+    def weights(self) -> dict[int, Floats]:
+        """Present weights of the plastic projections, by their number."""
+        return self._run.weights()
 
     def state(self) -> dict[str, Any]:
         """Arrays and numbers to continue from."""

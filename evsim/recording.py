@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evsim.connect import Synapses, synapses_of
 from evsim.network import Network
 from evsim.types import Floats, SpikeTrains
 
@@ -23,6 +24,7 @@ class Recording(Mapping[str, SpikeTrains]):
     driver : which engine ran; seed : of random connectivity and Poisson drive; cell : of the drive, ms
     synaptic_events : spikes delivered to synapses; grazing : peaks within 1e-12 of threshold
     complete : all neurons were recorded
+    weights : of plastic projections at t_stop, by the number that ``connect`` gave; see ``synapses``
     """
 
     spikes: dict[str, SpikeTrains]
@@ -37,6 +39,7 @@ class Recording(Mapping[str, SpikeTrains]):
     t_start: float = 0.0
     cell: float = 0.0
     complete: bool = True
+    weights: dict[int, Floats] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> SpikeTrains:
         if name not in self.spikes:
@@ -48,6 +51,14 @@ class Recording(Mapping[str, SpikeTrains]):
 
     def __len__(self) -> int:
         return len(self.spikes)
+
+    def synapses(self, number: int) -> Synapses:
+        """Synapses of a projection by the number that ``connect`` gave: pre, post, weight at t_stop, delay (ms)."""
+        if not 0 <= number < len(self.network.projections):
+            raise ValueError(f"projections are 0 ... {len(self.network.projections) - 1}; got {number}.")
+        p = self.network.projections[number]
+        s = synapses_of(p, number, self.network.size_of(p.source), self.network.size_of(p.target), self.seed)
+        return replace(s, weight=self.weights.get(number, s.weight))
 
     def voltage(self, population: str, neuron: int, times: ArrayLike) -> Floats:
         """Membrane potential of one neuron at any instants, from the closed form.
@@ -84,6 +95,7 @@ def join(chunks: Sequence[Recording]) -> Recording:
         synaptic_events=sum(c.synaptic_events for c in chunks),
         grazing=sum(c.grazing for c in chunks),
         complete=all(c.complete for c in chunks),
+        weights=chunks[-1].weights,
     )
 
 

@@ -108,6 +108,8 @@ def _sweep_order(network: Network) -> tuple[list[str], str]:
     if network.drives:
         return [], "it has Poisson drives"
     for p in network.projections:
+        if p.plasticity is not None:
+            return [], f"the projection {p.source!r} to {p.target!r} is plastic"
         if p.source in graph:
             graph[p.target].add(p.source)
         if single_delay(p) is None:

@@ -166,6 +166,7 @@ class Simulation:
         return Recording(
             spikes, self.time, {**silent, **given}, currents, self.network, self.driver, self.seed,
             self.engine.events - before[0], self.engine.grazing - before[1], start, self.engine.c, not self._record,
+            self.engine.weights(),
         )  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def voltage(rec: Recording, population: str, neuron: int, times: Floats) -> Floa
         )
     if not rec.complete:
         raise ValueError("voltages are replayed from all spikes, but not all were recorded; leave out record=.")
+    if any(p.plasticity is not None and p.target == population for p in rec.network.projections):
+        raise ValueError(f"voltages of {population!r} cannot be replayed: its weights changed during the run.")
     flat = np.ravel(times)
     if flat.size and not (np.all(flat >= 0.0) and np.all(flat <= rec.t_stop)):
         raise ValueError(f"voltage times must lie within [0, {rec.t_stop}] ms; got {flat.min()} ... {flat.max()}.")

@@ -94,6 +94,10 @@ class WindowEngine:
         t, s, i = (np.concatenate(x) for x in zip(*parts))
         return t, s - np.int32(self.n_inputs), i
 
+    def weights(self) -> dict[int, Floats]:
+        """Weights that have changed, by projection: none, this driver has no plasticity."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """Arrays and numbers from which ``set_state`` goes on, bit for bit; the synapses are not among them."""
         n = int(self._control[layout.N_SPIKES])
@@ -158,8 +162,8 @@ class WindowEngine:
             )
         elif status == layout.FULL_FOUND:
             f = self._found
-            wider = [np.concatenate([a, np.empty_like(a)], axis=1) for a in f[:3]]
-            self._found = layout.Found(*wider, f.n)
+            t, i, c = (np.concatenate([a, np.empty_like(a)], axis=1) for a in (f.times, f.neurons, f.currents))
+            self._found = layout.Found(t, i, c, f.n)
         elif status == layout.FULL_CALENDAR:
             k = self._calendar
             n_blocks, n_chunks = k.following.shape

@@ -15,6 +15,7 @@ from .crossing import GRAZING, crossing, grazes
 from .heap import NOT_IN_HEAP, delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
 from .jit import formula, kernel
 from .lif import decay, fade, flow_u
+from .stdp import arrive, emit
 
 DONE = 0
 FULL = 1
@@ -43,7 +44,7 @@ def _earliest(u, i_exc, theta, tau_m, peak, n_receptors):
 @kernel
 def run_queue(
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
-    group_start, group_delay, group_level, synapse_start, target, weight,
+    group_start, group_delay, group_level, synapse_start, target, weight, plastic,
     input_times, input_sources,
     u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
     queue_time, queue_spike, queue_level, queue_source, queue_group,
@@ -57,6 +58,7 @@ def run_queue(
     u ... position : (n_neurons,) state; queue_* : delivery heap; touched, stamp : scratch;
     state : (N_STATE,) counters.
     """
+    some_plastic = plastic.parameters.shape[0] > 0
     n_heap = state[N_HEAP]
     n_queue = state[N_QUEUE]
     next_input = state[NEXT_INPUT]
@@ -118,6 +120,8 @@ def run_queue(
             out_neurons[n_spikes] = n
             out_currents[n_spikes] = i_exc[n] + i_inh[n]
             n_spikes += 1
+            if some_plastic:
+                emit(plastic, weight, n, t_neuron)
             u[n] = u_reset[n]
             valid_at[n] = t_neuron + t_ref[n]
             if t_ref[n] > 0.0:
@@ -157,6 +161,8 @@ def run_queue(
                 )
             for s in range(synapse_start[g], synapse_start[g + 1]):
                 n = target[s]
+                if some_plastic and plastic.rule[s] >= 0:
+                    arrive(plastic, weight, s, n, t)
                 w = weight[s]
                 x = t - valid_at[n]
                 receptors = n_receptors[n]
