@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .jit import formula, kernel
+from .jit import formula, leaf
 from .poisson import mix64
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -35,7 +35,7 @@ def unit(stream, counter):
     return (np.float64(_hash(stream, counter) >> _12) + 0.5) * _UNIT
 
 
-@kernel
+@leaf
 def poisson_count(mean, stream, first):
     """A Poisson number: inversion below 10, above it the transformed rejection PTRS (Hormann 1993).
 
@@ -75,7 +75,7 @@ def poisson_count(mean, stream, first):
             return int(k)
 
 
-@kernel
+@leaf
 def drive_cell(streams, cell, mean, first, width, threshold, alias, times, targets, t0, t1):
     """Events of a block in the cell [t0, t1): unordered times after t0, and neurons ``first`` + (0 ... width - 1).
 
@@ -112,7 +112,7 @@ def drive_cell(streams, cell, mean, first, width, threshold, alias, times, targe
     return n
 
 
-@kernel
+@leaf
 def thin(stream, cell, share, accepted):
     """accepted[k] : event k of a cell stays, with probability share[k]."""
     base = np.uint64(cell) << _ROOM

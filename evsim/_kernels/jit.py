@@ -50,5 +50,9 @@ def _compiled(**options):
 kernel = _compiled()
 """For loops over arrays: compiled once, cached, run without the interpreter lock."""
 
-formula = _compiled(inline="never")
+leaf = _compiled(_nrt=False)
+"""For kernels that allocate nothing: their arrays are not reference counted. Counts are atomic, one for every slice
+and every array taken from a tuple; threads that share arrays would wait for each other at each of them."""
+
+formula = _compiled(inline="never", _nrt=False)
 """For scalar formulas; LLVM inlines them into the kernels where that pays."""

@@ -1,9 +1,9 @@
 """Synapses of a block in the order of their sources."""
 
-from .jit import kernel
+from .jit import leaf
 
 
-@kernel
+@leaf
 def order_by_source(pre, starts, order):
     """starts : (n_sources + 1,) uint32, where each source's synapses begin; order : (n,) int64, stable."""
     for k in range(starts.size):

@@ -5,6 +5,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from .jit import formula
+
+LINE = 64
+"""Bytes that memory gives at a time."""
+
 
 def prefetch(array, index):
     """Bring the cache line of ``array[index]`` nearer; changes no result. The array is one-dimensional."""
@@ -32,3 +37,10 @@ def _prefetch(typingctx, array, index):
 @overload(prefetch)
 def _overload_prefetch(array, index):
     return lambda array, index: _prefetch(array, index)
+
+
+@formula
+def prefetch_stretch(array, first, last, step):
+    """Every cache line of ``array[first:last]``; step : items in a line."""
+    for k in range(first, last, step):
+        prefetch(array, k)

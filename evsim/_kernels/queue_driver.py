@@ -13,7 +13,7 @@ import math
 
 from .crossing import GRAZING, crossing, grazes
 from .heap import NOT_IN_HEAP, delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
-from .jit import formula, kernel
+from .jit import formula, leaf
 from .lif import decay, fade, flow_u
 from .stdp import arrive, emit
 
@@ -41,7 +41,7 @@ def _earliest(u, i_exc, theta, tau_m, peak, n_receptors):
     return tau_m * ((theta - u) / (current - u)) * _SHRINK
 
 
-@kernel
+@leaf
 def run_queue(
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
     group_start, group_delay, group_level, synapse_start, target, weight, plastic,
@@ -202,7 +202,7 @@ def run_queue(
     return status
 
 
-@kernel
+@leaf
 def start_queue(u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position):
     """First bounds of all neurons at t = 0; returns the size of the neuron heap."""
     n_heap = 0

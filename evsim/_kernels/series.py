@@ -5,7 +5,7 @@ An input of weight w at time t after a cell's start acts on everything later as 
 So inputs of a cell are sums of constants, in any order, and one flow at the end serves them all.
 """
 
-from .jit import formula, kernel
+from .jit import formula, leaf
 
 LONG = 0.25
 """Largest argument of the series (cell length over time constant): their error stays below 1e-16."""
@@ -41,7 +41,7 @@ def _phi_long(x):
     return 1.0 + x * (_2 + x * (_3 + x * (_4 + x * (_5 + x * (_6 + x * tail)))))
 
 
-@kernel
+@leaf
 def kick_factors(t, n, decay, tau_m, h):
     """decay[k] = exp(t[k]/tau_m) for times in [0, h], h <= LONG tau_m."""
     rate = 1.0 / tau_m
@@ -53,7 +53,7 @@ def kick_factors(t, n, decay, tau_m, h):
             decay[k] = _exp_long(t[k] * rate)
 
 
-@kernel
+@leaf
 def current_factors(t, n, decay, psp, tau_m, tau_s, h):
     """decay[k] = exp(t[k]/tau_s), psp[k] = P(-t[k]) for times in [0, h], h <= LONG min(tau_m, tau_s)."""
     rate = 1.0 / tau_m

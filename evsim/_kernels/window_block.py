@@ -9,9 +9,7 @@ where a buffer is too small, the caller enlarges it and calls again.
 
 import math
 
-import numpy as np
-
-from .jit import kernel
+from .jit import leaf
 from .lif import psp
 from .walk import walk
 from .window_arrays import FULL_CALENDAR, FULL_EVENTS, FULL_FOUND, RUNNING
@@ -19,6 +17,7 @@ from .window_inputs import (
     add_bundle,
     add_calendar,
     add_events,
+    announce,
     arrivals_of,
     discard_calendar,
     draw_drives,
@@ -34,12 +33,15 @@ _MARGIN = 1e-11
 """Relative room for the rounding of sums in the bounds."""
 
 
-@kernel
+@leaf
 def hold(u_new, top, theta, u_reset, release, width, t0, t1, keep_input):
     """Refractory neurons: clamp those held beyond t1, walk those released before; returns how many to walk."""
     for n in range(width):
         top[n] = -math.inf if release[n] >= t1 else (math.inf if release[n] > t0 else top[n])
-    if not keep_input:
+    if keep_input:
+        for n in range(width):
+            u_new[n] = u_reset[n] + u_new[n] if release[n] == t1 else u_new[n]
+    else:
         for n in range(width):
             u_new[n] = u_reset[n] if release[n] >= t1 else u_new[n]
     hits = 0
@@ -48,7 +50,7 @@ def hold(u_new, top, theta, u_reset, release, width, t0, t1, keep_input):
     return hits
 
 
-@kernel
+@leaf
 def flow_kicked(u_new, top, up, down, width, h, tau_m):
     """Delta synapses: potentials h ms later, and bounds.
 
@@ -63,7 +65,7 @@ def flow_kicked(u_new, top, up, down, width, h, tau_m):
         top[n] = (up[n] if up[n] > 0.0 else up[n] + up[n] * loss) + _MARGIN * abs(up[n])
 
 
-@kernel
+@leaf
 def flow_driven(
     u, u_new, exc_new, inh_new, top, up, down, base, width, h, tau_m, tau_exc, tau_inh, n_receptors
 ):
@@ -96,15 +98,17 @@ def flow_driven(
             u_new[n] = base[n] + (base[n] * loss + up[n] * psp_exc + down[n] * psp_inh)
 
 
-@kernel
+@leaf
 def run_block(
     b, to_cell, c, cells_a_window, n_inputs, n_known,
-    neurons, blocks, bundles, table, drives, spikes, found, calendar, scratch, events, lists, wide,
+    neurons, blocks, bundles, table, drives, spikes, found, calendar,
+    scratch, events, lists, wide, mark, chosen, drive_counts, cursors,
 ):  # fmt: skip
     """Carry block b through cells ``blocks.cell[b]`` ... ``to_cell - 1``; returns RUNNING or what is full.
 
     c : length of a cell, ms; n_known : number of known spikes; scratch : (7, width) float64; events : (6, n)
-    float64 and wide : (4, n) int64, for the arrivals of a cell; lists : (4, m) float64 for those of walked neurons
+    float64 and wide : (4, n) int64, for the arrivals of a cell; lists : (4, m) float64 for those of walked neurons;
+    mark : (width,) all -1, chosen : (width,), drive_counts and cursors : one for each drive and bundle of a block
     """
     first = blocks.first[b]
     width = blocks.width[b]
@@ -129,8 +133,6 @@ def run_block(
     inh = exc if n_receptors < 2 else events[3]
     psp_inh = psp_exc if n_receptors < 2 else events[4]
     drive_when = events[5]
-    mark = np.full(width, -1, np.int32)
-    chosen = np.empty(width, np.int32)
     drive_targets = wide[0]
     who = wide[1]
     slots = wide[2]
@@ -138,9 +140,8 @@ def run_block(
     some_bundles = range(first_bundle, blocks.bundle_start[b + 1])
     first_drive = blocks.drive_start[b]
     last_drive = blocks.drive_start[b + 1]
-    drive_counts = np.zeros(last_drive - first_drive, np.int64)
-    cursors = np.empty(len(some_bundles), np.int64)
 
+    n_given = spikes.input_times.size
     has_calendar = False
     for j in some_bundles:
         has_calendar = has_calendar or math.isnan(bundles.delay[j])
@@ -152,18 +153,23 @@ def run_block(
         if has_calendar:
             slot = cell % calendar.head.shape[1]
             # Emission by emission cell, so that the order of sums does not depend on where a run was cut.
+            emitted = (cell + 1 - cells_a_window) * c
+            for j in some_bundles:
+                if math.isnan(bundles.delay[j]):
+                    if bundles.source_first[j] < n_inputs:
+                        announce(j, bundles, table, spikes.input_times, spikes.input_sources, n_given, t1)
+                    else:
+                        announce(j, bundles, table, spikes.times, spikes.sources, n_known, emitted)
             for j in some_bundles:
                 if math.isnan(bundles.delay[j]):
                     if bundles.source_first[j] < n_inputs:
                         fits = fill_calendar(
-                            b, j, bundles, table, calendar, spikes.input_times, spikes.input_sources,
-                            spikes.input_times.size, t1, c,
-                        )  # fmt: skip
+                            b, j, bundles, table, calendar, spikes.input_times, spikes.input_sources, n_given, t1, c
+                        )
                     else:
                         fits = fill_calendar(
-                            b, j, bundles, table, calendar, spikes.times, spikes.sources, n_known,
-                            (cell + 1 - cells_a_window) * c, c,
-                        )  # fmt: skip
+                            b, j, bundles, table, calendar, spikes.times, spikes.sources, n_known, emitted, c
+                        )
                     if not fits:
                         return FULL_CALENDAR
         n_events = 0
@@ -184,7 +190,7 @@ def run_block(
                 continue
             if bundles.source_first[j] < n_inputs:
                 n, cursor = arrivals_of(
-                    spikes.input_times, spikes.input_sources, spikes.input_times.size, bundles.cursor[j],
+                    spikes.input_times, spikes.input_sources, n_given, bundles.cursor[j],
                     bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
                 )  # fmt: skip
             else:
@@ -243,7 +249,7 @@ def run_block(
                     continue
                 if bundles.source_first[j] < n_inputs:
                     n, _ = arrivals_of(
-                        spikes.input_times, spikes.input_sources, spikes.input_times.size, bundles.cursor[j],
+                        spikes.input_times, spikes.input_sources, n_given, bundles.cursor[j],
                         bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
                     )  # fmt: skip
                 else:

@@ -63,9 +63,15 @@ def run_windows(
     control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
     thread : 0 ... n_threads - 1; c : length of a cell, ms; room : arrivals that a cell has room for at first
     """
-    widest = 0
+    widest = most_drives = most_bundles = 0
     for b in range(blocks.width.size):
         widest = max(widest, blocks.width[b])
+        most_drives = max(most_drives, blocks.drive_start[b + 1] - blocks.drive_start[b])
+        most_bundles = max(most_bundles, blocks.bundle_start[b + 1] - blocks.bundle_start[b])
+    mark = np.full(widest, -1, np.int32)
+    chosen = np.empty(widest, np.int32)
+    drive_counts = np.empty(most_drives, np.int64)
+    cursors = np.empty(most_bundles, np.int64)
     scratch = np.empty((7, widest))
     events = np.empty((6, room))
     lists = np.empty((4, room))
@@ -79,7 +85,8 @@ def run_windows(
         while b < blocks.width.size:
             status = run_block(
                 b, to_cell, c, cells_a_window, n_inputs, n_known,
-                neurons, blocks, bundles, table, drives, spikes, found, calendar, scratch, events, lists, wide,
+                neurons, blocks, bundles, table, drives, spikes, found, calendar,
+                scratch, events, lists, wide, mark, chosen, drive_counts, cursors,
             )  # fmt: skip
             if status == FULL_EVENTS:
                 events = np.empty((6, 2 * events.shape[1]))

@@ -9,16 +9,16 @@ import math
 import numpy as np
 
 from .drive import drive_cell
-from .jit import formula, kernel
-from .prefetch import prefetch
+from .jit import formula, leaf
+from .prefetch import LINE, prefetch, prefetch_stretch
 from .series import current_factors, kick_factors
 from .window_arrays import CHUNK, NO_CHUNK
 
-_AHEAD = 4
-"""Spikes between asking for a slice of synapses and delivering it."""
+_AHEAD = 6
+"""Spikes between asking for a slice of synapses and delivering it; where it lies is asked for earlier still."""
 
 
-@kernel
+@leaf
 def arrivals_of(times, sources, n, cursor, first, size, delay, t0, t1, when, who):
     """Spikes of sources ``first`` + (0 ... size - 1) that arrive in [t0, t1), from spike ``cursor`` on.
 
@@ -59,7 +59,7 @@ def _add_current(n, w, exc, psp_exc, inh, psp_inh, up, down, base):
         base[n] += w * psp_inh
 
 
-@kernel
+@leaf
 def add_bundle(
     who, n, starts, row, targets, at, weights, weight_at, weight,
     exc, psp_exc, inh, psp_inh, up, down, base, n_receptors,
@@ -67,12 +67,19 @@ def add_bundle(
     """Deliver n spikes of one bundle; returns the number of synapses."""
     events = 0
     one = not math.isnan(weight)
+    weights_a_line = LINE // weights.itemsize
+    for k in range(min(n, 3 * _AHEAD)):
+        prefetch(starts, row + who[k])
     for k in range(n):
+        if k + 3 * _AHEAD < n:
+            prefetch(starts, row + who[k + 3 * _AHEAD])
         ahead = k + _AHEAD
         if ahead < n:
-            # A line of 64 bytes holds 32 targets.
-            for s in range(np.int64(starts[row + who[ahead]]), np.int64(starts[row + who[ahead] + 1]), 32):
-                prefetch(targets, at + s)
+            a = np.int64(starts[row + who[ahead]])
+            z = np.int64(starts[row + who[ahead] + 1])
+            prefetch_stretch(targets, at + a, at + z, LINE // 2)
+            if not one:
+                prefetch_stretch(weights, weight_at + a, weight_at + z, weights_a_line)
         a = np.int64(starts[row + who[k]])
         z = np.int64(starts[row + who[k] + 1])
         events += z - a
@@ -108,7 +115,7 @@ def add_bundle(
     return events
 
 
-@kernel
+@leaf
 def add_events(targets, n, weight, exc, psp_exc, inh, psp_inh, up, down, base, n_receptors):
     """Deliver n single arrivals of one weight."""
     if n_receptors == 0:
@@ -127,7 +134,7 @@ def add_events(targets, n, weight, exc, psp_exc, inh, psp_inh, up, down, base, n
             base[m] += weight * psp_inh[k]
 
 
-@kernel
+@leaf
 def factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, h):
     """Factors of n arrivals for each receptor (one receptor: both signs share them)."""
     if n_receptors == 0:
@@ -138,7 +145,7 @@ def factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_r
         current_factors(when, n, inh, psp_inh, tau_m, tau_inh, h)
 
 
-@kernel
+@leaf
 def add_calendar(b, slot, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
                  t0, tau_m, tau_exc, tau_inh, n_receptors, h):  # fmt: skip
     """Deliver the cell's arrivals from the calendar; returns how many."""
@@ -163,7 +170,7 @@ def add_calendar(b, slot, calendar, exc, psp_exc, inh, psp_inh, when, up, down, 
     return events
 
 
-@kernel
+@leaf
 def discard_calendar(b, slot, calendar):
     """Give the chunks of a cell back."""
     chunk = calendar.head[b, slot]
@@ -175,7 +182,30 @@ def discard_calendar(b, slot, calendar):
     calendar.tail[b, slot] = NO_CHUNK
 
 
-@kernel
+@leaf
+def announce(bundle, bundles, table, times, sources, n, until):
+    """Ask for the synapses that ``fill_calendar`` will read."""
+    first = bundles.source_first[bundle]
+    size = bundles.source_size[bundle]
+    row = bundles.row[bundle]
+    at = bundles.target_at[bundle]
+    delay_at = bundles.delay_at[bundle]
+    weight_at = bundles.weight_at[bundle]
+    values_a_line = LINE // table.delays.itemsize
+    k = bundles.cursor[bundle]
+    while k < n and times[k] < until:
+        s = sources[k] - first
+        if s >= 0 and s < size:
+            a = np.int64(table.starts[row + s])
+            z = np.int64(table.starts[row + s + 1])
+            prefetch_stretch(table.targets, at + a, at + z, LINE // 2)
+            prefetch_stretch(table.delays, delay_at + a, delay_at + z, values_a_line)
+            if math.isnan(bundles.weight[bundle]):
+                prefetch_stretch(table.weights, weight_at + a, weight_at + z, values_a_line)
+        k += 1
+
+
+@leaf
 def fill_calendar(b, bundle, bundles, table, calendar, times, sources, n, until, c):
     """Enter the arrivals of all spikes before ``until``; returns False if the chunks do not suffice."""
     n_cells = calendar.head.shape[1]
@@ -226,7 +256,7 @@ def fill_calendar(b, bundle, bundles, table, calendar, times, sources, n, until,
     return True
 
 
-@kernel
+@leaf
 def draw_drives(first, last, drives, cell, when, targets, counts, t0, t1):
     """Draw the cell's events of drives ``first`` ... ``last - 1`` one after the other; counts : events of each.
 
@@ -248,7 +278,7 @@ def draw_drives(first, last, drives, cell, when, targets, counts, t0, t1):
     return n
 
 
-@kernel
+@leaf
 def list_bundle(
     who, when, n, starts, row, targets, at, weights, weight_at, weight, mark, slots, times, values, listed
 ):
@@ -268,7 +298,7 @@ def list_bundle(
     return listed
 
 
-@kernel
+@leaf
 def list_events(targets, when, n, weight, mark, slots, times, values, listed):
     """As ``list_bundle``, single arrivals of one weight."""
     for k in range(n):
@@ -282,7 +312,7 @@ def list_events(targets, when, n, weight, mark, slots, times, values, listed):
     return listed
 
 
-@kernel
+@leaf
 def list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0):
     """As ``list_bundle``, the cell's arrivals in the calendar."""
     chunk = calendar.head[b, slot]
@@ -300,7 +330,7 @@ def list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0):
     return listed
 
 
-@kernel
+@leaf
 def sort_by_slot(slots, times, values, listed, n_slots, start, sorted_times, sorted_values):
     """Group the listed arrivals by slot, each group ordered by time, equal times in their given order.
 
