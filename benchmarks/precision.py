@@ -58,7 +58,6 @@ class NetworkTrial:
     """All-to-all recurrent network: (pre, post) arrays of weights and of delays in ms."""
 
     neurons: list[LIF]
-    lif: LIF
     weight_in: np.ndarray
     delay_in: np.ndarray
     weight: np.ndarray
@@ -192,15 +191,7 @@ def random_network(rng: np.random.Generator, number: int) -> NetworkTrial:
     )
     delay_in = rng.uniform(0.5, 5.0, weight_in.shape)
     delay = rng.uniform(0.5, 5.0, weight.shape)
-    return NetworkTrial(neurons, stacked(neurons), weight_in, delay_in, weight, delay, inputs)
-
-
-def stacked(neurons: Sequence[LIF]) -> LIF:
-    """One LIF of arrays."""
-    names = ("tau_m", "v_th", "v_reset", "v_rest", "t_ref", "bias")
-    arrays = {name: np.array([getattr(n, name) for n in neurons]) for name in names}
-    taus = tuple(np.array(column) for column in zip(*(n.receptor_taus() for n in neurons)))
-    return LIF(tau_syn={0: None, 1: taus[0] if taus else None, 2: taus}[len(taus)], **arrays)
+    return NetworkTrial(neurons, weight_in, delay_in, weight, delay, inputs)
 
 
 # ------------------------------------------------------------------------------------------------- engines
@@ -231,11 +222,16 @@ def run_network(engine: str, trial: NetworkTrial) -> list[tuple[float, int]]:
 
     net = evsim.Network()
     net.add_input("in", size=NETWORK_INPUTS)
-    net.add_population("out", size=NETWORK_SIZE, neuron=trial.lif)
-    net.connect("in", "out", weight=trial.weight_in, delay=trial.delay_in)
-    net.connect("out", "out", weight=trial.weight, delay=trial.delay)
-    out = net.simulate(T_STOP, inputs={"in": trial.inputs}, driver=engine)["out"]
-    return sorted(zip(out.times.tolist(), out.neurons.tolist()))
+    # A population for each neuron: the window driver needs one set of time constants in each.
+    for k, neuron in enumerate(trial.neurons):
+        net.add_population(f"out {k}", size=1, neuron=neuron)
+    for k in range(NETWORK_SIZE):
+        mine = slice(k, k + 1)
+        net.connect("in", f"out {k}", weight=trial.weight_in[:, mine], delay=trial.delay_in[:, mine])
+        for j in range(NETWORK_SIZE):
+            net.connect(f"out {j}", f"out {k}", weight=trial.weight[j, k], delay=trial.delay[j, k])
+    rec = net.simulate(T_STOP, inputs={"in": trial.inputs}, driver=engine)
+    return sorted((t, k) for k in range(NETWORK_SIZE) for t in rec[f"out {k}"].times.tolist())
 
 
 # -------------------------------------------------------------------------------------------------- report
@@ -310,10 +306,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000, help="single-neuron trials")
     parser.add_argument("--networks", type=int, default=20, help="recurrent networks")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", choices=["twin", "queue", "sweep"], action="append", default=None,
-                        help="may be repeated; default: queue and sweep")  # fmt: skip
+    parser.add_argument("--engine", choices=["twin", "queue", "window", "sweep"], action="append", default=None,
+                        help="may be repeated; default: queue, window and sweep")  # fmt: skip
     options = parser.parse_args()
-    engines = options.engine or ["queue", "sweep"]
+    engines = options.engine or ["queue", "window", "sweep"]
     print(machine())
     kept = check_neurons(engines, options.trials, options.seed)
     for engine in engines:

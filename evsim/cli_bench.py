@@ -24,6 +24,7 @@ from evsim.learning.rules import HM2BP
 from evsim.network import Network
 from evsim.plan import make_plan
 from evsim.queue import run_plan
+from evsim.simulation import Simulation
 from evsim.sweep import pack_layer, run_layer
 from evsim.types import LIF
 
@@ -98,6 +99,39 @@ def bench_queue(seed: int) -> list[Row]:
     return rows
 
 
+def bench_window(seed: int) -> list[Row]:
+    """Balanced random network of 5,000 neurons, 1,000 inputs each, driven at 20 kHz; the drive alone; one thread."""
+    rows: list[Row] = []
+    for name, tau_syn, own, recurrent in (
+        ("window, Poisson drive alone, delta", None, False, False),
+        ("window, Poisson drive alone, exponential", 2.0, False, False),
+        ("window, delta, one delay", None, False, True),
+        ("window, exponential, one delay", 2.0, False, True),
+        ("window, two receptors, one delay", (2.0, 5.0), False, True),
+        ("window, exponential, own weights and delays", 2.0, True, True),
+    ):
+        unit = 0.1 if tau_syn is None else 1.0
+        net = Network()
+        threshold = 20.0 if recurrent else 1e6
+        net.add_population("all", 5000, LIF(tau_m=20.0, tau_syn=tau_syn, v_th=threshold, t_ref=2.0))
+        net.add_poisson("all", rate=20_000.0, weight=unit)
+        for weight, indegree in ((unit, 800), (-5.0 * unit, 200)) if recurrent else ():
+            net.connect(
+                "all", "all", rule=FixedIndegree(indegree),
+                weight=(lambda rng, n, w=weight: w * rng.uniform(0.5, 1.5, n)) if own else weight,
+                delay=(lambda rng, n: rng.uniform(0.5, 2.5, n)) if own else 1.5,
+            )  # fmt: skip
+        simulation = Simulation(net, seed=seed, driver="window")
+        recs: list[tuple[float, Any]] = []
+        for _ in range(4):
+            start = time.perf_counter()
+            rec = simulation.advance(75.0)
+            recs.append(((time.perf_counter() - start) / rec.synaptic_events * 1e9, rec))
+        ns, rec = min(recs[1:], key=lambda r: r[0])
+        rows.append((name, ns, {"events": rec.synaptic_events, "spikes": len(rec["all"])}))
+    return rows
+
+
 def bench_network(seed: int, threads: int) -> dict[str, float]:
     """Forward and training samples/s of 784-800-10 for 400 ms, batch 20; peak memory of the process."""
     model = Sequential(Dense(784, 800, NEURON.with_(v_th=3.06)), Dense(800, 10, NEURON.with_(v_th=0.58)))
@@ -143,7 +177,7 @@ def run_bench(seed: int, threads: int, out: Path | None) -> None:
     """Print the tables; with ``out``, write bench.json there too."""
     about = machine()
     console.print(", ".join(f"{k} {v}" for k, v in about.items()))
-    rows = bench_sweep(seed) + bench_queue(seed)
+    rows = bench_sweep(seed) + bench_queue(seed) + bench_window(seed)
     table = Table("one thread", "ns per synaptic event", "synaptic events", "spikes")
     for name, ns, more in rows:
         table.add_row(name, f"{ns:.2f}", f"{more['events']:,}", f"{more['spikes']:,}")
