@@ -249,7 +249,7 @@ def test_a_grazing_peak_is_counted_and_a_clear_one_is_decided(tau_m, tau_s, size
         for n, inhibition in ((1, 0.0), (2, -1e-30)):
             found = crossing(0.0, i, inhibition, 1.0, tau_m, tau_s, 7.0, peak, n, math.inf)
             counted = grazes(0.0, i, inhibition, 1.0, tau_m, tau_s, 7.0, n, math.inf)
-            top = peak_time(0.0, i, inhibition, tau_m, tau_s, 7.0, n)
+            top = peak_time(0.0, i, inhibition, tau_m, tau_s, 7.0, n, math.inf)
             assert not math.isnan(found)
             if size <= 1e-13:
                 assert counted
@@ -262,7 +262,7 @@ def test_a_grazing_peak_is_counted_and_a_clear_one_is_decided(tau_m, tau_s, size
 
 def test_a_peak_behind_the_end_is_not_counted() -> None:
     i = at_the_peak(20.0, 5.0, 0.0)
-    top = peak_time(0.0, i, 0.0, 20.0, 5.0, 1.0, 1)
+    top = peak_time(0.0, i, 0.0, 20.0, 5.0, 1.0, 1, math.inf)
     assert grazes(0.0, i, 0.0, 1.0, 20.0, 5.0, 1.0, 1, top * 1.01)
     assert not grazes(0.0, i, 0.0, 1.0, 20.0, 5.0, 1.0, 1, top * 0.99)
 
@@ -270,7 +270,7 @@ def test_a_peak_behind_the_end_is_not_counted() -> None:
 @given(tau_m=tau_ms, ratio=ratios(), u=st.floats(-2.0, 2.0), i=currents)
 def test_the_peak_is_where_the_current_meets_the_potential(tau_m, ratio, u, i) -> None:
     tau_s = tau_m / ratio
-    top = peak_time(u, i, 0.0, tau_m, tau_s, 1.0, 1)
+    top = peak_time(u, i, 0.0, tau_m, tau_s, 1.0, 1, math.inf)
     if i <= max(u, 0.0):
         assert top == math.inf
     elif top < math.inf:

@@ -80,15 +80,15 @@ def test_an_arrival_changes_the_weight_and_is_delivered_with_it() -> None:
 
 
 def test_weights_stay_within_their_bounds() -> None:
-    rule = STDP(a_plus=0.04, a_minus=0.06, w_min=0.1, w_max=0.4)
+    rule = STDP(a_plus=0.004, a_minus=0.005, w_min=0.01, w_max=0.03)
     net = Network()
     net.add_population("out", size=80, neuron=DELTA)
-    number = net.connect("out", "out", weight=0.2, delay=1.5, rule=FixedIndegree(20), plasticity=rule)
-    net.add_poisson("out", rate=200.0, weight=0.5)
+    number = net.connect("out", "out", weight=0.02, delay=1.5, rule=FixedIndegree(20), plasticity=rule)
+    net.add_poisson("out", rate=300.0, weight=0.5)
     rec = net.simulate(300.0, seed=3)
     weights = rec.weights[number]
     assert rec.driver == "queue"
-    assert weights.min() == 0.1 and weights.max() == 0.4
+    assert weights.min() == 0.01 and weights.max() == 0.03
     assert np.unique(weights).size > 100
 
 

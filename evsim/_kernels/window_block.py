@@ -32,10 +32,13 @@ from .window_inputs import (
 _MARGIN = 1e-11
 """Relative room for the rounding of sums in the bounds."""
 
+_STRETCH = 64
+"""Bounds compared at a time: most stretches hold none that reaches the threshold."""
+
 
 @leaf
-def hold(u_new, top, theta, u_reset, release, width, t0, t1, keep_input):
-    """Refractory neurons: clamp those held beyond t1, walk those released before; returns how many to walk."""
+def hold(u_new, top, u_reset, release, width, t0, t1, keep_input):
+    """Refractory neurons: clamp those held beyond t1, walk those released before."""
     for n in range(width):
         top[n] = -math.inf if release[n] >= t1 else (math.inf if release[n] > t0 else top[n])
     if keep_input:
@@ -44,10 +47,23 @@ def hold(u_new, top, theta, u_reset, release, width, t0, t1, keep_input):
     else:
         for n in range(width):
             u_new[n] = u_reset[n] if release[n] >= t1 else u_new[n]
-    hits = 0
-    for n in range(width):
-        hits += top[n] >= theta[n]
-    return hits
+
+
+@leaf
+def choose(top, theta, width, chosen):
+    """Neurons whose bound reaches the threshold, in order; returns how many."""
+    found = 0
+    for first in range(0, width, _STRETCH):
+        last = min(first + _STRETCH, width)
+        hits = 0
+        for n in range(first, last):
+            hits += top[n] >= theta[n]
+        if hits > 0:
+            for n in range(first, last):
+                if top[n] >= theta[n]:
+                    chosen[found] = n
+                    found += 1
+    return found
 
 
 @leaf
@@ -233,16 +249,13 @@ def run_block(
             flow_driven(
                 u, u_new, exc_new, inh_new, top, up, down, base, width, c, tau_m, tau_exc, tau_inh, n_receptors
             )
-        hits = hold(u_new, top, theta, u_reset, release, width, t0, t1, keep_input)
+        hold(u_new, top, u_reset, release, width, t0, t1, keep_input)
+        n_chosen = choose(top, theta, width, chosen)
         n_found = found.n[b]
         grazing = 0
-        if hits > 0:
-            n_chosen = 0
-            for n in range(width):
-                if top[n] >= theta[n]:
-                    chosen[n_chosen] = n
-                    mark[n] = n_chosen
-                    n_chosen += 1
+        if n_chosen > 0:
+            for q in range(n_chosen):
+                mark[chosen[q]] = q
             listed = 0
             for j in some_bundles:
                 if math.isnan(bundles.delay[j]):
@@ -294,7 +307,7 @@ def run_block(
                     found.neurons[b, k] = n_inputs + first + n
                 # Committed below; a full buffer in a later neuron must find the old value.
                 top[n] = free
-        for q in range(0 if hits == 0 else n_chosen):
+        for q in range(n_chosen):
             release[chosen[q]] = top[chosen[q]]
         for n in range(width):
             u[n] = u_new[n]
