@@ -1,4 +1,4 @@
-"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``bench``."""
+"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``simulate``, ``bench``."""
 
 from __future__ import annotations
 
@@ -127,6 +127,27 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
     from evsim.cli_train import evaluate_run
 
     evaluate_run(run, data_dir, threads)
+
+
+@main.command()
+@click.argument("network")
+@click.option("--t-stop", type=float, help="Biological time to simulate, ms; default: what suits the network.")
+@_with(_common)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: runs/ and the name.")
+@click.option("--driver", default="auto", type=click.Choice(["auto", "window", "queue"]), help="Engine.")
+@click.option("--scale", default=1.0, type=float, help="Of a preset: factor on neurons, and inputs per neuron.")
+@click.option("--warmup", default=0.0, type=float, help="ms simulated before, which do not count.")
+@click.option("--record", type=click.IntRange(1), help="Save spikes of the first N neurons of each population only.")
+@click.option("--chunk", type=float, help="Save after every so many ms; default: at the end.")
+@click.option("--resume", is_flag=True, help="Go on from what --out holds, to a later --t-stop.")
+@click.option("--no-plots", is_flag=True, help="Draw nothing.")
+def simulate(network: str, out: Path | None, resume: bool, no_plots: bool, **given: Any) -> None:
+    """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file (see docs/network.toml)."""
+    from evsim.cli_simulate import simulate_run
+    from evsim.cli_simulate_network import SimulateConfig
+
+    out = out or Path("runs") / Path(network).stem
+    simulate_run(SimulateConfig(network, **given), out, resume=resume, plots=not no_plots)
 
 
 @main.command()

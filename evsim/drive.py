@@ -95,7 +95,8 @@ def drive_blocks(drive: PoissonDrive, number: int, size: int, seed: int, c: floa
         if np.any(mine != mine[0]):
             threshold, alias = np.empty(mine.size), np.empty(mine.size, np.int64)
             alias_table(mine, total, threshold, alias, np.empty(mine.size, np.int64))
-        streams = np.random.SeedSequence([seed, number, k]).generate_state(N_STREAMS, np.uint64)
+        # The last word keeps these keys apart from those of connectivity, which are padded with zeros.
+        streams = np.random.SeedSequence([seed, number, k, 1]).generate_state(N_STREAMS, np.uint64)
         blocks.append(DriveBlock(first, mine.size, total * c, streams, threshold, alias))
     return blocks
 

@@ -28,7 +28,7 @@ FORMAT = "evsim"
 SCHEMA = 1
 """Version of the layout described above. Readers refuse a newer one; a change of layout raises it."""
 
-KINDS = ("run", "recording")
+KINDS = ("run", "recording", "state")
 
 _ARRAY_KINDS = "biufc"
 _REMEDY = "Use a copy of it, or make it again."
@@ -50,7 +50,7 @@ def write_tree(path: str | os.PathLike[str], tree: dict[str, Any], kind: str) ->
     ----------
     path : file to write; its folder must exist
     tree : nested dict, see the module's description. The order of keys is kept.
-    kind : "run" or "recording"; `read_tree` must be asked for the same
+    kind : "run", "recording" or "state"; `read_tree` must be asked for the same
 
     Raises
     ------

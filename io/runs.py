@@ -1,4 +1,4 @@
-"""What a run leaves behind: recordings and checkpoints (HDF5), metrics (CSV) and a summary (JSON).
+"""What a run leaves behind: recordings, checkpoints and states (HDF5), metrics (CSV) and a summary (JSON).
 
 Every file is replaced whole or not at all (see `atomic`), so that a run can be stopped at any moment.
 """
@@ -26,6 +26,9 @@ from .hdf5 import evsim_version, read_tree, write_tree
 
 RUN_KEYS = ("weights", "optimiser", "random", "parameters", "versions", "seed", "epoch")
 """What a run must hold to be resumed with the same bits."""
+
+STATE_KEYS = ("time", "seed", "driver", "synapses", "engine")
+"""What the state of a simulation must hold to be continued."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +123,41 @@ def load_run(path: str | os.PathLike[str]) -> dict[str, Any]:
     state = read_tree(path, "run")
     _require(path, state, RUN_KEYS, "run")
     return state
+
+
+def save_state(path: str | os.PathLike[str], state: dict[str, Any], meta: dict[str, Any]) -> None:
+    """Save where a simulation stands, so that it can go on with the same bits.
+
+    Parameters
+    ----------
+    path : file to write; its folder must exist
+    state : what ``Simulation.state()`` gave
+    meta : tree of plain values that tells which network it belongs to, see `hdf5`
+
+    Raises
+    ------
+    ValueError : ``state`` is not the state of a simulation.
+    TypeError : a value that cannot be saved exactly.
+    OSError : the file cannot be written; an earlier one is untouched.
+    """
+    missing = [key for key in STATE_KEYS if key not in state]
+    if missing:
+        raise ValueError(f"a simulation cannot go on without {', '.join(missing)}; give all of Simulation.state().")
+    write_tree(path, {"state": state, "meta": meta}, "state")
+
+
+def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what `save_state` saved: the state, for ``Simulation(..., state=state)``, and the meta.
+
+    Raises
+    ------
+    FileNotFoundError : no such file.
+    RunFileError : not a complete state of evsim.
+    """
+    tree = read_tree(path, "state")
+    _require(path, tree, ("state", "meta"), "state")
+    _require(path, tree["state"], STATE_KEYS, "state")
+    return tree["state"], tree["meta"]
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracle import replay_network
 from reference import simulate_twin
 from strategies import NetworkDescription, small_networks
-from test_simulate import NEAR, assert_same, build, run, spikes_of
+from test_simulate import NEAR, assert_same, run, spikes_of
 
 import evsim
 from evsim import LIF, Bernoulli, FixedIndegree, FixedOutdegree, GrazingWarning, Network, Simulation, SpikeTrains
@@ -202,7 +202,8 @@ def test_autapses_and_multapses_are_summed_before_one_threshold_test() -> None:
 
 def test_neurons_without_refractoriness_can_fire_many_times_in_one_cell() -> None:
     net = Network()
-    net.add_population("out", size=70, neuron=LIF(tau_m=5.0, tau_syn=None, t_ref=0.0, bias=np.linspace(20.0, 400.0, 70)))
+    bias = np.linspace(20.0, 400.0, 70)
+    net.add_population("out", size=70, neuron=LIF(tau_m=5.0, tau_syn=None, t_ref=0.0, bias=bias))
     window = net.simulate(20.0, driver="window")
     queue = net.simulate(20.0, driver="queue")
     assert len(window["out"]) > 30_000

@@ -1,0 +1,158 @@
+"""Which network ``evsim simulate`` is to run: a preset or a TOML file, with the spikes of its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evsim.connect import is_distribution
+from evsim.errors import DataError, NetworkError
+from evsim.io import runs
+from evsim.network import Network
+from evsim.network_toml import load_network
+from evsim.presets import PRESETS, preset
+from evsim.types import SpikeTrains
+
+_TINY = 20
+"""Neurons of the populations that are simulated to have the kernels compiled."""
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """What is simulated. Times in ms; ``t_stop`` is counted from the end of the warm-up.
+
+    network : name of a preset, or path of a TOML file
+    record : the first so many neurons of each population have their spikes saved; None: all
+    chunk : after every so many ms the run is saved; None: at the end
+    """
+
+    network: str
+    t_stop: float | None = None
+    warmup: float = 0.0
+    seed: int = 1
+    threads: int = 1
+    driver: str = "auto"
+    scale: float = 1.0
+    record: int | None = None
+    chunk: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Declaration:
+    """A network with the spikes of its inputs, how long to simulate it, and what tells it from others."""
+
+    network: Network
+    inputs: dict[str, SpikeTrains]
+    t_stop: float
+    source: Any
+
+
+def declare(config: SimulateConfig) -> Declaration:
+    """The network that is asked for.
+
+    Raises
+    ------
+    NetworkError : neither a preset nor a network file, or a file that declares no possible network
+    ValueError : times that are not > 0, a scale for a file, a file that does not say how long and no t_stop
+    DataError : a spike file that cannot be read
+    """
+    if not (np.isfinite(config.warmup) and config.warmup >= 0.0):
+        raise ValueError(f"warmup must be finite and >= 0 ms; got {config.warmup}.")
+    if config.network in PRESETS:
+        net = preset(config.network, config.scale, config.seed)
+        found = Declaration(net, {}, PRESETS[config.network][1], config.network)
+    else:
+        found = _from_file(config)
+    if config.t_stop is not None:
+        found = replace(found, t_stop=config.t_stop)
+    for name, value in (("t_stop", found.t_stop), ("chunk", config.chunk)):
+        if value is not None and not (np.isfinite(value) and value > 0.0):
+            raise ValueError(f"{name} must be finite and > 0 ms; got {value}.")
+    return found
+
+
+def _from_file(config: SimulateConfig) -> Declaration:
+    path = Path(config.network)
+    if not path.is_file():
+        raise NetworkError(
+            f"{config.network!r} is neither a preset nor a file; presets are {', '.join(PRESETS)}, and a file is a "
+            "network in TOML."
+        )
+    if config.scale != 1.0:
+        raise ValueError("scale is for presets; change the sizes in the file instead.")
+    file = load_network(path, config.seed)
+    if file.t_stop is None and config.t_stop is None:
+        raise ValueError(f"{path} does not say how long to simulate; add t_stop (ms) to it, or give --t-stop.")
+    inputs = {}
+    for name, size in file.network.inputs.items():
+        if name not in file.files:
+            raise NetworkError(f"{path}: the input {name!r} has no spikes; add file = '...' to [inputs.{name}].")
+        inputs[name] = load_spikes(file.files[name], name, size)
+    source = {k: v for k, v in file.tree.items() if k != "t_stop"}
+    return Declaration(file.network, inputs, file.t_stop or 0.0, source)
+
+
+def load_spikes(path: Path, name: str, size: int) -> SpikeTrains:
+    """Spikes of an input from a recording (.h5; the population ``name``, or the only one) or from text.
+
+    Text has two columns, time in ms and source, separated by blanks or a comma; # begins a comment.
+
+    Raises DataError : no such spikes, or sources beyond ``size``.
+    """
+    if path.suffix in (".h5", ".hdf5"):
+        spikes = runs.load_recording(path).spikes
+        if name not in spikes and len(spikes) != 1:
+            raise DataError(f"{path} holds {', '.join(spikes)}; none of them is {name!r}. Name the input like one.")
+        train = spikes[name] if name in spikes else next(iter(spikes.values()))
+        times, sources = train.times, train.neurons.astype(np.float64)
+    else:
+        times, sources = _two_columns(path)
+    if np.any(sources != np.floor(sources)) or np.any((sources < 0) | (sources >= size)):
+        raise DataError(f"{path}: sources of the input {name!r} must be integers 0 ... {size - 1}; got others.")
+    return SpikeTrains(times, sources.astype(np.int64), size)
+
+
+def _two_columns(path: Path) -> np.ndarray:
+    """Numbers of a text file, shape (2, n)."""
+    rows = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            cells = line.split("#")[0].replace(",", " ").split()
+            if not cells:
+                continue
+            try:
+                t, source = (float(cell) for cell in cells)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}, line {number}: a time (ms) and a source were expected; got {line.strip()!r}."
+                ) from error
+            rows.append((t, source))
+    return np.array(rows, dtype=np.float64).reshape(-1, 2).T
+
+
+def tiny(network: Network) -> Network:
+    """A network of the same kinds of neurons, synapses and drives, but of a few neurons: it needs the same kernels."""
+    small = Network(inputs={name: _TINY for name in network.inputs})
+    for name, population in network.populations.items():
+        neuron = population.neuron
+        few = {
+            k: tuple(_few(tau, _TINY) for tau in v) if isinstance(v, tuple) else _few(v, _TINY)
+            for k, v in neuron.asdict().items()
+        }
+        small.add_population(name, _TINY, neuron.with_(**few))
+    for p in network.projections:
+        # A delay more, as all-to-all connections without one may be refused where those of the network are not.
+        delay = p.delay if is_distribution(p.delay) else _few(p.delay, (_TINY, _TINY)) + 1.0
+        weight = p.weight if is_distribution(p.weight) else _few(p.weight, (_TINY, _TINY))
+        small.connect(p.source, p.target, weight=weight, delay=delay)
+    for d in network.drives:
+        small.add_poisson(d.target, rate=_few(d.rate, _TINY), weight=d.weight, rate_max=d.rate_max)
+    return small
+
+
+def _few(value: Any, shape: int | tuple[int, ...]) -> Any:
+    """Some of many values; a number as it is."""
+    return value if np.ndim(value) == 0 else np.resize(value, shape)

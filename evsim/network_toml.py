@@ -1,0 +1,209 @@
+"""A network from a TOML file; ``docs/network.toml`` shows every table.
+
+Values of neurons and synapses are numbers, lists of numbers, or distributions
+``{dist = "norm", loc = 1.5, scale = 0.75, min = 0.1}``: a continuous distribution of scipy.stats with its
+parameters, and bounds; what falls outside is drawn again. Times in ms, rates in Hz.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evsim.connect import AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, OneToOne, Rule
+from evsim.errors import NetworkError
+from evsim.network import Network
+from evsim.truncated import Truncated
+from evsim.types import LIF, Floats
+
+_RULES: dict[str, tuple[type[Rule], tuple[str, ...]]] = {
+    "AllToAll": (AllToAll, ()),
+    "OneToOne": (OneToOne, ()),
+    "FixedIndegree": (FixedIndegree, ("indegree",)),
+    "FixedOutdegree": (FixedOutdegree, ("outdegree",)),
+    "FixedTotalNumber": (FixedTotalNumber, ("synapses",)),
+    "Bernoulli": (Bernoulli, ("p",)),
+}
+_NEURON = tuple(f.name for f in fields(LIF))
+_PARAMETER = 2**30
+"""Keys the streams of drawn parameters apart from those of projections and drives."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a file declares.
+
+    files : the spike file of each input that has one; t_stop : ms, or None; tree : the file, parsed
+    """
+
+    network: Network
+    files: dict[str, Path]
+    t_stop: float | None
+    tree: Mapping[str, Any]
+
+
+def load_network(path: str | os.PathLike[str], seed: int = 0) -> Declared:
+    """Read a network from a TOML file. seed : of drawn parameters of neurons, such as initial potentials.
+
+    Raises
+    ------
+    FileNotFoundError, OSError : the file cannot be read.
+    NetworkError : not TOML, unknown or missing keys, or values that no network can have.
+    """
+    file = Path(path)
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NetworkError(f"{file} is not valid TOML: {error}.") from error
+    try:
+        return declare(tree, file.parent, seed)
+    except NetworkError as error:
+        raise NetworkError(f"{file}: {error}") from error
+
+
+def declare(tree: Mapping[str, Any], folder: Path = Path(), seed: int = 0) -> Declared:
+    """The network that a parsed file declares. folder : that spike files are named from.
+
+    Raises NetworkError : see ``load_network``.
+    """
+    _check("the file", tree, (), ("t_stop", "inputs", "populations", "connect", "poisson"))
+    net = Network()
+    files = {}
+    for name, table in _tables(tree, "inputs"):
+        where = f"[inputs.{name}]"
+        _check(where, table, ("size",), ("file",))
+        with _named(where):
+            net.add_input(name, table["size"])
+            if "file" in table:
+                files[name] = folder / table["file"]
+    for k, (name, table) in enumerate(_tables(tree, "populations")):
+        where = f"[populations.{name}]"
+        _check(where, table, ("size",), _NEURON)
+        with _named(where):
+            net.add_population(name, table["size"], _neuron(table, [seed, _PARAMETER, k]))
+    for k, table in enumerate(_list(tree, "connect")):
+        _connect(net, f"[[connect]] number {k + 1}", table)
+    for k, table in enumerate(_list(tree, "poisson")):
+        where = f"[[poisson]] number {k + 1}"
+        _check(where, table, ("target", "rate", "weight"), ())
+        with _named(where):
+            net.add_poisson(table["target"], rate=_numbers(table["rate"]), weight=_number(table["weight"]))
+    t_stop = tree.get("t_stop")
+    return Declared(net, files, None if t_stop is None else _number(t_stop), tree)
+
+
+def _neuron(table: Mapping[str, Any], key: list[int]) -> LIF:
+    given: dict[str, Any] = {}
+    for k, name in enumerate(_NEURON):
+        if name not in table:
+            continue
+        value = table[name]
+        with _named(name):
+            if name == "keep_refractory_input":
+                given[name] = bool(value)
+            elif name == "tau_syn" and value == "delta":
+                given[name] = None
+            elif name == "tau_syn" and isinstance(value, list):
+                given[name] = tuple(_number(v) for v in value)
+            elif isinstance(value, dict):
+                given[name] = _distribution(value)(np.random.default_rng([*key, k]), table["size"])
+            else:
+                given[name] = _numbers(value)
+    return LIF(**given)
+
+
+def _connect(net: Network, where: str, table: Mapping[str, Any]) -> None:
+    name = table.get("rule", "AllToAll")
+    if name not in _RULES:
+        raise NetworkError(f"{where}: rule is {name!r}; rules are {', '.join(_RULES)}.")
+    kind, parameters = _RULES[name]
+    _check(where, table, ("source", "target", "weight", *parameters), ("delay", "rule"))
+    with _named(where):
+        net.connect(
+            table["source"],
+            table["target"],
+            weight=_value(table["weight"]),
+            delay=_value(table.get("delay", 0.0)),
+            rule=kind(*(table[p] for p in parameters)) if "rule" in table else None,
+        )
+
+
+def _value(given: Any) -> float | Floats | Callable[[np.random.Generator, int], Floats]:
+    return _distribution(given) if isinstance(given, dict) else _numbers(given)
+
+
+def _distribution(table: Mapping[str, Any]) -> Truncated:
+    import scipy.stats
+
+    name = table.get("dist")
+    kind = getattr(scipy.stats, name, None) if isinstance(name, str) else None
+    if not isinstance(kind, scipy.stats.rv_continuous):
+        raise NetworkError(
+            f"a distribution needs dist, the name of a continuous one of scipy.stats (norm, uniform, lognorm, gamma "
+            f"...); got {name!r}."
+        )
+    shapes = [s.strip() for s in kind.shapes.split(",")] if kind.shapes else []
+    _check(f"the distribution {name}", table, ("dist", *shapes), ("loc", "scale", "min", "max"))
+    frozen = kind(**{k: _number(v) for k, v in table.items() if k not in ("dist", "min", "max")})
+    if np.isnan(frozen.support()[0]):
+        raise NetworkError(f"the distribution {name} does not exist with {frozen.kwds}; see scipy.stats.{name}.")
+    return Truncated(
+        lambda rng, n: frozen.rvs(size=n, random_state=rng),
+        _number(table.get("min", -np.inf)),
+        _number(table.get("max", np.inf)),
+    )
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise NetworkError(f"a number was expected; got {value!r}.")
+    return float(value)
+
+
+def _numbers(value: Any) -> float | Floats:
+    """A number, or a list of numbers (of lists) as an array."""
+    if not isinstance(value, list):
+        return _number(value)
+    try:
+        return np.array(value, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise NetworkError(f"a number or a list of numbers was expected; got {value!r}.") from error
+
+
+def _tables(tree: Mapping[str, Any], name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    group = tree.get(name, {})
+    if not isinstance(group, dict) or not all(isinstance(table, dict) for table in group.values()):
+        raise NetworkError(f"{name} must be tables: write [{name}.NAME] and its keys below.")
+    return group.items()
+
+
+def _list(tree: Mapping[str, Any], name: str) -> Iterable[Mapping[str, Any]]:
+    group = tree.get(name, [])
+    if not isinstance(group, list) or not all(isinstance(table, dict) for table in group):
+        raise NetworkError(f"{name} must be a list of tables: write [[{name}]] before each.")
+    return group
+
+
+def _check(where: str, table: Mapping[str, Any], needed: Iterable[str], allowed: Iterable[str]) -> None:
+    needed = tuple(needed)
+    known = (*needed, *allowed)
+    if unknown := [key for key in table if key not in known]:
+        raise NetworkError(f"{where} has the unknown key {', '.join(unknown)}; it knows {', '.join(known)}.")
+    if missing := [key for key in needed if key not in table]:
+        raise NetworkError(f"{where} lacks {', '.join(missing)}; it knows {', '.join(known)}.")
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say in which part of the file an error lies."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise NetworkError(f"{where}: {error}") from error
