@@ -15,7 +15,9 @@ from evsim.recording import Recording
 from evsim.types import SpikeTrains
 
 _PIECES = 200
-"""Stretches of a run after which its progress is told."""
+_WINDOWS = 50
+"""A run comes back to Python at most so often, and not before so many windows: to tell its progress, and to be
+interrupted."""
 
 
 class Simulation:
@@ -72,6 +74,8 @@ class Simulation:
             self.engine = QueueEngine(network, seed)
         if state is not None:
             self._resume(state)
+        self._emitted: list[tuple[np.ndarray, ...]] = []
+        self._since = self.time, self.engine.events, self.engine.grazing
 
     def advance(
         self,
@@ -102,20 +106,20 @@ class Simulation:
             raise ValueError(f"the end must be finite and after the time reached, {self.time} ms; got {stop}.")
         given = dict(inputs or {})
         check_inputs(self.network, given, self.time)
-        start = self.time
-        before = self.engine.events, self.engine.grazing
         times = np.concatenate([np.empty(0), *(t.times for t in given.values())])
         sources = np.concatenate(
             [np.empty(0, np.int64), *(t.neurons + self.engine.offset[k] for k, t in given.items())]
         )
-        parts = []
-        for t in self._stops(stop, progress is not None):
-            parts.append(self.engine.advance(t, times, sources))
+        # What was emitted before an interruption is returned by the next call.
+        for t in self._stops(stop):
+            self._emitted.append(self.engine.advance(t, times, sources))
             times, sources = np.empty(0), np.empty(0, np.int64)
             self.time = t
             if progress is not None:
                 progress(t)
-        recording = self._recording([np.concatenate(x) for x in zip(*parts)], start, given, before)
+        recording = self._recording(given)
+        self._emitted = []
+        self._since = self.time, self.engine.events, self.engine.grazing
         warn_of_grazing(recording.grazing)
         return recording
 
@@ -139,19 +143,16 @@ class Simulation:
         self.time = state["time"]
         self.engine.set_state(state["engine"])
 
-    def _stops(self, stop: float, many: bool) -> list[float]:
+    def _stops(self, stop: float) -> list[float]:
         """Where to pause on the way, at borders of windows, and the end."""
-        if not many:
-            return [stop]
         window = self.engine.c * self.engine.cells_a_window
-        step = window * max(1, int((stop - self.time) / window / _PIECES))
+        step = window * max(_WINDOWS, int((stop - self.time) / window / _PIECES))
         k = np.arange(int(self.time / step) + 1, int(np.ceil(stop / step)))
         return [*(step * k).tolist(), stop]
 
-    def _recording(
-        self, emitted: list[np.ndarray], start: float, given: dict[str, SpikeTrains], before: tuple[int, int]
-    ) -> Recording:
-        times, neurons, all_currents = emitted
+    def _recording(self, given: dict[str, SpikeTrains]) -> Recording:
+        times, neurons, all_currents = (np.concatenate(x) for x in zip(*self._emitted))
+        start, events, grazing = self._since
         n_inputs = min(self.engine.offset[name] for name in self.network.populations)
         spikes, currents = {}, {}
         for name, population in self.network.populations.items():
@@ -165,7 +166,7 @@ class Simulation:
         silent = {k: SpikeTrains([], np.empty(0, np.int64), n) for k, n in self.network.inputs.items()}
         return Recording(
             spikes, self.time, {**silent, **given}, currents, self.network, self.driver, self.seed,
-            self.engine.events - before[0], self.engine.grazing - before[1], start, self.engine.c, not self._record,
+            self.engine.events - events, self.engine.grazing - grazing, start, self.engine.c, not self._record,
             self.engine.weights(),
         )  # fmt: skip
 

@@ -20,19 +20,21 @@ from evsim.types import Floats
 _MOST_CELLS = 64
 """Of a window, where no delay bounds it."""
 
+_MANY = 100_000
+"""Delivered spikes that are worth dropping."""
+
 
 class WindowEngine:
     """A network being simulated; ``advance`` carries it on and returns what it emitted."""
 
     def __init__(self, network: Network, seed: int, threads: int) -> None:
         self.network, self._hidden = exposed(network, lambda drive: drive.varies)
-        self.threads = threads
         self._seed = seed
         offset, neurons = network_arrays(self.network)
         self.offset = offset
         self.n_inputs = sum(self.network.inputs.values())
         packed = pack(self.network, offset, neurons, seed, threads)
-        self.table, self.n_synapses, self._synapse_bytes = packed.table, packed.n_synapses, packed.nbytes()
+        self.table, self.n_synapses, self.synapse_bytes = packed.table, packed.n_synapses, packed.nbytes()
         if packed.min_delay == 0.0:
             raise NetworkError(
                 "driver 'window' cannot run this network: a synapse between neurons has no delay. Use driver='queue'."
@@ -40,6 +42,9 @@ class WindowEngine:
         self.min_delay = packed.min_delay
         self.c = cell_length(network, packed.min_delay)
         self.cells_a_window = max(1, int(min(packed.min_delay / self.c, _MOST_CELLS)))
+        # More threads than blocks would only wait.
+        self.threads = min(threads, packed.blocks.first.size)
+        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         n = neurons.theta.size
         self._neurons = layout.Neurons(
             neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
@@ -119,6 +124,8 @@ class WindowEngine:
     def _feed(self, times: Floats, sources: np.ndarray, cells: int) -> None:
         """Add input spikes to those on their way, and what drives of varying rate emit before the cell ``cells``."""
         some = range(self._drawn_cells, max(cells, self._drawn_cells))
+        if not times.size and not (self._hidden and len(some)):
+            return
         trains = exposed_trains(self.network, self._hidden, self._seed, self.c, some)
         self._drawn_cells = some.stop
         old = self._spikes
@@ -131,7 +138,7 @@ class WindowEngine:
         """Run whole cells; the new spikes before t_stop that were not returned before."""
         control = self._control
         n = int(control[layout.N_SPIKES])
-        threads = min(self.threads, self._blocks.first.size)
+        threads = self.threads
         room = 256 + int(self._blocks.width.max())
 
         def thread(k: int) -> None:
@@ -142,11 +149,10 @@ class WindowEngine:
 
         while control[layout.CELL] < last_cell:
             control[layout.STATUS] = control[layout.REPORT] = layout.RUNNING
-            if threads == 1:
+            if self._pool is None:
                 thread(0)
             else:
-                with ThreadPoolExecutor(threads) as pool:
-                    list(pool.map(thread, range(threads)))
+                list(self._pool.map(thread, range(threads)))
             self._enlarge(int(control[layout.STATUS]))
         new = slice(n, int(control[layout.N_SPIKES]))
         t = self._spikes.times[new]
@@ -207,6 +213,8 @@ class WindowEngine:
         n_inputs = int(bundles.cursor[given].min()) if np.any(given) else spikes.input_times.size
         n = int(self._control[layout.N_SPIKES])
         n_spikes = int(bundles.cursor[~given].min()) if np.any(~given) else n
+        if n_inputs + n_spikes < _MANY:
+            return
         rest = (a[n_spikes:n] for a in (spikes.times, spikes.sources, spikes.currents))
         room = max(1024, (n - n_spikes) // 2)
         self._spikes = layout.Spikes(

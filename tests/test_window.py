@@ -241,7 +241,21 @@ def test_progress_is_told_in_biological_time_and_changes_nothing() -> None:
     reached: list[float] = []
     whole = run(net, x, 30.0, "window", seed=5)
     assert_bits(run(net, x, 30.0, "window", seed=5, progress=reached.append), whole)
-    assert reached == sorted(reached) and reached[-1] == 30.0 and len(reached) > 10
+    assert reached == sorted(reached) and reached[-1] == 30.0 and len(reached) > 1
+
+
+@pytest.mark.parametrize("driver", ["window", "queue"])
+def test_an_interrupted_run_goes_on_and_has_lost_nothing(driver) -> None:
+    def interrupt(t: float) -> None:
+        raise KeyboardInterrupt
+
+    net, x = busy("own", 5.0)
+    whole = run(net, x, 120.0, driver, seed=5)
+    simulation = Simulation(net, seed=5, driver=driver)
+    with pytest.raises(KeyboardInterrupt):
+        simulation.advance_to(120.0, {"in": x}, progress=interrupt)
+    assert 0.0 < simulation.time < 120.0
+    assert_bits(simulation.advance_to(120.0), whole)
 
 
 @pytest.mark.parametrize("rule", [FixedIndegree(30), FixedOutdegree(30), Bernoulli(0.05)])
