@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -88,16 +88,20 @@ class WindowEngine:
             last -= 1
         whole = last * self.c == t_stop
         self._feed(times, sources, last if whole else last + 1)
-        parts = [self._run(last, t_stop)]
-        if not whole:
+        self._run(last)
+        if whole:
+            emitted = self._emitted(t_stop)
+        else:
             # The cell in which t_stop lies is run on a copy: it will be run again, whole, with later inputs.
             before = self._mutable(copy=True)
-            parts.append(self._run(last + 1, t_stop))
-            self._restore(before)
+            try:
+                self._run(last + 1)
+                emitted = self._emitted(t_stop)
+            finally:
+                self._restore(before)
         self._returned = t_stop
         self._forget()
-        t, s, i = (np.concatenate(x) for x in zip(*parts))
-        return t, s - np.int32(self.n_inputs), i
+        return emitted
 
     def weights(self) -> dict[int, Floats]:
         """Weights that have changed, by projection: none, this driver has no plasticity."""
@@ -134,17 +138,22 @@ class WindowEngine:
         order = np.lexsort((s, t))
         self._spikes = old._replace(input_times=t[order], input_sources=s[order].astype(np.int64))
 
-    def _run(self, last_cell: int, t_stop: float) -> tuple[Floats, np.ndarray, Floats]:
-        """Run whole cells; the new spikes before t_stop that were not returned before."""
+    def _emitted(self, t_stop: float) -> tuple[Floats, np.ndarray, Floats]:
+        """Spikes before t_stop that were not returned before."""
+        spikes = self._spikes
+        known = spikes.times[: int(self._control[layout.N_SPIKES])]
+        new = slice(*np.searchsorted(known, [self._returned, t_stop]))
+        return known[new].copy(), spikes.sources[new] - np.int32(self.n_inputs), spikes.currents[new].copy()
+
+    def _run(self, last_cell: int) -> None:
+        """Run whole cells up to ``last_cell``."""
         control = self._control
-        n = int(control[layout.N_SPIKES])
-        threads = self.threads
         room = 256 + int(self._blocks.width.max())
 
         def thread(k: int) -> None:
             run_windows(
                 self._neurons, self._blocks, self._bundles, self.table, self._drives, self._spikes, self._found,
-                self._calendar, control, self.c, self.cells_a_window, last_cell, self.n_inputs, k, threads, room,
+                self._calendar, control, self.c, self.cells_a_window, last_cell, self.n_inputs, k, self.threads, room,
             )  # fmt: skip
 
         while control[layout.CELL] < last_cell:
@@ -152,12 +161,14 @@ class WindowEngine:
             if self._pool is None:
                 thread(0)
             else:
-                list(self._pool.map(thread, range(threads)))
+                tasks = [self._pool.submit(thread, k) for k in range(self.threads)]
+                try:
+                    for task in tasks:
+                        task.result()
+                finally:
+                    # Whoever interrupts the wait must not find the state still changing.
+                    wait(tasks)
             self._enlarge(int(control[layout.STATUS]))
-        new = slice(n, int(control[layout.N_SPIKES]))
-        t = self._spikes.times[new]
-        mine = (t >= self._returned) & (t < t_stop)
-        return t[mine], self._spikes.sources[new][mine], self._spikes.currents[new][mine]
 
     def _enlarge(self, status: int) -> None:
         if status == layout.FULL_SPIKES:
