@@ -14,8 +14,8 @@ import numpy as np
 
 from evsim._kernels.packing import order_by_source
 from evsim._kernels.window_arrays import Blocks, Bundles, Table
-from evsim.connect import STRIDE, Drawing, Projection, expected_synapses, is_distribution
-from evsim.memory import check_memory
+from evsim.connect import STRIDE, Drawing, Projection, expected_synapses, is_distribution, shared_bytes
+from evsim.memory import NEURON_BYTES, check_memory
 from evsim.network import Network
 from evsim.neurons import NeuronArrays
 from evsim.threads import workers
@@ -61,30 +61,57 @@ def block_width(network: Network, name: str) -> int:
     return min(max(width, STRIDE), _WIDEST, -(-n_post // STRIDE) * STRIDE)
 
 
+_BLOCK_BYTES = 60
+"""Of a synapse while its block is packed."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """How each projection is stored. value : dtype of weights and delays that are stored by synapse
+
+    own_weight : has each synapse a weight of its own; delays : the distinct delays, empty if each has its own
+    """
+
+    value: type
+    own_weight: list[bool]
+    delays: list[np.ndarray]
+
+
+def _layout(network: Network) -> _Layout:
+    delays = [_distinct_delays(p) for p in network.projections]
+    own_weight = [is_distribution(p.weight) or _is_array(p.weight) for p in network.projections]
+    stored = [p.weight for p, own in zip(network.projections, own_weight) if own]
+    stored += [p.delay for p, few in zip(network.projections, delays) if few.size == 0]
+    return _Layout(np.float32 if all(map(_fits_float32, stored)) else np.float64, own_weight, delays)
+
+
+def check_size(network: Network, threads: int) -> None:
+    """Raise NetworkError if the window driver would need more memory than is free; nothing is drawn or laid out."""
+    layout = _layout(network)
+    item = np.dtype(layout.value).itemsize
+    total = need = largest = 0.0
+    for p, own, delays in zip(network.projections, layout.own_weight, layout.delays):
+        n_pre, n_post = network.size_of(p.source), network.size_of(p.target)
+        n = expected_synapses(p, n_pre, n_post)
+        width = block_width(network, p.target)
+        total += n
+        need += n * (2 + item * (own + (delays.size == 0))) + shared_bytes(p, n_pre, n_post)
+        need += 4.0 * (n_pre + 1) * max(delays.size, 1) * -(-n_post // width)
+        largest = max(largest, n * min(width / n_post, 1.0))
+    need += largest * _BLOCK_BYTES * threads + NEURON_BYTES * sum(p.size for p in network.populations.values())
+    check_memory(need, f"a network of {total:.3g} synapses")
+
+
 def pack(network: Network, offset: dict[str, int], neurons: NeuronArrays, seed: int, threads: int) -> Packed:
     """Draw and pack all synapses. offset : first source number of each input and population, inputs first.
 
-    Raises NetworkError : too large for the memory; time constants that differ within a population are not
-    checked here.
+    Time constants that differ within a population are not checked here, nor is the memory: see ``check_size``.
     """
     n_inputs = sum(network.inputs.values())
-    total = sum(
-        expected_synapses(p, network.size_of(p.source), network.size_of(p.target)) for p in network.projections
-    )
-    lossless = all(_fits_float32(v) for p in network.projections for v in (p.weight, p.delay))
-    value = np.float32 if lossless else np.float64
-    own_weight = [(not np.isscalar(p.weight) and np.shape(p.weight) != ()) or is_distribution(p.weight)
-                  for p in network.projections]  # fmt: skip
-    groups = [_distinct_delays(p) for p in network.projections]
-
+    layout = _layout(network)
+    own_weight, groups, value = layout.own_weight, layout.delays, layout.value
     first_block, blocks = _cut_blocks(network, offset, n_inputs, neurons)
     n_blocks = blocks.first.size
-    rows = sum(
-        (network.size_of(p.source) + 1) * (len(g) or 1) * first_block[p.target][1]
-        for p, g in zip(network.projections, groups)
-    )
-    per_synapse = 2 + np.dtype(value).itemsize * (any(own_weight) + any(len(g) == 0 for g in groups))
-    check_memory(total * per_synapse + 4 * rows, f"a network of {total:.3g} synapses")
 
     jobs = []
     target_at = weight_at = delay_at = row = 0
@@ -207,8 +234,12 @@ def _distinct_delays(p: Projection) -> np.ndarray:
     return delays if 1 <= delays.size <= FEW_DELAYS else np.empty(0)
 
 
+def _is_array(given: Any) -> bool:
+    return hasattr(given, "tocoo") or np.ndim(given) > 0
+
+
 def _fits_float32(given: Any) -> bool:
-    if is_distribution(given) or np.isscalar(given):
+    if is_distribution(given):
         return True
     values = np.asarray(given.tocoo().data if hasattr(given, "tocoo") else given, dtype=np.float64)
     return values.ndim == 0 or bool(np.all(values.astype(np.float32) == values))

@@ -37,6 +37,10 @@ class Rule:
         """Drawn once, before any block: what ties the blocks together. cuts : (n_blocks + 1,) their borders."""
         return None
 
+    def shared_bytes(self, n_pre: int, n_blocks: int) -> int:
+        """Memory of what ``share`` draws."""
+        return 0
+
     def size(self, n_pre: int, cuts: np.ndarray, block: int, shared: Any) -> int | None:
         """Number of synapses in a block; None if only drawing it tells."""
         return None
@@ -89,7 +93,7 @@ class FixedIndegree(Rule):
     indegree: int
 
     def __post_init__(self) -> None:
-        _not_negative("indegree", self.indegree)
+        object.__setattr__(self, "indegree", _whole("indegree", self.indegree))
 
     def check(self, n_pre: int, n_post: int) -> None:
         _drawable(self, "indegree", self.indegree, "sources", n_pre)
@@ -113,13 +117,16 @@ class FixedOutdegree(Rule):
     outdegree: int
 
     def __post_init__(self) -> None:
-        _not_negative("outdegree", self.outdegree)
+        object.__setattr__(self, "outdegree", _whole("outdegree", self.outdegree))
 
     def check(self, n_pre: int, n_post: int) -> None:
         _drawable(self, "outdegree", self.outdegree, "targets", n_post)
 
     def count(self, n_pre: int, n_post: int) -> float:
         return self.outdegree * n_pre
+
+    def shared_bytes(self, n_pre: int, n_blocks: int) -> int:
+        return 8 * n_pre * n_blocks
 
     def share(self, n_pre: int, cuts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """How many synapses of each source fall into each block, (n_pre, n_blocks)."""
@@ -141,7 +148,7 @@ class FixedTotalNumber(Rule):
     synapses: int
 
     def __post_init__(self) -> None:
-        _not_negative("synapses", self.synapses)
+        object.__setattr__(self, "synapses", _whole("synapses", self.synapses))
 
     def count(self, n_pre: int, n_post: int) -> float:
         return self.synapses
@@ -179,7 +186,9 @@ class Bernoulli(Rule):
         last = -1
         while self.p > 0.0 and last < total:
             expected = (total - last) * self.p
-            steps = last + np.cumsum(rng.geometric(self.p, size=int(expected + 4.0 * np.sqrt(expected) + 16)))
+            gaps = rng.geometric(self.p, size=int(expected + 4.0 * np.sqrt(expected) + 16))
+            # Gaps beyond the table are as good as its length, and their sums must not overflow.
+            steps = last + np.cumsum(np.minimum(gaps, total + 1))
             found.append(steps)
             last = int(steps[-1])
         cells = np.concatenate([np.empty(0, np.int64), *found])
@@ -273,7 +282,8 @@ class Drawing:
             a, z = np.searchsorted(self.projection.entries[2], self.cuts[block : block + 2])
             coo = given.tocoo()
             mine = self.projection.entries[0][a:z]
-            if coo.nnz != self.projection.entries[0].size or np.any(coo.row[mine] != pre):
+            same = coo.nnz == self.projection.entries[0].size
+            if not same or np.any(coo.row[mine] != pre) or np.any(coo.col[mine] != post + self.cuts[block]):
                 raise NetworkError(f"{self.projection}: sparse weight and delay must have the same entries.")
             return np.asarray(coo.data, dtype=np.float64)[mine]
         value = np.asarray(given, dtype=np.float64)
@@ -346,6 +356,11 @@ def expected_synapses(p: Projection, n_pre: int, n_post: int) -> float:
     return (p.rule or AllToAll()).count(n_pre, n_post)
 
 
+def shared_bytes(p: Projection, n_pre: int, n_post: int) -> int:
+    """Memory of what is drawn before any block."""
+    return p.rule.shared_bytes(n_pre, -(-n_post // STRIDE)) if p.rule is not None else 0
+
+
 def synapses_of(p: Projection, number: int, n_pre: int, n_post: int, seed: int) -> Synapses:
     """The whole projection as one list, block after block. number : its place among the projections."""
     drawing = Drawing(p, number, n_pre, n_post, seed)
@@ -402,9 +417,10 @@ def _values(value: Any) -> Floats:
     return np.asarray(value.tocoo().data if _is_sparse(value) else value, dtype=np.float64)
 
 
-def _not_negative(name: str, value: int) -> None:
+def _whole(name: str, value: int) -> int:
     if not isinstance(value, (int, np.integer)) or value < 0:
         raise NetworkError(f"{name} must be an integer >= 0; got {value!r}.")
+    return int(value)
 
 
 def _drawable(rule: Rule, name: str, degree: int, kind: str, available: int) -> None:

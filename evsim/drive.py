@@ -44,6 +44,8 @@ class PoissonDrive:
             raise NetworkError(
                 f"add_poisson({self.target!r}): a rate that is a function of time needs rate_max, a bound in Hz."
             )
+        if callable(self.rate) and np.ndim(highest) > 0:
+            raise NetworkError(f"add_poisson({self.target!r}): rate_max is one bound for all; got {highest!r}.")
         if np.asarray(highest).ndim > 1 or not np.all(np.isfinite(highest)) or np.any(np.asarray(highest) < 0):
             raise NetworkError(f"add_poisson({self.target!r}): rates must be finite and >= 0 Hz; got {highest!r}.")
 

@@ -9,6 +9,10 @@ class NetworkError(ValueError):
     """A network that cannot be simulated as declared (for instance a zero-delay delta cycle)."""
 
 
+class ZeroDelayError(NetworkError):
+    """A synapse between neurons turned out to have no delay, for a driver that needs one."""
+
+
 class DataError(ValueError):
     """A data file or data set that is missing, truncated or of another kind than asked for."""
 

@@ -4,6 +4,9 @@ import psutil
 
 from evsim.errors import NetworkError
 
+NEURON_BYTES = 250
+"""Of a neuron's parameters and state, while they are laid out."""
+
 
 def check_memory(need: float, what: str) -> None:
     """Raise NetworkError if ``need`` bytes are more than the machine has free."""

@@ -46,7 +46,10 @@ def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
     tau_exc = full(taus[0] if taus else 1.0)
     if len(taus) == 2 and np.array_equal(tau_exc, full(taus[1])):
         taus = taus[:1]
-    pairs, back = np.unique(np.stack([tau_m, tau_exc]), axis=1, return_inverse=True)
+    # One pair of time constants for all is the usual case, and sorting a million pairs takes long.
+    equal = size > 0 and np.all(tau_m == tau_m[0]) and np.all(tau_exc == tau_exc[0])
+    some = slice(1) if equal else slice(None)
+    pairs, back = np.unique(np.stack([tau_m[some], tau_exc[some]]), axis=1, return_inverse=True)
     peaks = np.array([psp_peak(m, s) for m, s in pairs.T])
     return NeuronArrays(
         v_inf=v_inf,
@@ -57,7 +60,7 @@ def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
         tau_m=tau_m,
         tau_exc=tau_exc,
         tau_inh=full(taus[1] if len(taus) == 2 else 1.0),
-        peak=peaks[back.reshape(-1)],
+        peak=full(peaks[back.reshape(-1)]),
         n_receptors=np.full(size, len(taus), np.int64),
         keep_input=np.full(size, neuron.keep_refractory_input),
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evsim.connect import Synapses, expected_synapses, synapses_of
+from evsim.connect import Synapses, expected_synapses, shared_bytes, synapses_of
 from evsim.errors import NetworkError
-from evsim.memory import check_memory
+from evsim.memory import NEURON_BYTES, check_memory
 from evsim.network import Network
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.plasticity import STDP
@@ -70,13 +70,16 @@ def make_plan(network: Network, seed: int) -> Plan:
 
     Raises NetworkError : a cycle of delta synapses without delay.
     """
+    total = need = 0.0
+    for p in network.projections:
+        n_pre, n_post = network.size_of(p.source), network.size_of(p.target)
+        total += expected_synapses(p, n_pre, n_post)
+        need += shared_bytes(p, n_pre, n_post)
+    need += _BYTES * total + NEURON_BYTES * sum(p.size for p in network.populations.values())
+    check_memory(need, f"the queue driver with {total:.3g} synapses")
     offset, neurons = network_arrays(network)
     n_inputs = sum(network.inputs.values())
     n_sources = n_inputs + neurons.theta.size
-    total = sum(
-        expected_synapses(p, network.size_of(p.source), network.size_of(p.target)) for p in network.projections
-    )
-    check_memory(_BYTES * total, f"the queue driver with {total:.3g} synapses")
     lists: list[Synapses] = []
     for k, p in enumerate(network.projections):
         s = synapses_of(p, k, network.size_of(p.source), network.size_of(p.target), seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evsim.choice import choose, obstacle
-from evsim.errors import NetworkError, warn_of_grazing
+from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
 from evsim.network import Network
 from evsim.recording import Recording
 from evsim.types import SpikeTrains
@@ -61,17 +62,7 @@ class Simulation:
         self.seed = seed
         self.time = 0.0
         self._record = _checked_record(network, record or {})
-        self.driver = choose(network) if driver == "auto" else driver
-        if self.driver == "window":
-            if why := obstacle(network):
-                raise NetworkError(f"driver 'window' cannot run this network: {why}. Use driver='queue'.")
-            from evsim.window import WindowEngine
-
-            self.engine: Any = WindowEngine(network, seed, threads)
-        else:
-            from evsim.queue import QueueEngine
-
-            self.engine = QueueEngine(network, seed)
+        self.driver, self.engine = _engine(network, driver, seed, threads)
         if state is not None:
             self._resume(state)
         self._emitted: list[tuple[np.ndarray, ...]] = []
@@ -130,6 +121,7 @@ class Simulation:
             "seed": self.seed,
             "driver": self.driver,
             "synapses": self.engine.n_synapses,
+            "network": _fingerprint(self.network),
             "engine": self.engine.state(),
         }
 
@@ -140,6 +132,8 @@ class Simulation:
                     f"this state belongs to another simulation: its {name} is {state[name]}, here it is {mine}. "
                     "Resume with the same network, seed and driver."
                 )
+        if state["network"] != _fingerprint(self.network):
+            raise ValueError("this state belongs to another simulation: its network is declared differently.")
         self.time = state["time"]
         self.engine.set_state(state["engine"])
 
@@ -171,6 +165,56 @@ class Simulation:
         )  # fmt: skip
 
 
+def _engine(network: Network, driver: str, seed: int, threads: int) -> tuple[str, Any]:
+    """Name of the driver and the engine. Only drawing may tell that there are synapses without delay."""
+    from evsim.queue import QueueEngine
+
+    chosen = choose(network) if driver == "auto" else driver
+    if chosen == "window":
+        from evsim.window import WindowEngine
+
+        if why := obstacle(network):
+            raise NetworkError(f"driver 'window' cannot run this network: {why}. Use driver='queue'.")
+        try:
+            return chosen, WindowEngine(network, seed, threads)
+        except ZeroDelayError:
+            if driver == "window":
+                raise
+    return "queue", QueueEngine(network, seed)
+
+
+def _fingerprint(network: Network) -> str:
+    """Of all that is declared, but for functions, which cannot be compared."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if callable(value) or hasattr(value, "rvs"):
+            digest.update(b"drawn")
+        elif hasattr(value, "tocoo"):
+            coo = value.tocoo()
+            for part in (coo.row, coo.col, coo.data):
+                digest.update(np.ascontiguousarray(part).tobytes())
+        elif isinstance(value, np.ndarray):
+            digest.update(value.tobytes())
+        else:
+            digest.update(repr(value).encode())
+
+    for name, size in network.inputs.items():
+        add((name, size))
+    for name, population in network.populations.items():
+        add((name, population.size))
+        for value in population.neuron.asdict().values():
+            for part in value if isinstance(value, tuple) else (value,):
+                add(part)
+    for p in network.projections:
+        for value in (p.source, p.target, p.rule, p.plasticity, p.weight, p.delay):
+            add(value)
+    for drive in network.drives:
+        for value in (drive.target, drive.rate, drive.weight, drive.rate_max):
+            add(value)
+    return digest.hexdigest()
+
+
 def check_inputs(network: Network, inputs: Mapping[str, SpikeTrains], start: float) -> None:
     """Raise ValueError for spikes of unknown inputs, of the wrong size, or before ``start`` ms."""
     for name, train in inputs.items():
@@ -193,11 +237,13 @@ def _checked_record(network: Network, record: Mapping[str, ArrayLike]) -> dict[s
         if name not in network.populations:
             raise ValueError(f"record names {name!r}; populations are {', '.join(network.populations)}.")
         size = network.populations[name].size
-        numbers = np.asarray(neurons, dtype=np.int64)
+        numbers = np.asarray(neurons)
+        if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
+            raise ValueError(f"record: neurons of {name!r} must be their numbers, integers; got {numbers.dtype}.")
         if numbers.size and (numbers.min() < 0 or numbers.max() >= size):
             raise ValueError(
                 f"record: neurons of {name!r} are 0 ... {size - 1}; got {numbers.min()} ... {numbers.max()}."
             )
         chosen[name] = np.zeros(size, np.bool_)
-        chosen[name][numbers] = True
+        chosen[name][numbers.astype(np.int64)] = True
     return chosen

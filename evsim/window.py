@@ -9,10 +9,10 @@ import numpy as np
 
 from evsim._kernels import window_arrays as layout
 from evsim._kernels.window_driver import run_windows
-from evsim.bundles import pack
+from evsim.bundles import check_size, pack
 from evsim.choice import cell_length
 from evsim.drive import N_STREAMS, drive_blocks, exposed, exposed_trains
-from evsim.errors import NetworkError
+from evsim.errors import ZeroDelayError
 from evsim.network import Network
 from evsim.plan import network_arrays
 from evsim.types import Floats
@@ -30,13 +30,14 @@ class WindowEngine:
     def __init__(self, network: Network, seed: int, threads: int) -> None:
         self.network, self._hidden = exposed(network, lambda drive: drive.varies)
         self._seed = seed
+        check_size(self.network, threads)
         offset, neurons = network_arrays(self.network)
         self.offset = offset
         self.n_inputs = sum(self.network.inputs.values())
         packed = pack(self.network, offset, neurons, seed, threads)
         self.table, self.n_synapses, self.synapse_bytes = packed.table, packed.n_synapses, packed.nbytes()
         if packed.min_delay == 0.0:
-            raise NetworkError(
+            raise ZeroDelayError(
                 "driver 'window' cannot run this network: a synapse between neurons has no delay. Use driver='queue'."
             )
         self.min_delay = packed.min_delay
