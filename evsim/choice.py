@@ -34,7 +34,7 @@ def smallest_delay(network: Network, seed: int) -> float:
     return smallest
 
 
-_NOMINAL_RATE = 10.0
+_NOMINAL_RATE = 5.0
 """Hz, of every source, to guess how many inputs a neuron gets."""
 
 _INPUTS_A_CELL = 4.0

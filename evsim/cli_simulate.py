@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evsim.choice import choose
 from evsim.cli_simulate_network import Declaration, SimulateConfig, declare, tiny
-from evsim.cli_simulate_results import report
+from evsim.cli_simulate_results import peak_memory_mb, report
 from evsim.errors import RunFileError
 from evsim.io import runs
 from evsim.recording import Recording
@@ -30,10 +30,14 @@ console = Console()
 
 @dataclass
 class Tally:
-    """What a run has cost and emitted since the warm-up; spikes by population, of all neurons."""
+    """What a run has cost and emitted since the warm-up; spikes by population, of all neurons.
+
+    peak_memory_mb : of the process, building and simulating; saving and statistics come after it
+    """
 
     wall_seconds: float = 0.0
     synaptic_events: int = 0
+    peak_memory_mb: float = 0.0
     spikes: dict[str, int] = field(default_factory=dict)
 
 
@@ -101,6 +105,7 @@ def _advance(run: Run, out: Path, inputs: Mapping[str, SpikeTrains]) -> None:
             began = time.perf_counter()
             recording = run.simulation.advance_to(stop, inputs, progress=tell)
             seconds = time.perf_counter() - began
+            run.tally.peak_memory_mb = max(run.tally.peak_memory_mb, peak_memory_mb())
             inputs = {}
             if stop > run.begin:
                 _add(run, recording, seconds)

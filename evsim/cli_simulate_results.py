@@ -76,7 +76,7 @@ def summary(run: Run) -> dict[str, Any]:
         "seed": run.config.seed,
         "scale": run.config.scale,
         "recorded": run.config.record,
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": run.tally.peak_memory_mb,
         "cell_ms": run.simulation.engine.c,
         "versions": runs.package_versions(),
     }
