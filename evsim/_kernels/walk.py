@@ -1,9 +1,9 @@
-"""One neuron through one cell, event by event: where a bound cannot rule out a spike."""
+"""Neurons that a bound cannot rule out: their arrivals in order, and each neuron through its cell event by event."""
 
 import math
 
 from .crossing import crossing, grazes
-from .jit import formula
+from .jit import formula, leaf
 from .lif import decay, fade, flow_u, rise_bound
 
 
@@ -83,3 +83,37 @@ def walk(
                 i_exc += w
             else:
                 i_inh += w
+
+
+@leaf
+def sort_by_slot(slots, times, values, listed, n_slots, start, sorted_times, sorted_values):
+    """Group the listed arrivals by slot, each group ordered by time, equal times in their given order.
+
+    start : (n_slots + 1,) written, the borders of the groups
+    """
+    for k in range(n_slots + 1):
+        start[k] = 0
+    for k in range(listed):
+        start[slots[k] + 1] += 1
+    for k in range(n_slots):
+        start[k + 1] += start[k]
+    for k in range(listed - 1, -1, -1):
+        start[slots[k] + 1] -= 1
+        at = start[slots[k] + 1]
+        sorted_times[at] = times[k]
+        sorted_values[at] = values[k]
+    # start[j + 1] is now the beginning of group j; its end is the beginning of the next.
+    for j in range(n_slots):
+        start[j] = start[j + 1]
+    start[n_slots] = listed
+    for j in range(n_slots):
+        for k in range(start[j] + 1, start[j + 1]):
+            t = sorted_times[k]
+            w = sorted_values[k]
+            q = k
+            while q > start[j] and sorted_times[q - 1] > t:
+                sorted_times[q] = sorted_times[q - 1]
+                sorted_values[q] = sorted_values[q - 1]
+                q -= 1
+            sorted_times[q] = t
+            sorted_values[q] = w

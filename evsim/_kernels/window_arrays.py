@@ -117,6 +117,50 @@ class Calendar(NamedTuple):
     targets: np.ndarray
 
 
+class Own(NamedTuple):
+    """A thread's own arrays, (width,) each, rewritten for every block and cell.
+
+    up, down, base : sums of inputs; u_new, exc_new, inh_new : states at the cell's end; top : bounds, then releases;
+    mark : number of a chosen neuron, -1 for the others; chosen : those to walk; cursors, drive_counts : of the
+    block's bundles and drives
+    """
+
+    up: np.ndarray
+    down: np.ndarray
+    base: np.ndarray
+    u_new: np.ndarray
+    exc_new: np.ndarray
+    inh_new: np.ndarray
+    top: np.ndarray
+    mark: np.ndarray
+    chosen: np.ndarray
+    cursors: np.ndarray
+    drive_counts: np.ndarray
+
+
+class Arrivals(NamedTuple):
+    """A thread's own arrays, one place for every arrival of a cell; enlarged where they do not suffice.
+
+    when, who : of a bundle; drive_when, drive_targets : of the drives; exc ... psp_inh : factors; slots, times,
+    values, then sorted_times, sorted_values within borders : of the chosen neurons
+    """
+
+    when: np.ndarray
+    who: np.ndarray
+    exc: np.ndarray
+    psp_exc: np.ndarray
+    inh: np.ndarray
+    psp_inh: np.ndarray
+    drive_when: np.ndarray
+    drive_targets: np.ndarray
+    slots: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    sorted_times: np.ndarray
+    sorted_values: np.ndarray
+    borders: np.ndarray
+
+
 CHUNK = 64
 NO_CHUNK = -1
 

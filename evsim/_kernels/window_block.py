@@ -11,23 +11,10 @@ import math
 
 from .jit import leaf
 from .lif import psp
-from .walk import walk
+from .walk import sort_by_slot, walk
 from .window_arrays import FULL_CALENDAR, FULL_EVENTS, FULL_FOUND, RUNNING
-from .window_inputs import (
-    add_bundle,
-    add_calendar,
-    add_events,
-    announce,
-    arrivals_of,
-    discard_calendar,
-    draw_drives,
-    factors_of,
-    fill_calendar,
-    list_bundle,
-    list_calendar,
-    list_events,
-    sort_by_slot,
-)
+from .window_calendar import discard_calendar, enter_emitted
+from .window_inputs import add_inputs, list_inputs
 
 _MARGIN = 1e-11
 """Relative room for the rounding of sums in the bounds."""
@@ -115,213 +102,146 @@ def flow_driven(
 
 
 @leaf
+def start_sums(own, u, i_exc, i_inh, width, n_receptors):
+    """The sums of a cell without input."""
+    up, down, base = own.up, own.down, own.base
+    if n_receptors == 0:
+        for n in range(width):
+            up[n] = u[n]
+        for n in range(width):
+            down[n] = 0.0
+        return
+    for n in range(width):
+        base[n] = u[n]
+    for n in range(width):
+        up[n] = max(i_exc[n], 0.0)
+    for n in range(width):
+        down[n] = min(i_exc[n], 0.0) + i_inh[n]
+
+
+@leaf
+def walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals):
+    """Walk the chosen neurons; their new states go to ``own``, their releases to ``own.top``.
+
+    Returns (spikes of the block in this window, beyond its room if that is full; grazing peaks).
+    """
+    first = blocks.first[b]
+    n_found = found.n[b]
+    grazing = 0
+    for q in range(n_chosen):
+        n = own.chosen[q]
+        k = first + n
+        before = n_found
+        own.u_new[n], own.exc_new[n], own.inh_new[n], own.top[n], n_found, touched = walk(
+            arrivals.sorted_times, arrivals.sorted_values, arrivals.borders[q], arrivals.borders[q + 1],
+            neurons.u[k], neurons.i_exc[k], neurons.i_inh[k], neurons.release[k], t0, t1,
+            neurons.theta[k], neurons.u_reset[k], neurons.t_ref[k],
+            blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b], blocks.peak[b], blocks.n_receptors[b],
+            blocks.keep_input[b], found.times[b], found.currents[b], n_found,
+        )  # fmt: skip
+        grazing += touched
+        if n_found > found.times.shape[1]:
+            return n_found, grazing
+        for s in range(before, n_found):
+            found.neurons[b, s] = n_inputs + k
+    return n_found, grazing
+
+
+@leaf
+def commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own):
+    """The cell is complete: take over what it has led to."""
+    first = blocks.first[b]
+    width = blocks.width[b]
+    u = neurons.u[first : first + width]
+    for n in range(width):
+        u[n] = own.u_new[n]
+    if blocks.n_receptors[b] > 0:
+        i_exc = neurons.i_exc[first : first + width]
+        for n in range(width):
+            i_exc[n] = own.exc_new[n]
+    if blocks.n_receptors[b] > 1:
+        i_inh = neurons.i_inh[first : first + width]
+        for n in range(width):
+            i_inh[n] = own.inh_new[n]
+    for q in range(n_chosen):
+        neurons.release[first + own.chosen[q]] = own.top[own.chosen[q]]
+    begin = blocks.bundle_start[b]
+    for j in range(begin, blocks.bundle_start[b + 1]):
+        if not math.isnan(bundles.delay[j]):
+            bundles.cursor[j] = own.cursors[j - begin]
+    if slot >= 0:
+        discard_calendar(b, slot, calendar)
+
+
+@leaf
 def run_block(
     b, to_cell, c, cells_a_window, n_inputs, n_known,
-    neurons, blocks, bundles, table, drives, spikes, found, calendar,
-    scratch, events, lists, wide, mark, chosen, drive_counts, cursors,
+    neurons, blocks, bundles, table, drives, spikes, found, calendar, own, arrivals,
 ):  # fmt: skip
     """Carry block b through cells ``blocks.cell[b]`` ... ``to_cell - 1``; returns RUNNING or what is full.
 
-    c : length of a cell, ms; n_known : number of known spikes; scratch : (7, width) float64; events : (6, n)
-    float64 and wide : (4, n) int64, for the arrivals of a cell; lists : (4, m) float64 for those of walked neurons;
-    mark : (width,) all -1, chosen : (width,), drive_counts and cursors : one for each drive and bundle of a block
+    c : length of a cell, ms; n_known : number of known spikes; own, arrivals : the thread's own arrays, ``own.mark``
+    all -1
     """
     first = blocks.first[b]
     width = blocks.width[b]
     end = first + width
-    u = neurons.u[first:end]
-    i_exc = neurons.i_exc[first:end]
-    i_inh = neurons.i_inh[first:end]
-    release = neurons.release[first:end]
-    theta = neurons.theta[first:end]
-    u_reset = neurons.u_reset[first:end]
-    t_ref = neurons.t_ref[first:end]
-    tau_m = blocks.tau_m[b]
-    tau_exc = blocks.tau_exc[b]
-    tau_inh = blocks.tau_inh[b]
-    peak = blocks.peak[b]
     n_receptors = blocks.n_receptors[b]
-    keep_input = blocks.keep_input[b]
-    up, down, base = scratch[0][:width], scratch[1][:width], scratch[2][:width]
-    u_new, exc_new, inh_new = scratch[3][:width], scratch[4][:width], scratch[5][:width]
-    top = scratch[6][:width]
-    when, exc, psp_exc = events[0], events[1], events[2]
-    inh = exc if n_receptors < 2 else events[3]
-    psp_inh = psp_exc if n_receptors < 2 else events[4]
-    drive_when = events[5]
-    drive_targets = wide[0]
-    who = wide[1]
-    slots = wide[2]
-    first_bundle = blocks.bundle_start[b]
-    some_bundles = range(first_bundle, blocks.bundle_start[b + 1])
-    first_drive = blocks.drive_start[b]
-    last_drive = blocks.drive_start[b + 1]
-
-    n_given = spikes.input_times.size
+    tau_m, tau_exc, tau_inh = blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b]
+    u, i_exc, i_inh = neurons.u[first:end], neurons.i_exc[first:end], neurons.i_inh[first:end]
     has_calendar = False
-    for j in some_bundles:
+    for j in range(blocks.bundle_start[b], blocks.bundle_start[b + 1]):
         has_calendar = has_calendar or math.isnan(bundles.delay[j])
-    slot = 0
     while blocks.cell[b] < to_cell:
         cell = blocks.cell[b]
         t0 = cell * c
         t1 = (cell + 1) * c
+        slot = -1
         if has_calendar:
             slot = cell % calendar.head.shape[1]
-            # Emission by emission cell, so that the order of sums does not depend on where a run was cut.
-            emitted = (cell + 1 - cells_a_window) * c
-            for j in some_bundles:
-                if math.isnan(bundles.delay[j]):
-                    if bundles.source_first[j] < n_inputs:
-                        announce(j, bundles, table, spikes.input_times, spikes.input_sources, n_given, t1)
-                    else:
-                        announce(j, bundles, table, spikes.times, spikes.sources, n_known, emitted)
-            for j in some_bundles:
-                if math.isnan(bundles.delay[j]):
-                    if bundles.source_first[j] < n_inputs:
-                        fits = fill_calendar(
-                            b, j, bundles, table, calendar, spikes.input_times, spikes.input_sources, n_given, t1, c
-                        )
-                    else:
-                        fits = fill_calendar(
-                            b, j, bundles, table, calendar, spikes.times, spikes.sources, n_known, emitted, c
-                        )
-                    if not fits:
-                        return FULL_CALENDAR
-        n_events = 0
-        for n in range(width):
-            down[n] = 0.0
-        if n_receptors == 0:
-            for n in range(width):
-                up[n] = u[n]
-        else:
-            for n in range(width):
-                base[n] = u[n]
-            for n in range(width):
-                up[n] = max(i_exc[n], 0.0)
-            for n in range(width):
-                down[n] = min(i_exc[n], 0.0) + i_inh[n]
-        for j in some_bundles:
-            if math.isnan(bundles.delay[j]):
-                continue
-            if bundles.source_first[j] < n_inputs:
-                n, cursor = arrivals_of(
-                    spikes.input_times, spikes.input_sources, n_given, bundles.cursor[j],
-                    bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
-                )  # fmt: skip
-            else:
-                n, cursor = arrivals_of(
-                    spikes.times, spikes.sources, n_known, bundles.cursor[j],
-                    bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
-                )  # fmt: skip
-            if n < 0:
-                return FULL_EVENTS
-            cursors[j - first_bundle] = cursor
-            if n > 0:
-                factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
-                n_events += add_bundle(
-                    who, n, table.starts, bundles.row[j], table.targets, bundles.target_at[j],
-                    table.weights, bundles.weight_at[j], bundles.weight[j],
-                    exc, psp_exc, inh, psp_inh, up, down, base, n_receptors,
-                )  # fmt: skip
-        if has_calendar:
-            n_events += add_calendar(
-                b, slot, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
-                t0, tau_m, tau_exc, tau_inh, n_receptors, c,
-            )  # fmt: skip
-        n_drive = draw_drives(first_drive, last_drive, drives, cell, drive_when, drive_targets, drive_counts, t0, t1)
-        if n_drive > drive_when.size:
+            if not enter_emitted(
+                b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles, table, spikes, calendar
+            ):
+                return FULL_CALENDAR
+        start_sums(own, u, i_exc, i_inh, width, n_receptors)
+        n_events = add_inputs(
+            b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+        )
+        if n_events < 0:
             return FULL_EVENTS
-        if n_drive > 0:
-            factors_of(drive_when, n_drive, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
-            a = 0
-            for d in range(first_drive, last_drive):
-                z = a + drive_counts[d - first_drive]
-                add_events(
-                    drive_targets[a:z], z - a, drives.weight[d],
-                    exc[a:z], psp_exc[a:z], inh[a:z], psp_inh[a:z], up, down, base, n_receptors,
-                )  # fmt: skip
-                a = z
-            n_events += n_drive
         if n_receptors == 0:
-            flow_kicked(u_new, top, up, down, width, c, tau_m)
+            flow_kicked(own.u_new, own.top, own.up, own.down, width, c, tau_m)
         else:
             flow_driven(
-                u, u_new, exc_new, inh_new, top, up, down, base, width, c, tau_m, tau_exc, tau_inh, n_receptors
-            )
-        hold(u_new, top, u_reset, release, width, t0, t1, keep_input)
-        n_chosen = choose(top, theta, width, chosen)
-        n_found = found.n[b]
-        grazing = 0
+                u, own.u_new, own.exc_new, own.inh_new, own.top, own.up, own.down, own.base, width, c,
+                tau_m, tau_exc, tau_inh, n_receptors,
+            )  # fmt: skip
+        hold(
+            own.u_new, own.top, neurons.u_reset[first:end], neurons.release[first:end], width, t0, t1,
+            blocks.keep_input[b],
+        )  # fmt: skip
+        n_chosen = choose(own.top, neurons.theta[first:end], width, own.chosen)
+        n_found, grazing = found.n[b], 0
         if n_chosen > 0:
-            for q in range(n_chosen):
-                mark[chosen[q]] = q
-            listed = 0
-            for j in some_bundles:
-                if math.isnan(bundles.delay[j]):
-                    continue
-                if bundles.source_first[j] < n_inputs:
-                    n, _ = arrivals_of(
-                        spikes.input_times, spikes.input_sources, n_given, bundles.cursor[j],
-                        bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
-                    )  # fmt: skip
-                else:
-                    n, _ = arrivals_of(
-                        spikes.times, spikes.sources, n_known, bundles.cursor[j],
-                        bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
-                    )  # fmt: skip
-                listed = list_bundle(
-                    who, when, n, table.starts, bundles.row[j], table.targets, bundles.target_at[j],
-                    table.weights, bundles.weight_at[j], bundles.weight[j], mark, slots, lists[0], lists[1], listed,
-                )  # fmt: skip
-            if has_calendar:
-                listed = list_calendar(b, slot, calendar, mark, slots, lists[0], lists[1], listed, t0)
-            a = 0
-            for d in range(first_drive, last_drive):
-                z = a + drive_counts[d - first_drive]
-                listed = list_events(
-                    drive_targets[a:z], drive_when[a:z], z - a, drives.weight[d], mark, slots,
-                    lists[0], lists[1], listed,
-                )  # fmt: skip
-                a = z
-            for q in range(n_chosen):
-                mark[chosen[q]] = -1
-            if listed > slots.size:
+            if n_chosen + 1 > arrivals.borders.size:
                 return FULL_EVENTS
-            borders = wide[3]
-            if n_chosen + 1 > borders.size:
-                return FULL_EVENTS
-            sort_by_slot(slots, lists[0], lists[1], listed, n_chosen, borders, lists[2], lists[3])
             for q in range(n_chosen):
-                n = chosen[q]
-                before = n_found
-                u_new[n], exc_new[n], inh_new[n], free, n_found, touched = walk(
-                    lists[2], lists[3], borders[q], borders[q + 1], u[n], i_exc[n], i_inh[n], release[n], t0, t1,
-                    theta[n], u_reset[n], t_ref[n], tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input,
-                    found.times[b], found.currents[b], n_found,
-                )  # fmt: skip
-                grazing += touched
-                if n_found > found.times.shape[1]:
-                    return FULL_FOUND
-                for k in range(before, n_found):
-                    found.neurons[b, k] = n_inputs + first + n
-                # Committed below; a full buffer in a later neuron must find the old value.
-                top[n] = free
-        for q in range(n_chosen):
-            release[chosen[q]] = top[chosen[q]]
-        for n in range(width):
-            u[n] = u_new[n]
-        if n_receptors > 0:
-            for n in range(width):
-                i_exc[n] = exc_new[n]
-        if n_receptors > 1:
-            for n in range(width):
-                i_inh[n] = inh_new[n]
-        for j in some_bundles:
-            if not math.isnan(bundles.delay[j]):
-                bundles.cursor[j] = cursors[j - first_bundle]
-        if has_calendar:
-            discard_calendar(b, slot, calendar)
+                own.mark[own.chosen[q]] = q
+            listed = list_inputs(
+                b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+            )
+            for q in range(n_chosen):
+                own.mark[own.chosen[q]] = -1
+            if listed > arrivals.slots.size:
+                return FULL_EVENTS
+            sort_by_slot(
+                arrivals.slots, arrivals.times, arrivals.values, listed, n_chosen,
+                arrivals.borders, arrivals.sorted_times, arrivals.sorted_values,
+            )  # fmt: skip
+            n_found, grazing = walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals)
+            if n_found > found.times.shape[1]:
+                return FULL_FOUND
+        commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own)
         found.n[b] = n_found
         blocks.events[b] += n_events
         blocks.grazing[b] += grazing

@@ -21,6 +21,8 @@ from .window_arrays import (
     RUNNING,
     STATUS,
     WAITING,
+    Arrivals,
+    Own,
 )
 from .window_block import run_block
 
@@ -54,6 +56,31 @@ def merge(found, spikes, control, t0, t1):
 
 
 @kernel
+def own_arrays(blocks):
+    """For the widest block, and the one with most bundles and drives."""
+    width = n_drives = n_bundles = 0
+    for b in range(blocks.width.size):
+        width = max(width, blocks.width[b])
+        n_drives = max(n_drives, blocks.drive_start[b + 1] - blocks.drive_start[b])
+        n_bundles = max(n_bundles, blocks.bundle_start[b + 1] - blocks.bundle_start[b])
+    return Own(
+        np.empty(width), np.empty(width), np.empty(width), np.empty(width), np.empty(width), np.empty(width),
+        np.empty(width), np.full(width, -1, np.int32), np.empty(width, np.int32),
+        np.empty(n_bundles, np.int64), np.empty(n_drives, np.int64),
+    )  # fmt: skip
+
+
+@kernel
+def room_for(n):
+    """Arrays for n arrivals in a cell."""
+    return Arrivals(
+        np.empty(n), np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
+        np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n), np.empty(n),
+        np.empty(n), np.empty(n), np.empty(n, np.int64),
+    )  # fmt: skip
+
+
+@kernel
 def run_windows(
     neurons, blocks, bundles, table, drives, spikes, found, calendar, control,
     c, cells_a_window, last_cell, n_inputs, thread, n_threads, room,
@@ -63,19 +90,8 @@ def run_windows(
     control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
     thread : 0 ... n_threads - 1; c : length of a cell, ms; room : arrivals that a cell has room for at first
     """
-    widest = most_drives = most_bundles = 0
-    for b in range(blocks.width.size):
-        widest = max(widest, blocks.width[b])
-        most_drives = max(most_drives, blocks.drive_start[b + 1] - blocks.drive_start[b])
-        most_bundles = max(most_bundles, blocks.bundle_start[b + 1] - blocks.bundle_start[b])
-    mark = np.full(widest, -1, np.int32)
-    chosen = np.empty(widest, np.int32)
-    drive_counts = np.empty(most_drives, np.int64)
-    cursors = np.empty(most_bundles, np.int64)
-    scratch = np.empty((7, widest))
-    events = np.empty((6, room))
-    lists = np.empty((4, room))
-    wide = np.empty((4, max(room, widest + 1)), np.int64)
+    own = own_arrays(blocks)
+    arrivals = room_for(room)
     # STATUS, CELL, N_SPIKES and NEXT_BLOCK change between the two barriers only, by thread 0: all threads
     # take the same turns.
     while load(control, STATUS) == RUNNING and load(control, CELL) < last_cell:
@@ -85,13 +101,10 @@ def run_windows(
         while b < blocks.width.size:
             status = run_block(
                 b, to_cell, c, cells_a_window, n_inputs, n_known,
-                neurons, blocks, bundles, table, drives, spikes, found, calendar,
-                scratch, events, lists, wide, mark, chosen, drive_counts, cursors,
+                neurons, blocks, bundles, table, drives, spikes, found, calendar, own, arrivals,
             )  # fmt: skip
             if status == FULL_EVENTS:
-                events = np.empty((6, 2 * events.shape[1]))
-                lists = np.empty((4, events.shape[1]))
-                wide = np.empty((4, max(events.shape[1], widest + 1)), np.int64)
+                arrivals = room_for(2 * arrivals.when.size)
                 continue
             if status != RUNNING:
                 control[REPORT] = status

@@ -1,7 +1,7 @@
 """Inputs of a block within one cell: summed for all neurons, then listed again for the few that may spike.
 
-Sums need no order, so arrivals are taken bundle by bundle. The same loops are written twice, once to add and once
-to list: what they share is which arrivals belong to the cell.
+Sums need no order, so arrivals are taken bundle by bundle, then from the calendar, then from the drives. Listing
+takes the same way, so that equal times come in the same order.
 """
 
 import math
@@ -9,10 +9,10 @@ import math
 import numpy as np
 
 from .drive import drive_cell
-from .jit import formula, leaf
+from .factors import add_current, add_kick, factors_of
+from .jit import leaf
 from .prefetch import LINE, prefetch, prefetch_stretch
-from .series import current_factors, kick_factors
-from .window_arrays import CHUNK, NO_CHUNK
+from .window_calendar import add_calendar, list_calendar
 
 _AHEAD = 6
 """Spikes between asking for a slice of synapses and delivering it; where it lies is asked for earlier still."""
@@ -41,22 +41,18 @@ def arrivals_of(times, sources, n, cursor, first, size, delay, t0, t1, when, who
     return found, cursor
 
 
-@formula
-def _add_kick(n, w, e, up, down):
-    if w > 0.0:
-        up[n] += w * e
-    else:
-        down[n] += w * e
-
-
-@formula
-def _add_current(n, w, exc, psp_exc, inh, psp_inh, up, down, base):
-    if w > 0.0:
-        up[n] += w * exc
-        base[n] += w * psp_exc
-    else:
-        down[n] += w * inh
-        base[n] += w * psp_inh
+@leaf
+def bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, when, who):
+    """``arrivals_of`` for bundle j, whose sources are inputs or neurons; n_known : spikes of neurons so far."""
+    if bundles.source_first[j] < n_inputs:
+        return arrivals_of(
+            spikes.input_times, spikes.input_sources, spikes.input_times.size, bundles.cursor[j],
+            bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
+        )  # fmt: skip
+    return arrivals_of(
+        spikes.times, spikes.sources, n_known, bundles.cursor[j],
+        bundles.source_first[j], bundles.source_size[j], bundles.delay[j], t0, t1, when, who,
+    )  # fmt: skip
 
 
 @leaf
@@ -87,7 +83,7 @@ def add_bundle(
             if not one:
                 own = weights[weight_at + a : weight_at + z]
                 for s, m in enumerate(targets[at + a : at + z]):
-                    _add_kick(m, own[s], exc[k], up, down)
+                    add_kick(m, own[s], exc[k], up, down)
             elif weight > 0.0:
                 x = weight * exc[k]
                 for m in targets[at + a : at + z]:
@@ -99,7 +95,7 @@ def add_bundle(
         elif not one:
             own = weights[weight_at + a : weight_at + z]
             for s, m in enumerate(targets[at + a : at + z]):
-                _add_current(m, own[s], exc[k], psp_exc[k], inh[k], psp_inh[k], up, down, base)
+                add_current(m, own[s], exc[k], psp_exc[k], inh[k], psp_inh[k], up, down, base)
         elif weight > 0.0:
             x = weight * exc[k]
             y = weight * psp_exc[k]
@@ -132,128 +128,6 @@ def add_events(targets, n, weight, exc, psp_exc, inh, psp_inh, up, down, base, n
             m = targets[k]
             down[m] += weight * inh[k]
             base[m] += weight * psp_inh[k]
-
-
-@leaf
-def factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, h):
-    """Factors of n arrivals for each receptor (one receptor: both signs share them)."""
-    if n_receptors == 0:
-        kick_factors(when, n, exc, tau_m, h)
-        return
-    current_factors(when, n, exc, psp_exc, tau_m, tau_exc, h)
-    if n_receptors == 2:
-        current_factors(when, n, inh, psp_inh, tau_m, tau_inh, h)
-
-
-@leaf
-def add_calendar(b, slot, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
-                 t0, tau_m, tau_exc, tau_inh, n_receptors, h):  # fmt: skip
-    """Deliver the cell's arrivals from the calendar; returns how many."""
-    events = 0
-    chunk = calendar.head[b, slot]
-    while chunk != NO_CHUNK:
-        n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
-        times = calendar.times[b, chunk]
-        weights = calendar.weights[b, chunk]
-        targets = calendar.targets[b, chunk]
-        for k in range(n):
-            when[k] = times[k] - t0
-        factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, h)
-        if n_receptors == 0:
-            for k in range(n):
-                _add_kick(targets[k], weights[k], exc[k], up, down)
-        else:
-            for k in range(n):
-                _add_current(targets[k], weights[k], exc[k], psp_exc[k], inh[k], psp_inh[k], up, down, base)
-        events += n
-        chunk = calendar.following[b, chunk]
-    return events
-
-
-@leaf
-def discard_calendar(b, slot, calendar):
-    """Give the chunks of a cell back."""
-    chunk = calendar.head[b, slot]
-    while chunk != NO_CHUNK:
-        calendar.free[b, calendar.n_free[b]] = chunk
-        calendar.n_free[b] += 1
-        chunk = calendar.following[b, chunk]
-    calendar.head[b, slot] = NO_CHUNK
-    calendar.tail[b, slot] = NO_CHUNK
-
-
-@leaf
-def announce(bundle, bundles, table, times, sources, n, until):
-    """Ask for the synapses that ``fill_calendar`` will read."""
-    first = bundles.source_first[bundle]
-    size = bundles.source_size[bundle]
-    row = bundles.row[bundle]
-    at = bundles.target_at[bundle]
-    delay_at = bundles.delay_at[bundle]
-    weight_at = bundles.weight_at[bundle]
-    values_a_line = LINE // table.delays.itemsize
-    k = bundles.cursor[bundle]
-    while k < n and times[k] < until:
-        s = sources[k] - first
-        if s >= 0 and s < size:
-            a = np.int64(table.starts[row + s])
-            z = np.int64(table.starts[row + s + 1])
-            prefetch_stretch(table.targets, at + a, at + z, LINE // 2)
-            prefetch_stretch(table.delays, delay_at + a, delay_at + z, values_a_line)
-            if math.isnan(bundles.weight[bundle]):
-                prefetch_stretch(table.weights, weight_at + a, weight_at + z, values_a_line)
-        k += 1
-
-
-@leaf
-def fill_calendar(b, bundle, bundles, table, calendar, times, sources, n, until, c):
-    """Enter the arrivals of all spikes before ``until``; returns False if the chunks do not suffice."""
-    n_cells = calendar.head.shape[1]
-    first = bundles.source_first[bundle]
-    size = bundles.source_size[bundle]
-    weight = bundles.weight[bundle]
-    one = not math.isnan(weight)
-    row = bundles.row[bundle]
-    target_at = bundles.target_at[bundle]
-    weight_at = bundles.weight_at[bundle]
-    delay_at = bundles.delay_at[bundle]
-    k = bundles.cursor[bundle]
-    while k < n and times[k] < until:
-        s = sources[k] - first
-        if s >= 0 and s < size:
-            a = np.int64(table.starts[row + s])
-            z = np.int64(table.starts[row + s + 1])
-            if calendar.n_free[b] < min(z - a, n_cells) + (z - a) // CHUNK + 1:
-                bundles.cursor[bundle] = k
-                return False
-            for j in range(a, z):
-                t = times[k] + np.float64(table.delays[delay_at + j])
-                cell = int(t / c)
-                if cell * c > t:
-                    cell -= 1
-                elif (cell + 1) * c <= t:
-                    cell += 1
-                slot = cell % n_cells
-                chunk = calendar.tail[b, slot]
-                if chunk == NO_CHUNK or calendar.filled[b, slot] == CHUNK:
-                    calendar.n_free[b] -= 1
-                    new = calendar.free[b, calendar.n_free[b]]
-                    calendar.following[b, new] = NO_CHUNK
-                    if chunk == NO_CHUNK:
-                        calendar.head[b, slot] = new
-                    else:
-                        calendar.following[b, chunk] = new
-                    calendar.tail[b, slot] = new
-                    calendar.filled[b, slot] = 0
-                    chunk = new
-                place = calendar.filled[b, slot]
-                calendar.times[b, chunk, place] = t
-                calendar.weights[b, chunk, place] = weight if one else np.float64(table.weights[weight_at + j])
-                calendar.targets[b, chunk, place] = table.targets[target_at + j]
-                calendar.filled[b, slot] = place + 1
-        k += 1
-    bundles.cursor[bundle] = k
-    return True
 
 
 @leaf
@@ -313,52 +187,89 @@ def list_events(targets, when, n, weight, mark, slots, times, values, listed):
 
 
 @leaf
-def list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0):
-    """As ``list_bundle``, the cell's arrivals in the calendar."""
-    chunk = calendar.head[b, slot]
-    while chunk != NO_CHUNK:
-        n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
-        for k in range(n):
-            mine = mark[calendar.targets[b, chunk, k]]
-            if mine >= 0:
-                if listed < slots.size:
-                    slots[listed] = mine
-                    times[listed] = calendar.times[b, chunk, k] - t0
-                    values[listed] = calendar.weights[b, chunk, k]
-                listed += 1
-        chunk = calendar.following[b, chunk]
-    return listed
+def add_inputs(
+    b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+):
+    """Add all inputs of block b in a cell to ``own.up``, ``own.down`` and ``own.base``; returns how many there were.
+
+    -1 : ``arrivals`` has too little room. slot : of the cell in the calendar, -1 for none
+    """
+    t0 = cell * c
+    t1 = (cell + 1) * c
+    tau_m, tau_exc, tau_inh = blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b]
+    n_receptors = blocks.n_receptors[b]
+    when, exc, psp_exc = arrivals.when, arrivals.exc, arrivals.psp_exc
+    # With one current both signs share their factors.
+    inh = exc if n_receptors < 2 else arrivals.inh
+    psp_inh = psp_exc if n_receptors < 2 else arrivals.psp_inh
+    up, down, base = own.up, own.down, own.base
+    total = 0
+    first = blocks.bundle_start[b]
+    for j in range(first, blocks.bundle_start[b + 1]):
+        if math.isnan(bundles.delay[j]):
+            continue
+        n, cursor = bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, when, arrivals.who)
+        if n < 0:
+            return -1
+        own.cursors[j - first] = cursor
+        if n > 0:
+            factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
+            total += add_bundle(
+                arrivals.who, n, table.starts, bundles.row[j], table.targets, bundles.target_at[j],
+                table.weights, bundles.weight_at[j], bundles.weight[j],
+                exc, psp_exc, inh, psp_inh, up, down, base, n_receptors,
+            )  # fmt: skip
+    if slot >= 0:
+        total += add_calendar(
+            b, slot, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
+            t0, tau_m, tau_exc, tau_inh, n_receptors, c,
+        )  # fmt: skip
+    first = blocks.drive_start[b]
+    last = blocks.drive_start[b + 1]
+    when, targets = arrivals.drive_when, arrivals.drive_targets
+    n = draw_drives(first, last, drives, cell, when, targets, own.drive_counts, t0, t1)
+    if n > when.size:
+        return -1
+    if n > 0:
+        factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
+    a = 0
+    for d in range(first, last):
+        z = a + own.drive_counts[d - first]
+        add_events(
+            targets[a:z], z - a, drives.weight[d],
+            exc[a:z], psp_exc[a:z], inh[a:z], psp_inh[a:z], up, down, base, n_receptors,
+        )  # fmt: skip
+        a = z
+    return total + n
 
 
 @leaf
-def sort_by_slot(slots, times, values, listed, n_slots, start, sorted_times, sorted_values):
-    """Group the listed arrivals by slot, each group ordered by time, equal times in their given order.
+def list_inputs(b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals):
+    """List the inputs of the marked neurons after ``add_inputs``: slots, times, values of ``arrivals``.
 
-    start : (n_slots + 1,) written, the borders of the groups
+    Returns how many there are; more than fit: the lists are full.
     """
-    for k in range(n_slots + 1):
-        start[k] = 0
-    for k in range(listed):
-        start[slots[k] + 1] += 1
-    for k in range(n_slots):
-        start[k + 1] += start[k]
-    for k in range(listed - 1, -1, -1):
-        start[slots[k] + 1] -= 1
-        at = start[slots[k] + 1]
-        sorted_times[at] = times[k]
-        sorted_values[at] = values[k]
-    # start[j + 1] is now the beginning of group j; its end is the beginning of the next.
-    for j in range(n_slots):
-        start[j] = start[j + 1]
-    start[n_slots] = listed
-    for j in range(n_slots):
-        for k in range(start[j] + 1, start[j + 1]):
-            t = sorted_times[k]
-            w = sorted_values[k]
-            q = k
-            while q > start[j] and sorted_times[q - 1] > t:
-                sorted_times[q] = sorted_times[q - 1]
-                sorted_values[q] = sorted_values[q - 1]
-                q -= 1
-            sorted_times[q] = t
-            sorted_values[q] = w
+    t0 = cell * c
+    t1 = (cell + 1) * c
+    mark, slots, times, values = own.mark, arrivals.slots, arrivals.times, arrivals.values
+    listed = 0
+    for j in range(blocks.bundle_start[b], blocks.bundle_start[b + 1]):
+        if math.isnan(bundles.delay[j]):
+            continue
+        n, _ = bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, arrivals.when, arrivals.who)
+        listed = list_bundle(
+            arrivals.who, arrivals.when, n, table.starts, bundles.row[j], table.targets, bundles.target_at[j],
+            table.weights, bundles.weight_at[j], bundles.weight[j], mark, slots, times, values, listed,
+        )  # fmt: skip
+    if slot >= 0:
+        listed = list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0)
+    first = blocks.drive_start[b]
+    a = 0
+    for d in range(first, blocks.drive_start[b + 1]):
+        z = a + own.drive_counts[d - first]
+        listed = list_events(
+            arrivals.drive_targets[a:z], arrivals.drive_when[a:z], z - a, drives.weight[d],
+            mark, slots, times, values, listed,
+        )  # fmt: skip
+        a = z
+    return listed
