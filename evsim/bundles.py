@@ -61,7 +61,7 @@ def block_width(network: Network, name: str) -> int:
     return min(max(width, STRIDE), _WIDEST, -(-n_post // STRIDE) * STRIDE)
 
 
-_BLOCK_BYTES = 60
+_BLOCK_BYTES = 40
 """Of a synapse while its block is packed."""
 
 
@@ -184,7 +184,7 @@ def _pack_block(
 ) -> list[tuple[Any, ...]]:  # fmt: skip
     """Fill the table; the bundle's columns, then its smallest and largest delay and number of synapses."""
     p = drawing.projection
-    pre, post = np.empty(size, np.int64), np.empty(size, np.int64)
+    pre, post = np.empty(size, np.int32), np.empty(size, np.uint16)
     weight = np.empty(size if own_weight else 0, table.weights.dtype)
     delay = np.empty(size if delays.size != 1 else 0, np.float64)
     n = 0
@@ -203,7 +203,7 @@ def _pack_block(
         mine = np.flatnonzero(delay == delays[g]) if delays.size > 1 else slice(None)
         source = pre[mine]
         n = source.size
-        order = np.empty(n, np.int64)
+        order = np.empty(n, np.int32)
         order_by_source(source, table.starts[row : row + n_rows], order)
         table.targets[target_at : target_at + n] = post[mine][order]
         if own_weight:

@@ -14,7 +14,7 @@ import numpy as np
 
 from evsim.connect import STRIDE, OneToOne, Projection
 from evsim.errors import NetworkError
-from evsim.types import Floats, SpikeTrains
+from evsim.types import Floats, SpikeTrains, spike_order
 
 if TYPE_CHECKING:
     from evsim.network import Network
@@ -130,7 +130,7 @@ def drive_spikes(
             times.append(t)
             neurons.append(j)
     t, j = np.concatenate(times), np.concatenate(neurons)
-    order = np.lexsort((j, t))
+    order = spike_order(t, j)
     return t[order], j[order]
 
 

@@ -13,7 +13,7 @@ from evsim.choice import cell_length, smallest_delay
 from evsim.drive import exposed, exposed_trains
 from evsim.network import Network
 from evsim.plan import Plan, make_plan
-from evsim.types import Floats, Ints
+from evsim.types import Floats, Ints, spike_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class QueueRun:
         plan, p, state = self.plan, self.plan.neurons, self._state
         done = state[queue_driver.NEXT_INPUT]
         t, s = (np.concatenate([old[done:], new]) for old, new in zip(self._inputs, (times, sources)))
-        order = np.lexsort((s, t))
+        order = spike_order(t, s)
         self._inputs = t[order], s[order].astype(np.int64)
         state[queue_driver.NEXT_INPUT] = state[queue_driver.N_SPIKES] = 0
         out: list[np.ndarray] = [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
@@ -75,7 +75,7 @@ class QueueRun:
                 break
             self._pending, out = _enlarged(self._pending), _enlarged(out)
         t, i, c = (a[: state[queue_driver.N_SPIKES]] for a in out)
-        order = np.lexsort((i, t))
+        order = spike_order(t, i)
         events, grazing = state[queue_driver.N_EVENTS], state[queue_driver.N_GRAZING]
         return PlanRun(t[order], i[order], c[order], int(events), int(grazing))
 

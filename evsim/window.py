@@ -15,7 +15,7 @@ from evsim.drive import N_STREAMS, drive_blocks, exposed, exposed_trains
 from evsim.errors import ZeroDelayError
 from evsim.network import Network
 from evsim.plan import network_arrays
-from evsim.types import Floats
+from evsim.types import Floats, spike_order
 
 _MOST_CELLS = 64
 """Of a window, where no delay bounds it."""
@@ -136,7 +136,7 @@ class WindowEngine:
         old = self._spikes
         t = np.concatenate([old.input_times, times, *(x.times for x in trains.values())])
         s = np.concatenate([old.input_sources, sources, *(x.neurons + self.offset[k] for k, x in trains.items())])
-        order = np.lexsort((s, t))
+        order = spike_order(t, s)
         self._spikes = old._replace(input_times=t[order], input_sources=s[order].astype(np.int64))
 
     def _emitted(self, t_stop: float) -> tuple[Floats, np.ndarray, Floats]:

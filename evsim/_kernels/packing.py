@@ -5,7 +5,7 @@ from .jit import leaf
 
 @leaf
 def order_by_source(pre, starts, order):
-    """starts : (n_sources + 1,) uint32, where each source's synapses begin; order : (n,) int64, stable."""
+    """starts : (n_sources + 1,) uint32, where each source's synapses begin; order : (n,) int32, stable."""
     for k in range(starts.size):
         starts[k] = 0
     for s in pre:
