@@ -45,11 +45,13 @@ class Replay(list):
 
     The margin is min |u - theta| / max(|theta|, sum of the absolute terms of u) over all peaks of u and all
     instants of events; for delta synapses also the relative distance of kicks from ends of refractoriness.
+    The condition is the largest of a network's spikes, ms.
     """
 
-    def __init__(self, spikes: Sequence[Any], margin: float) -> None:
+    def __init__(self, spikes: Sequence[Any], margin: float, condition: float = 0.0) -> None:
         super().__init__(spikes)
         self.margin = margin
+        self.condition = condition
 
 
 # ------------------------------------------------------------------------------------------- closed forms
@@ -479,7 +481,7 @@ def _replay_network(
     predicted = [cell.next_spike(end) for cell in cells]
     last_arrival: list[mpf] = [mpf(-1)] * len(cells)
     spikes: list[tuple[mpf, int]] = []
-    margin = math.inf
+    margin, condition = math.inf, 0.0
 
     def deliver(t: mpf, source: int) -> None:
         for pre, target, weight, delay in synapses:
@@ -502,7 +504,8 @@ def _replay_network(
             last_arrival[k] = t
         elif fires_at < end:
             next_input = min((a[0] for a in arrivals if a[2] == k), default=end)
-            margin = min(margin, cells[k].fire(fires_at, next_input).margin)
+            spike = cells[k].fire(fires_at, next_input)
+            margin, condition = min(margin, spike.margin), max(condition, spike.condition)
             spikes.append((fires_at, k))
             deliver(fires_at, n_inputs + k)
         else:
@@ -510,4 +513,4 @@ def _replay_network(
         predicted[k] = cells[k].next_spike(end)
     for cell in cells:
         cell.receive(end, [])
-    return Replay(sorted(spikes), min([margin, *(cell.margin for cell in cells)]))
+    return Replay(sorted(spikes), min([margin, *(cell.margin for cell in cells)]), condition)
