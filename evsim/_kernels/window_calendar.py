@@ -37,9 +37,17 @@ def announce(bundle, bundles, table, times, sources, n, until):
 
 
 @leaf
-def fill_calendar(b, bundle, bundles, table, calendar, times, sources, n, until, c):
-    """Enter the arrivals of all spikes before ``until``; returns False if the chunks do not suffice."""
+def fill_calendar(b, now, bundle, bundles, table, calendar, times, sources, n, until, c):
+    """Enter the arrivals of all spikes before ``until``; returns False if the chunks do not suffice.
+
+    now : number of the present cell; no arrival lies before it, or a whole ring after it
+    """
     n_cells = calendar.head.shape[1]
+    now_slot = now % n_cells
+    a_ms = 1.0 / c
+    head, tail, filled, following = calendar.head[b], calendar.tail[b], calendar.filled[b], calendar.following[b]
+    free = calendar.free[b]
+    entered, weights, targets = calendar.times[b], calendar.weights[b], calendar.targets[b]
     first = bundles.source_first[bundle]
     size = bundles.source_size[bundle]
     weight = bundles.weight[bundle]
@@ -48,43 +56,50 @@ def fill_calendar(b, bundle, bundles, table, calendar, times, sources, n, until,
     target_at = bundles.target_at[bundle]
     weight_at = bundles.weight_at[bundle]
     delay_at = bundles.delay_at[bundle]
+    n_free = calendar.n_free[b]
     k = bundles.cursor[bundle]
+    fits = True
     while k < n and times[k] < until:
         s = sources[k] - first
         if s >= 0 and s < size:
             a = np.int64(table.starts[row + s])
             z = np.int64(table.starts[row + s + 1])
-            if calendar.n_free[b] < min(z - a, n_cells) + (z - a) // CHUNK + 1:
-                bundles.cursor[bundle] = k
-                return False
-            for j in range(a, z):
-                t = times[k] + np.float64(table.delays[delay_at + j])
-                cell = int(t / c)
+            if n_free < min(z - a, n_cells) + (z - a) // CHUNK + 1:
+                fits = False
+                break
+            spike = times[k]
+            for j in range(z - a):
+                t = spike + np.float64(table.delays[delay_at + a + j])
+                cell = int(t * a_ms)
+                # The product may be rounded over a border.
                 if cell * c > t:
                     cell -= 1
                 elif (cell + 1) * c <= t:
                     cell += 1
-                slot = cell % n_cells
-                chunk = calendar.tail[b, slot]
-                if chunk == NO_CHUNK or calendar.filled[b, slot] == CHUNK:
-                    calendar.n_free[b] -= 1
-                    new = calendar.free[b, calendar.n_free[b]]
-                    calendar.following[b, new] = NO_CHUNK
+                slot = now_slot + (cell - now)
+                if slot >= n_cells:
+                    slot -= n_cells
+                chunk = tail[slot]
+                place = filled[slot]
+                if chunk == NO_CHUNK or place == CHUNK:
+                    n_free -= 1
+                    new = free[n_free]
+                    following[new] = NO_CHUNK
                     if chunk == NO_CHUNK:
-                        calendar.head[b, slot] = new
+                        head[slot] = new
                     else:
-                        calendar.following[b, chunk] = new
-                    calendar.tail[b, slot] = new
-                    calendar.filled[b, slot] = 0
+                        following[chunk] = new
+                    tail[slot] = new
+                    place = 0
                     chunk = new
-                place = calendar.filled[b, slot]
-                calendar.times[b, chunk, place] = t
-                calendar.weights[b, chunk, place] = weight if one else np.float64(table.weights[weight_at + j])
-                calendar.targets[b, chunk, place] = table.targets[target_at + j]
-                calendar.filled[b, slot] = place + 1
+                entered[chunk, place] = t
+                weights[chunk, place] = weight if one else np.float64(table.weights[weight_at + a + j])
+                targets[chunk, place] = table.targets[target_at + a + j]
+                filled[slot] = place + 1
         k += 1
+    calendar.n_free[b] = n_free
     bundles.cursor[bundle] = k
-    return True
+    return fits
 
 
 @leaf
@@ -118,13 +133,14 @@ def list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0):
     chunk = calendar.head[b, slot]
     while chunk != NO_CHUNK:
         n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
+        entered, weights, targets = calendar.times[b, chunk], calendar.weights[b, chunk], calendar.targets[b, chunk]
         for k in range(n):
-            mine = mark[calendar.targets[b, chunk, k]]
+            mine = mark[targets[k]]
             if mine >= 0:
                 if listed < slots.size:
                     slots[listed] = mine
-                    times[listed] = calendar.times[b, chunk, k] - t0
-                    values[listed] = calendar.weights[b, chunk, k]
+                    times[listed] = entered[k] - t0
+                    values[listed] = weights[k]
                 listed += 1
         chunk = calendar.following[b, chunk]
     return listed
@@ -162,11 +178,11 @@ def enter_emitted(b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles
         if math.isnan(bundles.delay[j]):
             if bundles.source_first[j] < n_inputs:
                 fits = fill_calendar(
-                    b, j, bundles, table, calendar, spikes.input_times, spikes.input_sources, n_given, given, c
+                    b, cell, j, bundles, table, calendar, spikes.input_times, spikes.input_sources, n_given, given, c
                 )
             else:
                 fits = fill_calendar(
-                    b, j, bundles, table, calendar, spikes.times, spikes.sources, n_known, emitted, c
+                    b, cell, j, bundles, table, calendar, spikes.times, spikes.sources, n_known, emitted, c
                 )
             if not fits:
                 return False
