@@ -49,7 +49,7 @@ class WindowEngine:
         n = neurons.theta.size
         self._neurons = layout.Neurons(
             neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
-            np.zeros(n),
+            np.zeros(n), np.zeros(n),
         )  # fmt: skip
         self._drives, drive_start = self._make_drives(packed.blocks)
         self._blocks = packed.blocks._replace(drive_start=drive_start)

@@ -6,6 +6,8 @@ from .crossing import crossing, grazes
 from .jit import formula, leaf
 from .lif import decay, fade, flow_u, rise_bound
 
+_EPS = 2.220446049250313e-16
+
 
 @formula
 def walk(
@@ -23,6 +25,8 @@ def walk(
     A crossing that rounds to t1 belongs to the next cell: u is set to theta, which fires there at once.
     """
     h = t1 - t0
+    # A spike and an arrival are at one instant if a clock that shows the time cannot tell them apart.
+    tick = _EPS * t1
     t = 0.0
     free = release - t0
     held = free > 0.0
@@ -47,15 +51,15 @@ def walk(
             x = t_next - t
             wait = math.inf
             if rise_bound(u, max(i_exc, 0.0), x / tau_m) >= theta:
-                wait = crossing(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, peak, n_receptors, x)
+                wait = crossing(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, peak, n_receptors, x + tick)
                 if grazes(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, n_receptors, x):
                     grazing += 1
-            if wait == math.inf:
+            spike = t0 + (t + wait)
+            if spike > t0 + t_next:
                 u = flow_u(x, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors)
                 i_exc = fade(x, i_exc, tau_exc)
                 i_inh = fade(x, i_inh, tau_inh)
                 break
-            spike = t0 + min(t + wait, t_next)
             if spike >= t1:
                 return theta, fade(x, i_exc, tau_exc), fade(x, i_inh, tau_inh), release, n_out, grazing
             x = spike - t0 - t

@@ -6,12 +6,16 @@ import numpy as np
 
 
 class Neurons(NamedTuple):
-    """One value per neuron; blocks are stretches of them. u, i_exc, i_inh are kept at the start of a cell."""
+    """One value per neuron; blocks are stretches of them. u, i_exc, i_inh are kept at the start of a cell.
+
+    rest : what rounding u has lost, carried to the next cell: small cells are many
+    """
 
     theta: np.ndarray
     u_reset: np.ndarray
     t_ref: np.ndarray
     u: np.ndarray
+    rest: np.ndarray
     i_exc: np.ndarray
     i_inh: np.ndarray
     release: np.ndarray
@@ -120,9 +124,9 @@ class Calendar(NamedTuple):
 class Own(NamedTuple):
     """A thread's own arrays, (width,) each, rewritten for every block and cell.
 
-    up, down, base : sums of inputs; u_new, exc_new, inh_new : states at the cell's end; top : bounds, then releases;
-    mark : number of a chosen neuron, -1 for the others; chosen : those to walk; cursors, drive_counts : of the
-    block's bundles and drives
+    up, down, base : sums of inputs, base then what rounding has lost; u_new, exc_new, inh_new : states at the cell's
+    end; top : bounds, then releases; mark : number of a chosen neuron, -1 for the others; chosen : those to walk;
+    cursors, drive_counts : of the block's bundles and drives
     """
 
     up: np.ndarray

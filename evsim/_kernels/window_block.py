@@ -24,7 +24,7 @@ _STRETCH = 64
 
 
 @leaf
-def hold(u_new, top, u_reset, release, width, t0, t1, keep_input):
+def hold(u_new, rest_new, top, u_reset, release, width, t0, t1, keep_input):
     """Refractory neurons: clamp those held beyond t1, walk those released before."""
     for n in range(width):
         top[n] = -math.inf if release[n] >= t1 else (math.inf if release[n] > t0 else top[n])
@@ -34,6 +34,8 @@ def hold(u_new, top, u_reset, release, width, t0, t1, keep_input):
     else:
         for n in range(width):
             u_new[n] = u_reset[n] if release[n] >= t1 else u_new[n]
+        for n in range(width):
+            rest_new[n] = 0.0 if release[n] >= t1 else rest_new[n]
 
 
 @leaf
@@ -54,27 +56,40 @@ def choose(top, theta, width, chosen):
 
 
 @leaf
-def flow_kicked(u_new, top, up, down, width, h, tau_m):
+def add_change(u, change, u_new, width):
+    """u_new = u + change; what rounding loses (Knuth's two-sum) replaces the change."""
+    for n in range(width):
+        u_new[n] = u[n] + change[n]
+    for n in range(width):
+        part = u_new[n] - u[n]
+        change[n] = (u[n] - (u_new[n] - part)) + (change[n] - part)
+
+
+@leaf
+def flow_kicked(u, u_new, top, up, down, change, width, h, tau_m):
     """Delta synapses: potentials h ms later, and bounds.
 
-    up : u at the start plus all positive kicks, each times exp(t/tau_m) of its time; down : the negative kicks
+    up, down : the positive and negative kicks, each times exp(t/tau_m) of its time; change : of u, written
     """
     # Loops of few arrays each: the compiler gives up on vectors where it must compare many addresses.
     loss = math.expm1(-h / tau_m)
     for n in range(width):
-        v = up[n] + down[n]
-        u_new[n] = v + v * loss
+        v = u[n] + up[n]
+        top[n] = (v if v > 0.0 else v + v * loss) + _MARGIN * (abs(u[n]) + up[n])
     for n in range(width):
-        top[n] = (up[n] if up[n] > 0.0 else up[n] + up[n] * loss) + _MARGIN * abs(up[n])
+        kicks = up[n] + down[n]
+        change[n] = kicks + (u[n] + kicks) * loss
+    add_change(u, change, u_new, width)
 
 
 @leaf
 def flow_driven(
-    u, u_new, exc_new, inh_new, top, up, down, base, width, h, tau_m, tau_exc, tau_inh, n_receptors
+    u, u_new, exc_new, inh_new, top, up, down, change, width, h, tau_m, tau_exc, tau_inh, n_receptors
 ):
     """Exponential synapses: states h ms later, and bounds.
 
-    base, up, down : the state at the start (u, positive and negative current) that would have led to the same end
+    u + change, up, down : the state at the start (u, positive and negative current) that would have led to the same
+    end; change is rewritten
     """
     rise = h / tau_m
     for n in range(width):
@@ -89,7 +104,7 @@ def flow_driven(
             a = up[n] + down[n]
             exc_new[n] = a + a * loss_exc
         for n in range(width):
-            u_new[n] = base[n] + (base[n] * loss + (up[n] + down[n]) * psp_exc)
+            change[n] = change[n] + ((u[n] + change[n]) * loss + (up[n] + down[n]) * psp_exc)
     else:
         loss_inh = math.expm1(-h / tau_inh)
         psp_inh = psp(h, tau_m, tau_inh)
@@ -98,21 +113,22 @@ def flow_driven(
         for n in range(width):
             inh_new[n] = down[n] + down[n] * loss_inh
         for n in range(width):
-            u_new[n] = base[n] + (base[n] * loss + up[n] * psp_exc + down[n] * psp_inh)
+            change[n] = change[n] + ((u[n] + change[n]) * loss + up[n] * psp_exc + down[n] * psp_inh)
+    add_change(u, change, u_new, width)
 
 
 @leaf
-def start_sums(own, u, i_exc, i_inh, width, n_receptors):
+def start_sums(own, rest, i_exc, i_inh, width, n_receptors):
     """The sums of a cell without input."""
     up, down, base = own.up, own.down, own.base
     if n_receptors == 0:
         for n in range(width):
-            up[n] = u[n]
+            up[n] = 0.0
         for n in range(width):
-            down[n] = 0.0
+            down[n] = rest[n]
         return
     for n in range(width):
-        base[n] = u[n]
+        base[n] = rest[n]
     for n in range(width):
         up[n] = max(i_exc[n], 0.0)
     for n in range(width):
@@ -134,11 +150,12 @@ def walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arri
         before = n_found
         own.u_new[n], own.exc_new[n], own.inh_new[n], own.top[n], n_found, touched = walk(
             arrivals.sorted_times, arrivals.sorted_values, arrivals.borders[q], arrivals.borders[q + 1],
-            neurons.u[k], neurons.i_exc[k], neurons.i_inh[k], neurons.release[k], t0, t1,
+            neurons.u[k] + neurons.rest[k], neurons.i_exc[k], neurons.i_inh[k], neurons.release[k], t0, t1,
             neurons.theta[k], neurons.u_reset[k], neurons.t_ref[k],
             blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b], blocks.peak[b], blocks.n_receptors[b],
             blocks.keep_input[b], found.times[b], found.currents[b], n_found,
         )  # fmt: skip
+        own.base[n] = 0.0
         grazing += touched
         if n_found > found.times.shape[1]:
             return n_found, grazing
@@ -155,6 +172,9 @@ def commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own):
     u = neurons.u[first : first + width]
     for n in range(width):
         u[n] = own.u_new[n]
+    rest = neurons.rest[first : first + width]
+    for n in range(width):
+        rest[n] = own.base[n]
     if blocks.n_receptors[b] > 0:
         i_exc = neurons.i_exc[first : first + width]
         for n in range(width):
@@ -203,21 +223,21 @@ def run_block(
                 b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles, table, spikes, calendar
             ):
                 return FULL_CALENDAR
-        start_sums(own, u, i_exc, i_inh, width, n_receptors)
+        start_sums(own, neurons.rest[first:end], i_exc, i_inh, width, n_receptors)
         n_events = add_inputs(
             b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
         )
         if n_events < 0:
             return FULL_EVENTS
         if n_receptors == 0:
-            flow_kicked(own.u_new, own.top, own.up, own.down, width, c, tau_m)
+            flow_kicked(u, own.u_new, own.top, own.up, own.down, own.base, width, c, tau_m)
         else:
             flow_driven(
                 u, own.u_new, own.exc_new, own.inh_new, own.top, own.up, own.down, own.base, width, c,
                 tau_m, tau_exc, tau_inh, n_receptors,
             )  # fmt: skip
         hold(
-            own.u_new, own.top, neurons.u_reset[first:end], neurons.release[first:end], width, t0, t1,
+            own.u_new, own.base, own.top, neurons.u_reset[first:end], neurons.release[first:end], width, t0, t1,
             blocks.keep_input[b],
         )  # fmt: skip
         n_chosen = choose(own.top, neurons.theta[first:end], width, own.chosen)
