@@ -40,9 +40,10 @@ class WindowEngine:
             raise ZeroDelayError(
                 "driver 'window' cannot run this network: a synapse between neurons has no delay. Use driver='queue'."
             )
-        self.min_delay = packed.min_delay
         self.c = cell_length(network, packed.min_delay)
-        self.cells_a_window = max(1, int(min(packed.min_delay / self.c, _MOST_CELLS)))
+        self.cells_a_window = int(min(packed.min_delay / self.c, _MOST_CELLS))
+        # The quotient may have been rounded up; a window must not be longer than the smallest delay.
+        self.cells_a_window -= self.cells_a_window * self.c > packed.min_delay
         # More threads than blocks would only wait.
         self.threads = min(threads, packed.blocks.first.size)
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
