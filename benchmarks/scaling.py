@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from evsim import LIF, FixedIndegree, Network, Simulation
+from evsim.memory import peak_memory_mb
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 WARMUP, T_STOP = 20.0, 200.0
@@ -47,7 +47,6 @@ def measure(n: int, threads: int) -> dict[str, float]:
     rec = simulation.advance(T_STOP)
     seconds = time.perf_counter() - begin
     spikes = len(rec["exc"]) + len(rec["inh"])
-    kilobyte = 2**20 if sys.platform == "darwin" else 2**10
     return {
         "neurons": n,
         "threads": threads,
@@ -57,7 +56,7 @@ def measure(n: int, threads: int) -> dict[str, float]:
         "seconds": seconds,
         "synaptic_events": rec.synaptic_events,
         "rate_hz": spikes / n / T_STOP * 1000.0,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilobyte,
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +19,7 @@ from evsim.connect import FixedIndegree
 from evsim.io import runs
 from evsim.learning import Adam, CountLoss, Dense, Sequential, Trainer, TrainingOptions
 from evsim.learning.rules import HM2BP
+from evsim.memory import peak_memory_mb
 from evsim.network import Network
 from evsim.plan import make_plan
 from evsim.queue import run_plan
@@ -152,13 +151,12 @@ def bench_network(seed: int, threads: int) -> dict[str, float]:
         trainer.optimiser.step(model.weights, gradients, 1e-9, threads)
 
     forward_s, train_s = best_of(5, forward), best_of(5, train)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
         "threads": threads,
         "forward_samples_per_second": 20.0 / forward_s,
         "training_samples_per_second": 20.0 / train_s,
         "training_ms_per_sample": train_s / 20.0 * 1e3,
-        "peak_memory_mb": peak,
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 

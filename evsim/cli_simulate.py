@@ -18,9 +18,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evsim.choice import choose
 from evsim.cli_simulate_network import Declaration, SimulateConfig, declare, tiny
-from evsim.cli_simulate_results import peak_memory_mb, report
+from evsim.cli_simulate_results import report
 from evsim.errors import RunFileError
 from evsim.io import runs
+from evsim.memory import peak_memory_mb
 from evsim.recording import Recording
 from evsim.simulation import Simulation
 from evsim.types import SpikeTrains

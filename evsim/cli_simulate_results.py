@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,11 +145,6 @@ def _recording(run: Run, trains: dict[str, SpikeTrains]) -> Recording:
         trains, run.end, run.declared.inputs, currents, net, sim.driver, sim.seed, run.tally.synaptic_events, 0,
         cell=sim.engine.c,
     )  # fmt: skip
-
-
-def peak_memory_mb() -> float:
-    """Of this process, since it began."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _table(found: dict[str, Any], out: Path, files: list[str]) -> Table:

@@ -1,4 +1,6 @@
-"""Memory: how much a network needs, asked before it is taken."""
+"""Memory: how much a network needs, asked before it is taken, and how much the process has had."""
+
+import sys
 
 import psutil
 
@@ -16,3 +18,10 @@ def check_memory(need: float, what: str) -> None:
             f"{what} would take about {need / 2**30:.3g} GiB, but {free / 2**30:.3g} GiB of memory are free. Use "
             "fewer synapses, one weight and delay per projection, or a larger machine."
         )
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

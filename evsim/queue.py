@@ -103,6 +103,8 @@ class QueueRun:
 
     def weights(self) -> dict[int, Floats]:
         """Present weights of the plastic projections, by their number, in the order of ``synapses_of``."""
+        if not self.plan.plastic:
+            return {}
         given = np.empty_like(self.weight)
         given[self.plan.order] = self.weight
         return {k: given[self.plan.projection_start[k] : self.plan.projection_start[k + 1]] for k in self.plan.plastic}
@@ -133,6 +135,7 @@ class QueueEngine:
         self._seed = seed
         self._run = QueueRun(make_plan(self.network, seed))
         self.offset = self._run.plan.source_offset
+        self.n_inputs = self._run.plan.n_inputs
         self.c = cell_length(network, smallest_delay(network, seed)) if network.drives else 1.0
         self.cells_a_window = 1
         self._drawn_cells = 0

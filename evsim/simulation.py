@@ -147,10 +147,9 @@ class Simulation:
     def _recording(self, given: dict[str, SpikeTrains]) -> Recording:
         times, neurons, all_currents = (np.concatenate(x) for x in zip(*self._emitted))
         start, events, grazing = self._since
-        n_inputs = min(self.engine.offset[name] for name in self.network.populations)
         spikes, currents = {}, {}
         for name, population in self.network.populations.items():
-            first = self.engine.offset[name] - n_inputs
+            first = self.engine.offset[name] - self.engine.n_inputs
             local = neurons - np.int32(first)
             mine = (local >= 0) & (local < population.size)
             if name in self._record:
@@ -167,8 +166,6 @@ class Simulation:
 
 def _engine(network: Network, driver: str, seed: int, threads: int) -> tuple[str, Any]:
     """Name of the driver and the engine. Only drawing may tell that there are synapses without delay."""
-    from evsim.queue import QueueEngine
-
     chosen = choose(network) if driver == "auto" else driver
     if chosen == "window":
         from evsim.window import WindowEngine
@@ -180,6 +177,8 @@ def _engine(network: Network, driver: str, seed: int, threads: int) -> tuple[str
         except ZeroDelayError:
             if driver == "window":
                 raise
+    from evsim.queue import QueueEngine
+
     return "queue", QueueEngine(network, seed)
 
 

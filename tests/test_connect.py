@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from goodness import fit
 from scipy import stats
 
 from evsim import AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, Network, NetworkError, OneToOne
@@ -50,16 +51,6 @@ def same(a: Synapses, b: Synapses) -> bool:
 def degrees(s: Synapses, n_pre: int = N_PRE, n_post: int = N_POST) -> tuple[np.ndarray, np.ndarray]:
     """Out-degree of every source, in-degree of every target."""
     return np.bincount(s.pre, minlength=n_pre), np.bincount(s.post, minlength=n_post)
-
-
-def fit(numbers: np.ndarray, law: Any) -> float:
-    """p-value of integers under a discrete law, by chi-square over about 20 classes."""
-    edges = np.unique(law.ppf(np.linspace(0.0, 1.0, 21)[1:-1]))
-    expected = numbers.size * np.diff(np.concatenate([[0.0], law.cdf(edges), [1.0]]))
-    found = np.bincount(np.searchsorted(edges, numbers), minlength=edges.size + 1)
-    if expected[-1] < 5.0:
-        expected, found = np.append(expected[:-2], expected[-2:].sum()), np.append(found[:-2], found[-2:].sum())
-    return float(stats.chisquare(found, expected).pvalue)
 
 
 # ------------------------------------------------------------------------------------------------ degrees

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from goodness import fit
 from scipy import stats
 
 from evsim import LIF, Network
@@ -25,16 +26,6 @@ C = 0.5
 
 def drive(rate: Any, rate_max: float | None = None) -> PoissonDrive:
     return PoissonDrive("pop", rate, 1.0, rate_max)
-
-
-def fit(numbers: np.ndarray, law: Any) -> float:
-    """p-value of integers under a discrete law, by chi-square over about 20 classes."""
-    edges = np.unique(law.ppf(np.linspace(0.0, 1.0, 21)[1:-1]))
-    expected = numbers.size * np.diff(np.concatenate([[0.0], law.cdf(edges), [1.0]]))
-    found = np.bincount(np.searchsorted(edges, numbers), minlength=edges.size + 1)
-    if expected[-1] < 5.0:
-        expected, found = np.append(expected[:-2], expected[-2:].sum()), np.append(found[:-2], found[-2:].sum())
-    return float(stats.chisquare(found, expected).pvalue)
 
 
 def equal(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> bool:
