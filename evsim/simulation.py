@@ -63,10 +63,10 @@ class Simulation:
         self.time = 0.0
         self._record = _checked_record(network, record or {})
         self.driver, self.engine = _engine(network, driver, seed, threads)
+        self._emitted: list[tuple[np.ndarray, ...]] = []
+        self._since = 0.0, 0, 0
         if state is not None:
             self._resume(state)
-        self._emitted: list[tuple[np.ndarray, ...]] = []
-        self._since = self.time, self.engine.events, self.engine.grazing
 
     def advance(
         self,
@@ -122,6 +122,8 @@ class Simulation:
             "driver": self.driver,
             "synapses": self.engine.n_synapses,
             "network": _fingerprint(self.network),
+            "emitted": [list(part) for part in self._emitted],
+            "since": list(self._since),
             "engine": self.engine.state(),
         }
 
@@ -136,6 +138,9 @@ class Simulation:
             raise ValueError("this state belongs to another simulation: its network is declared differently.")
         self.time = state["time"]
         self.engine.set_state(state["engine"])
+        self._emitted = [tuple(part) for part in state["emitted"]]
+        time, events, grazing = state["since"]
+        self._since = time, events, grazing
 
     def _stops(self, stop: float) -> list[float]:
         """Where to pause on the way, at borders of windows, and the end."""

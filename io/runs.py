@@ -27,7 +27,7 @@ from .hdf5 import evsim_version, read_tree, write_tree
 RUN_KEYS = ("weights", "optimiser", "random", "parameters", "versions", "seed", "epoch")
 """What a run must hold to be resumed with the same bits."""
 
-STATE_KEYS = ("time", "seed", "driver", "synapses", "network", "engine")
+STATE_KEYS = ("time", "seed", "driver", "synapses", "network", "emitted", "since", "engine")
 """What the state of a simulation must hold to be continued."""
 
 

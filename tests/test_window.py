@@ -264,7 +264,9 @@ def test_an_interrupted_run_goes_on_and_has_lost_nothing(driver) -> None:
     with pytest.raises(KeyboardInterrupt):
         simulation.advance_to(120.0, {"in": x}, progress=interrupt)
     assert 0.0 < simulation.time < 120.0
+    saved = Simulation(net, seed=5, driver=driver, state=simulation.state())
     assert_bits(simulation.advance_to(120.0), whole)
+    assert_bits(saved.advance_to(120.0), whole)
 
 
 @pytest.mark.parametrize("rule", [FixedIndegree(30), FixedOutdegree(30), Bernoulli(0.05)])
