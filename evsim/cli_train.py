@@ -113,9 +113,9 @@ def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
     table = Table("weights of", "epoch", "test accuracy", "mean loss")
     for name, epoch, weights in (
         ("last epoch", trainer.epoch, trainer.model.weights),
-        ("selected epoch", trainer.best_epoch, trainer.best_weights),
+        ("selected epoch", trainer.best_epoch, trainer.best_parameters),
     ):
-        model.set_weights(weights)
+        model.set_parameters(weights)
         tally = trainer.evaluate(data.x_test, data.y_test)
         table.add_row(name, str(epoch), f"{100 * tally.accuracy:.2f} %", f"{tally.loss / tally.samples:.3f}")
     console.print(table)

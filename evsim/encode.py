@@ -64,15 +64,38 @@ def poisson(
     return _result(times, neurons, offsets, values.shape[1], single)
 
 
-def latency(values: ArrayLike, duration: float, *, threshold: float = 0.0) -> Any:
-    """One spike per neuron, the earlier the larger: t = (1 - value) duration; none for value <= threshold.
+def latency(values: ArrayLike, duration: float, *, threshold: float = 0.0, early: float = 0.0) -> Any:
+    """One spike per neuron, the earlier the larger: t = early + (1 - value) (duration - early); none for value <= threshold.
 
     values : (n,) or (samples, n) within [0, 1]
     """
     v, single = _checked_values(values, duration, "values")
     _in_unit_interval(v)
+    _in_order(early, duration)
     sample, neuron = np.nonzero(v > threshold)
-    return _sorted((1.0 - v[sample, neuron]) * duration, sample, neuron, v.shape, single)
+    return _sorted(early + (1.0 - v[sample, neuron]) * (duration - early), sample, neuron, v.shape, single)
+
+
+def linear(values: ArrayLike, early: float, late: float) -> Any:
+    """One spike per neuron, the later the larger: t = early + value (late - early).
+
+    values : (n,) or (samples, n) within [0, 1]
+    """
+    v, single = _checked_values(values, late, "values")
+    _in_unit_interval(v)
+    _in_order(early, late)
+    sample, neuron = np.indices(v.shape).reshape(2, -1)
+    return _sorted(early + v.ravel() * (late - early), sample, neuron, v.shape, single)
+
+
+def with_spike(spikes: SpikeBatch, time: float) -> SpikeBatch:
+    """The same samples with one more neuron, the last, that spikes at ``time`` (ms) in each of them: a bias input."""
+    sample = np.repeat(np.arange(len(spikes) + 1), np.append(np.diff(spikes.offsets), len(spikes)))
+    sample[spikes.times.size :] = np.arange(len(spikes))
+    times = np.append(spikes.times, np.full(len(spikes), time))
+    neurons = np.append(spikes.neurons, np.full(len(spikes), spikes.size))
+    batch: SpikeBatch = _sorted(times, sample, neurons, (len(spikes), spikes.size + 1), False)  # type: ignore[assignment]
+    return batch
 
 
 def regular(rates: ArrayLike, duration: float, *, phase: float = 0.5) -> Any:
@@ -117,6 +140,11 @@ def _checked_values(values: ArrayLike, duration: float, name: str) -> tuple[Floa
     if not (np.isfinite(duration) and duration > 0):
         raise ValueError(f"duration must be finite and > 0 ms; got {duration}.")
     return np.atleast_2d(v), v.ndim == 1
+
+
+def _in_order(early: float, late: float) -> None:
+    if not 0.0 <= early < late:
+        raise ValueError(f"spikes must lie in a window 0 <= early < late; got {early} ... {late} ms.")
 
 
 def _in_unit_interval(v: Floats) -> None:

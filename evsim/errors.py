@@ -25,6 +25,10 @@ class SilentLayerError(RuntimeError):
     """A layer emitted no spike in a whole epoch, so nothing can be learned through it."""
 
 
+class GradientError(ValueError):
+    """A gradient that does not exist, or that a rule cannot give for this layer or loss."""
+
+
 class GrazingWarning(UserWarning):
     """Peaks came within 1e-12 (relative) of threshold, where float64 cannot decide a spike."""
 

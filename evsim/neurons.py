@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,21 @@ class NeuronArrays:
 
 def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
     """Parameters of one population as arrays of its size."""
+    # Training asks for the same arrays in every batch. Arrays within a LIF can be changed by their owner, numbers not.
+    if all(np.isscalar(v) or v is None for v in (*neuron.asdict().values(), *neuron.receptor_taus()) if v is not neuron.tau_syn):
+        return _of_equal_neurons(neuron, size)
+    return _arrays(neuron, size)
+
+
+@lru_cache(maxsize=64)
+def _of_equal_neurons(neuron: LIF, size: int) -> NeuronArrays:
+    arrays = _arrays(neuron, size)
+    for f in fields(arrays):
+        getattr(arrays, f.name).flags.writeable = False
+    return arrays
+
+
+def _arrays(neuron: LIF, size: int) -> NeuronArrays:
 
     def full(value: Any) -> Floats:
         return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=np.float64), (size,)))

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from evsim._kernels import queue_driver
+from evsim._kernels.batch_driver import queue_samples
 from evsim._kernels.stdp import Plastic
 from evsim.choice import cell_length, smallest_delay
 from evsim.drive import exposed, exposed_trains
 from evsim.network import Network
 from evsim.plan import Plan, make_plan
-from evsim.types import Floats, Ints, spike_order
+from evsim.threads import over_stretches
+from evsim.types import Floats, Ints, SpikeBatch, spike_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +174,36 @@ class QueueEngine:
 def run_plan(plan: Plan, times: Floats, sources: np.ndarray, t_stop: float) -> PlanRun:
     """The queue engine on flat arrays from 0 ms: times (n,) sorted external spikes, sources (n,) int64."""
     return QueueRun(plan).advance(t_stop, times, sources)
+
+
+def run_plan_batch(plan: Plan, batch: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
+    """Every sample of a batch of input spikes through a planned network, from its initial state, by the queue.
+
+    Stretches of samples run on threads; the result does not depend on them, nor on how samples are batched.
+    Spikes of all neurons of the plan.
+    """
+    p = plan.neurons
+    counts = np.zeros(len(batch), np.int64)
+    sources = batch.neurons.astype(np.int64)
+    plastic = plastic_arrays(plan)
+
+    def stretch(first: int, last: int) -> list[np.ndarray]:
+        out: list[np.ndarray] = [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
+        progress = np.array([first, 0])
+        while not queue_samples(
+            batch.times, sources, batch.offsets,
+            p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input, p.u_init,
+            plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
+            plan.target, plan.weight, plastic,
+            *out, counts, progress, np.zeros(2, np.int64), float(t_stop), plan.n_inputs, last,
+        ):  # fmt: skip
+            out = _enlarged(out)
+        return [a[: progress[1]] for a in out]
+
+    parts = over_stretches(stretch, len(batch), threads)
+    nothing = np.empty(0), np.empty(0, np.int32), np.empty(0)
+    t, i, c = (np.concatenate([empty, *(part[k] for part in parts)]) for k, empty in enumerate(nothing))
+    return SpikeBatch(t, i, np.append(0, np.cumsum(counts)), p.theta.size, c)
 
 
 def _enlarged(arrays: list[np.ndarray]) -> list[np.ndarray]:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+@cache
+def _executor(threads: int) -> ThreadPoolExecutor:
+    # Kept: starting threads takes as long as a small batch.
+    return ThreadPoolExecutor(threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
 @contextmanager
@@ -21,8 +33,7 @@ def workers(threads: int) -> Iterator[Any]:
     if threads == 1:
         yield map
     else:
-        with ThreadPoolExecutor(threads) as executor:
-            yield executor.map
+        yield _executor(threads).map
 
 
 def over_stretches(work: Callable[[int, int], T], n: int, threads: int) -> list[T]:

@@ -158,8 +158,10 @@ class SpikeBatch:
         t, n = _checked_spikes(self.times, self.neurons, self.size)
         if offsets[-1] != t.size:
             raise ValueError(f"offsets end at {offsets[-1]}, but there are {t.size} spikes.")
-        falls = np.flatnonzero(t[1:] < t[:-1]) + 1
-        if not np.all(np.isin(falls, offsets)):
+        falls = np.zeros(t.size + 1, np.bool_)
+        falls[1:-1] = t[1:] < t[:-1]
+        falls[offsets] = False
+        if falls.any():
             raise ValueError(
                 "times must not decrease within a sample; build each sample as SpikeTrains, which sorts."
             )

@@ -1,15 +1,44 @@
-"""Layers: weights and the neurons they drive."""
+"""Layers: weights, delays, and the neurons they drive."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
 from evsim.errors import NetworkError
+from evsim.learning.delays import Delays
 from evsim.network import Network
-from evsim.sweep import SweepLayer, pack_layer, sweepable
-from evsim.types import LIF, Floats
+from evsim.plan import Plan, make_plan
+from evsim.queue import run_plan_batch
+from evsim.sweep import pack_layer, run_layer_batch, sweepable
+from evsim.types import LIF, Floats, SpikeBatch
+
+
+class Layer(Protocol):
+    """What a model is made of."""
+
+    n_in: int
+    n_out: int
+    neuron: LIF
+    weight: Floats
+
+    def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
+        """Draw the parameters."""
+        ...
+
+    def parameters(self) -> dict[str, Floats]:
+        """Trained arrays by name; optimisers change them in place."""
+        ...
+
+    def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
+        """From derivatives by weights and delays (ms) to derivatives by ``parameters()``."""
+        ...
+
+    def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Any:
+        """What the layer makes of its input spikes over [0, t_stop) ms."""
+        ...
 
 
 @dataclass(eq=False)
@@ -20,26 +49,31 @@ class Dense:
     ----------
     n_in, n_out : sizes
     neuron : LIF; all neurons of a layer share tau_m and tau_syn
-    delay : ms, >= 0, of all synapses
+    delay : ms, >= 0; of all synapses, or (n_in,) by input, or (n_in, n_out) by synapse
     lateral_inhibition : weight w0 >= 0; every spike of the layer arrives at all its other neurons with
         weight -w0 (HM2-BP's output layer: w0 = 1 in the unit of its synaptic state). Not trained.
     lateral_delay : ms, > 0, of that inhibition
+    trainable_delays : None, "input" (one delay per input) or "synapse"; the delays are then
+        max_delay sigmoid(logit), within (0, max_delay) whatever an optimiser does, and start near half of it
+    max_delay : ms, > 0
     weight : (n_in, n_out) float64, set by ``init``
     """
 
     n_in: int
     n_out: int
     neuron: LIF
-    delay: float = 0.0
+    delay: Any = 0.0
     lateral_inhibition: float = 0.0
     lateral_delay: float = 1.0
+    trainable_delays: str | None = None
+    max_delay: float = 0.0
     weight: Floats = field(init=False)
+    delays: Delays = field(init=False)
 
     def __post_init__(self) -> None:
         if self.n_in < 1 or self.n_out < 1:
-            raise ValueError(f"Dense needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
-        if not (np.isfinite(self.delay) and self.delay >= 0):
-            raise ValueError(f"delay must be finite and >= 0 ms; got {self.delay}.")
+            raise ValueError(f"{type(self).__name__} needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
+        self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
         if self.lateral_inhibition < 0 or (self.lateral_inhibition > 0 and not self.lateral_delay > 0):
             raise ValueError(
                 "lateral_inhibition must be >= 0 and its delay > 0 ms; got "
@@ -49,9 +83,19 @@ class Dense:
             raise NetworkError("the neurons of a Dense layer must share tau_m and tau_syn; got arrays.")
         self.weight = np.zeros((self.n_in, self.n_out))
 
-    def init(self, rng: np.random.Generator, scale: float = 1.0) -> None:
-        """Draw the weights from U(-scale, scale), as the published runs of HM2-BP do."""
-        self.weight = rng.uniform(-scale, scale, (self.n_in, self.n_out))
+    def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
+        """Draw the weights from U(-scale, scale), or, with a mean, from N(mean, scale^2); and trained delays."""
+        shape = (self.n_in, self.n_out)
+        self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
+        self.delays.init(rng)
+
+    def parameters(self) -> dict[str, Floats]:
+        """The weight, and "delay_logit" if delays are trained."""
+        return {"weight": self.weight, **self.delays.parameters("delay_logit")}
+
+    def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
+        """As ``Layer.pull_back``."""
+        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay")}
 
     @property
     def theta(self) -> Floats:
@@ -59,17 +103,82 @@ class Dense:
         n = self.neuron
         return np.broadcast_to(np.asarray(n.v_th) - np.asarray(n.v_rest) - np.asarray(n.bias), self.n_out) + 0.0
 
-    def packed(self) -> SweepLayer:
-        """The layer in the form of the sweep kernel, with the weights of now."""
-        return pack_layer(self.weight, self.neuron)
+    @property
+    def shares_events(self) -> bool:
+        """Do all neurons get their input at the same instants, and only from the layer below?"""
+        return self.lateral_inhibition == 0.0 and self.delays.by_input
+
+    def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
+        """Exact spikes: by the sweep, or by the queue where neurons inhibit each other or synapses have own delays."""
+        if self.shares_events:
+            return run_layer_batch(pack_layer(self.weight, self.neuron), self.delays.arrivals(inputs)[0], t_stop, 0.0, threads)
+        return run_plan_batch(self.plan(), inputs, t_stop, threads)
 
     def network(self) -> Network:
         """The layer as a network ("in" to "out"), lateral inhibition included."""
         net = Network()
         net.add_input("in", self.n_in)
         net.add_population("out", self.n_out, self.neuron)
-        net.connect("in", "out", weight=self.weight, delay=self.delay)
+        net.connect("in", "out", weight=self.weight, delay=self.delays.matrix())
         if self.lateral_inhibition > 0:
             lateral = -self.lateral_inhibition * (1.0 - np.eye(self.n_out))
             net.connect("out", "out", weight=lateral, delay=self.lateral_delay)
+        return net
+
+    def plan(self) -> Plan:
+        """The layer's network in flat arrays, with the weights and delays of now."""
+        return make_plan(self.network(), seed=0)
+
+
+@dataclass(eq=False)
+class Recurrent(Dense):
+    """A Dense layer whose neurons also drive each other, all to all, themselves included.
+
+    Parameters, besides those of Dense
+    ----------------------------------
+    recurrent_delay : ms, > 0; a number or (n_out, n_out)
+    trainable_recurrent_delays : None, "input" (one per sending neuron) or "synapse", within (0, max_delay)
+    recurrent_weight : (n_out, n_out) float64 [from, to], set by ``init`` from N(0, recurrent_scale^2/n_out)
+    """
+
+    recurrent_delay: Any = 1.0
+    recurrent_scale: float = 0.0
+    trainable_recurrent_delays: str | None = None
+    recurrent_weight: Floats = field(init=False)
+    recurrent_delays: Delays = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if np.min(self.recurrent_delay) <= 0:
+            raise ValueError(f"recurrent_delay must be > 0 ms; got {np.min(self.recurrent_delay)}.")
+        shape = (self.n_out, self.n_out)
+        self.recurrent_delays = Delays(self.recurrent_delay, self.trainable_recurrent_delays, self.max_delay, shape)
+        self.recurrent_weight = np.zeros(shape)
+
+    def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
+        """As ``Dense.init``; then the recurrent weights."""
+        super().init(rng, scale, mean)
+        sd = self.recurrent_scale / np.sqrt(self.n_out)
+        self.recurrent_weight = rng.normal(0.0, sd, (self.n_out, self.n_out))
+        self.recurrent_delays.init(rng)
+
+    def parameters(self) -> dict[str, Floats]:
+        """Weights and recurrent weights, and the logits of trained delays."""
+        logits = self.recurrent_delays.parameters("recurrent_delay_logit")
+        return {**super().parameters(), "recurrent_weight": self.recurrent_weight, **logits}
+
+    def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
+        """As ``Layer.pull_back``."""
+        recurrent = self.recurrent_delays.pull_back(gradients, "recurrent_delay")
+        return {**super().pull_back(gradients), "recurrent_weight": gradients["recurrent_weight"], **recurrent}
+
+    @property
+    def shares_events(self) -> bool:
+        """Never: neurons also get each other's spikes."""
+        return False
+
+    def network(self) -> Network:
+        """The layer as a network: "in" to "out" and "out" to "out"."""
+        net = super().network()
+        net.connect("out", "out", weight=self.recurrent_weight, delay=self.recurrent_delays.matrix())
         return net

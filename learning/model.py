@@ -2,87 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from evsim.learning.layers import Dense
-from evsim.plan import make_plan
-from evsim.queue import run_plan
-from evsim.sweep import run_layer_batch
-from evsim.threads import workers
+from evsim.learning.layers import Layer
+from evsim.learning.readout import Readout
 from evsim.types import Floats, SpikeBatch
 
 
 class Sequential:
-    """Layers one after the other.
+    """Layers one after the other; a Readout can only be the last.
 
     >>> model = Sequential(Dense(784, 800, neuron), Dense(800, 10, neuron))
     >>> model.init(seed=1)
     >>> spikes = model.forward(batch, t_stop=400.0)     # [inputs, layer 1, layer 2]
     """
 
-    def __init__(self, *layers: Dense) -> None:
+    def __init__(self, *layers: Any) -> None:
         if not layers:
             raise ValueError("a model needs at least one layer.")
         for k, (a, b) in enumerate(pairwise(layers)):
+            if isinstance(a, Readout):
+                raise ValueError(f"layer {k} is a Readout, which does not spike; nothing can follow it.")
             if a.n_out != b.n_in:
                 raise ValueError(f"layer {k} gives {a.n_out} outputs, but layer {k + 1} takes {b.n_in}.")
-        self.layers = list(layers)
+        self.layers: list[Layer] = list(layers)
 
-    def init(self, seed: int, scale: float = 1.0) -> None:
-        """Draw all weights from U(-scale, scale), from streams keyed by (seed, layer)."""
-        for k, layer in enumerate(self.layers):
-            layer.init(np.random.default_rng([seed, k]), scale)
+    def init(self, seed: int, scale: Any = 1.0, mean: Any = None) -> None:
+        """Draw all weights, from streams keyed by (seed, layer): from U(-scale, scale), or, with a mean, from
+        N(mean, scale^2). scale, mean : a number for all layers, or one for each.
+        """
+        scales, means = (v if isinstance(v, Sequence) else [v] * len(self.layers) for v in (scale, mean))
+        if len(scales) != len(self.layers) or len(means) != len(self.layers):
+            raise ValueError(f"scale and mean must be numbers, or have one for each of {len(self.layers)} layers.")
+        for k, (layer, s, m) in enumerate(zip(self.layers, scales, means)):
+            layer.init(np.random.default_rng([seed, k]), s, m)
 
     @property
     def weights(self) -> list[Floats]:
         """Weight matrices, first layer first; the arrays themselves, not copies."""
         return [layer.weight for layer in self.layers]
 
-    def set_weights(self, weights: list[Floats]) -> None:
-        """Copy weights in; ValueError if a shape differs."""
-        if len(weights) != len(self.layers):
-            raise ValueError(f"the model has {len(self.layers)} layers; got {len(weights)} weight matrices.")
-        for k, (layer, w) in enumerate(zip(self.layers, weights)):
-            if w.shape != layer.weight.shape:
-                raise ValueError(f"layer {k} has weights of shape {layer.weight.shape}; got {w.shape}.")
-            layer.weight = np.array(w, dtype=np.float64, order="C")
+    def parameters(self) -> list[tuple[str, Floats]]:
+        """All trained arrays with their names, first layer first; the arrays themselves, not copies."""
+        return [item for layer in self.layers for item in layer.parameters().items()]
 
-    def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[SpikeBatch]:
+    def set_parameters(self, values: Sequence[Floats]) -> None:
+        """Copy trained arrays in, in the order of ``parameters``; ValueError if a shape differs."""
+        own = self.parameters()
+        if len(values) != len(own):
+            raise ValueError(f"the model has {len(own)} trained arrays; got {len(values)}.")
+        for k, ((name, mine), given) in enumerate(zip(own, values)):
+            if given.shape != mine.shape:
+                raise ValueError(f"array {k} ({name}) of the model has shape {mine.shape}; got {given.shape}.")
+            mine[...] = given
+
+    def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
         """Exact spikes of every layer over [0, t_stop) ms: [inputs, layer 1, ..., last layer].
 
-        The result does not depend on threads, nor on how samples are put into batches.
+        A Readout gives Voltages. The result does not depend on threads, nor on how samples are put into batches.
         """
         if inputs.size != self.layers[0].n_in:
             raise ValueError(f"the model takes {self.layers[0].n_in} inputs; the spikes have {inputs.size}.")
         if inputs.times.size and inputs.times.min() < 0.0:
             raise ValueError(f"input spikes start at {inputs.times.min()} ms; shift them to times >= 0.")
-        spikes = [inputs]
+        spikes: list[Any] = [inputs]
         for layer in self.layers:
-            spikes.append(run_dense(layer, spikes[-1], t_stop, threads))
+            spikes.append(layer.forward(spikes[-1], t_stop, threads))
         return spikes
-
-
-def run_dense(layer: Dense, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
-    """One layer: by the sweep, or by the queue engine where lateral inhibition makes it recurrent."""
-    if layer.lateral_inhibition == 0.0:
-        return run_layer_batch(layer.packed(), inputs, t_stop, layer.delay, threads)
-    plan = make_plan(layer.network(), seed=0)
-
-    def one(k: int) -> Any:
-        a, b = inputs.offsets[k], inputs.offsets[k + 1]
-        return run_plan(plan, inputs.times[a:b], inputs.neurons[a:b].astype(np.int64), t_stop)
-
-    with workers(threads) as pool:
-        parts = list(pool(one, range(len(inputs))))
-    offsets = np.zeros(len(inputs) + 1, np.int64)
-    np.cumsum([p.times.size for p in parts], out=offsets[1:])
-    return SpikeBatch(
-        np.concatenate([p.times for p in parts]),
-        np.concatenate([p.neurons for p in parts]),
-        offsets,
-        layer.n_out,
-        np.concatenate([p.currents for p in parts]),
-    )

@@ -11,11 +11,14 @@ from evsim.threads import workers
 from evsim.types import Floats
 
 
+_WORTH_A_THREAD = 30_000
+
+
 class Optimiser(Protocol):
     """Changes weights in place, layer by layer."""
 
-    def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
-        """One step of size ``rate``."""
+    def step(self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1) -> None:
+        """One step; rates : its size, one for all arrays or one for each."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -38,7 +41,7 @@ class Adam:
         self.first: list[Floats] = []
         self.second: list[Floats] = []
 
-    def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
+    def step(self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1) -> None:
         """One step; elements are independent, so threads change nothing."""
         _check_order(weights)
         if not self.first:
@@ -46,17 +49,12 @@ class Adam:
             self.second = [np.zeros_like(w) for w in weights]
         self.steps += 1
         correct = 1.0 - self.beta1**self.steps, 1.0 - self.beta2**self.steps
-        with workers(threads) as pool:
-            for arrays in zip(weights, gradients, self.first, self.second):
-                parts = zip(*(np.array_split(a.reshape(-1), threads) for a in arrays))
-                list(
-                    pool(
-                        lambda p: adam_step(
-                            *p, rate, self.beta1, self.beta2, self.epsilon, self.weight_decay, *correct
-                        ),
-                        parts,
-                    )
-                )
+        for rate, *arrays in zip(_each(rates, weights), weights, gradients, self.first, self.second):
+            settings = rate, self.beta1, self.beta2, self.epsilon, self.weight_decay, *correct
+            pieces = threads if arrays[0].size > _WORTH_A_THREAD else 1
+            parts = zip(*(np.array_split(a.reshape(-1), pieces) for a in arrays))
+            with workers(pieces) as pool:
+                list(pool(lambda p, s=settings: adam_step(*p, *s), parts))
 
     def state(self) -> dict[str, Any]:
         """Number of steps and both moments."""
@@ -77,12 +75,12 @@ class SGD:
         self.momentum, self.weight_decay = momentum, weight_decay
         self.velocity: list[Floats] = []
 
-    def step(self, weights: list[Floats], gradients: list[Floats], rate: float, threads: int = 1) -> None:
+    def step(self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1) -> None:
         """One step."""
         _check_order(weights)
         if not self.velocity:
             self.velocity = [np.zeros_like(w) for w in weights]
-        for w, g, v in zip(weights, gradients, self.velocity):
+        for rate, w, g, v in zip(_each(rates, weights), weights, gradients, self.velocity):
             sgd_step(w.reshape(-1), g.reshape(-1), v.reshape(-1), rate, self.momentum, self.weight_decay)
 
     def state(self) -> dict[str, Any]:
@@ -93,6 +91,10 @@ class SGD:
         """Take over a saved state; ValueError if it is another optimiser's."""
         _check_kind(state, "sgd")
         self.velocity = [np.array(a) for a in state["velocity"]]
+
+
+def _each(rates: float | list[float], weights: list[Floats]) -> list[float]:
+    return rates if isinstance(rates, list) else [rates] * len(weights)
 
 
 def _check_order(weights: list[Floats]) -> None:

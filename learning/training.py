@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim import encode
-from evsim.errors import SilentLayerError
-from evsim.learning.layers import Dense
-from evsim.learning.losses import CountLoss, predict
-from evsim.learning.model import Sequential, run_dense
+from evsim.errors import GradientError, SilentLayerError
+from evsim.learning.layers import Dense, Layer
+from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
-from evsim.learning.rules.hm2bp import HM2BP
+from evsim.learning.protocols import Loss, Rule, backward
+from evsim.learning.remedies import Remedy, drop_spikes
 from evsim.types import Floats, SpikeBatch
 
 _VALIDATION, _TEST, _CALIBRATION = -1, -2, -3
@@ -28,9 +28,15 @@ class TrainingOptions:
     """What a run is made of besides model, rule, loss and optimiser.
 
     duration : of a sample, ms
-    encoder : "poisson", "regular" or "latency"; max_rate : Hz, of a value of 1 (not for latency)
+    encoder : "poisson" or "regular", at max_rate (Hz) for a value of 1; "latency", the earlier the larger; or
+        "linear", the later the larger. Data that are spikes already are taken as they are.
+    window : ms, earliest and latest spike of the last two; None: (0, duration)
+    bias_spike : ms; one more input that spikes then in every sample; None: no such input
+    dropout : share of input spikes left out in training
     frozen_noise : one Poisson realisation per sample, reused in every epoch (the original code did so)
-    rate : step size; schedule : "constant", "sqrt" (rate/sqrt(epoch)) or "cosine" (to 0 at ``epochs``)
+    rate : step size; schedule : "constant", "sqrt" (rate/sqrt(epoch)), "cosine" (to 0 at ``epochs``) or
+        "exponential" (times ``decay`` after each epoch)
+    delay_rate : step size of trained delays' logits; None: ``rate``
     validation : number of training samples set aside to select the epoch
     regularise : (strength lambda, beta, limit) of HM2-BP's weight regulariser, None: off;
         adds lambda beta (w/limit) exp(beta (mean_j (w_ij/limit)^2 - 1)) to the gradient
@@ -41,11 +47,16 @@ class TrainingOptions:
     duration: float = 400.0
     encoder: str = "poisson"
     max_rate: float = 181.8
+    window: tuple[float, float] | None = None
+    bias_spike: float | None = None
+    dropout: float = 0.0
     frozen_noise: bool = False
     epochs: int = 10
     batch_size: int = 20
     rate: float = 4e-3
     schedule: str = "cosine"
+    decay: float = 0.95
+    delay_rate: float | None = None
     validation: int = 0
     regularise: tuple[float, float, float] | None = None
     boosting: float = 0.0
@@ -53,10 +64,12 @@ class TrainingOptions:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.encoder not in ("poisson", "regular", "latency"):
-            raise ValueError(f"encoder must be poisson, regular or latency; got {self.encoder!r}.")
-        if self.schedule not in ("constant", "sqrt", "cosine"):
-            raise ValueError(f"schedule must be constant, sqrt or cosine; got {self.schedule!r}.")
+        if self.encoder not in ("poisson", "regular", "latency", "linear"):
+            raise ValueError(f"encoder must be poisson, regular, latency or linear; got {self.encoder!r}.")
+        if self.schedule not in ("constant", "sqrt", "cosine", "exponential"):
+            raise ValueError(f"schedule must be constant, sqrt, cosine or exponential; got {self.schedule!r}.")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
         for name in ("duration", "rate", "max_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
@@ -64,16 +77,29 @@ class TrainingOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1; got {getattr(self, name)}.")
 
-    def encode(self, x: NDArray[Any], keys: np.ndarray, epoch: int) -> SpikeBatch:
-        """Values (n, features) in [0, 1] as spikes; streams keyed by (seed, epoch, key)."""
+    def encode(self, x: Any, keys: np.ndarray, epoch: int) -> SpikeBatch:
+        """Samples ``keys`` of x as spikes; random streams are keyed by (seed, epoch, key).
+
+        x : (n, features) in [0, 1], or a SpikeBatch
+        """
+        if isinstance(x, SpikeBatch):
+            return x.take(keys)
+        values = x[keys]
+        early, late = self.window or (0.0, self.duration)
         if self.encoder == "poisson":
             result: SpikeBatch = encode.poisson(
-                x * self.max_rate, self.duration, seed=self.seed, keys=keys, epoch=epoch, threads=self.threads
+                values * self.max_rate, self.duration, seed=self.seed, keys=keys, epoch=epoch, threads=self.threads
             )
         elif self.encoder == "regular":
-            result = encode.regular(x * self.max_rate, self.duration)
+            result = encode.regular(values * self.max_rate, self.duration)
+        elif self.encoder == "latency":
+            result = encode.latency(values, late, early=early)
         else:
-            result = encode.latency(x, self.duration)
+            result = encode.linear(values, early, late)
+        if self.bias_spike is not None:
+            result = encode.with_spike(result, self.bias_spike)
+        if self.dropout > 0.0 and epoch > 0:
+            result = drop_spikes(result, self.dropout, self.seed, epoch, keys)
         return result
 
     def rate_at(self, epoch: int, progress: float) -> float:
@@ -83,6 +109,8 @@ class TrainingOptions:
         if self.schedule == "cosine":
             done = min((epoch - 1 + progress) / self.epochs, 1.0)
             return self.rate * 0.5 * (1.0 + float(np.cos(np.pi * done)))
+        if self.schedule == "exponential":
+            return self.rate * self.decay ** (epoch - 1)
         return self.rate
 
 
@@ -96,7 +124,7 @@ class Tally:
     input_spikes: int = 0
     events: int = 0
 
-    def add(self, spikes: list[SpikeBatch], layers: list[Dense], hits: np.ndarray, loss: Floats) -> None:
+    def add(self, spikes: list[Any], layers: list[Layer], hits: np.ndarray, loss: Floats) -> None:
         """Count a batch. events: spikes delivered to synapses."""
         self.samples += hits.size
         self.correct += int(hits.sum())
@@ -117,15 +145,26 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Sequential, rule: HM2BP, loss: CountLoss, optimiser: Optimiser, options: TrainingOptions
+        self,
+        model: Sequential,
+        rule: Rule,
+        loss: Loss,
+        optimiser: Optimiser,
+        options: TrainingOptions,
+        remedies: Sequence[Remedy] = (),
     ) -> None:
+        if loss.signal not in rule.signals:
+            raise GradientError(
+                f"{type(loss).__name__} gives derivatives by {loss.signal}, but {type(rule).__name__} starts from "
+                f"{' or '.join(rule.signals)}. Choose another loss or rule."
+            )
         self.model, self.rule, self.loss = model, rule, loss
-        self.optimiser, self.options = optimiser, options
+        self.optimiser, self.options, self.remedies = optimiser, options, list(remedies)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.best_accuracy = -1.0
-        self.best_weights: list[Floats] = [w.copy() for w in model.weights]
+        self.best_parameters: list[Floats] = self._copies()
         self.boost: Floats | None = None
 
     def split(self, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,12 +175,22 @@ class Trainer:
         order = np.random.default_rng([self.options.seed, 1]).permutation(n)
         return np.sort(order[held:]), np.sort(order[:held])
 
+    def _copies(self) -> list[Floats]:
+        return [array.copy() for _, array in self.model.parameters()]
+
     def epochs(
-        self, x: NDArray[Any], y: np.ndarray, x_test: NDArray[Any], y_test: np.ndarray, progress: Progress | None = None
+        self,
+        x: Any,
+        y: np.ndarray,
+        x_test: Any,
+        y_test: np.ndarray,
+        progress: Progress | None = None,
+        validation: tuple[Any, np.ndarray] | None = None,
     ) -> Iterator[dict[str, float]]:
         """Train until ``options.epochs`` are done; yields a row of figures after each epoch.
 
-        x : (n, features) in [0, 1]; y : (n,) labels; progress(done, total) is called after each batch.
+        x, x_test : (n, features) in [0, 1], or SpikeBatches; y : (n,) labels; validation : samples and labels to select
+        the epoch by, instead of ``options.validation`` training samples; progress(done, total) is called after each batch.
         Raises SilentLayerError : a layer emitted no spike in a whole epoch.
         """
         o = self.options
@@ -158,8 +207,10 @@ class Trainer:
                 "train_accuracy": tally.accuracy,
             }
             select = tally.accuracy
-            if held.size:
-                select = row["validation_accuracy"] = self.evaluate(x[held], y[held], _VALIDATION).accuracy
+            if validation is not None:
+                select = row["validation_accuracy"] = self.evaluate(*validation, _VALIDATION).accuracy
+            elif held.size:
+                select = row["validation_accuracy"] = self.evaluate(x, y, _VALIDATION, held).accuracy
             row["test_accuracy"] = self.evaluate(x_test, y_test).accuracy
             row |= {
                 "seconds": seconds,
@@ -172,49 +223,49 @@ class Trainer:
             self.history.append(row)
             if select > self.best_accuracy:
                 self.best_accuracy, self.best_epoch = select, epoch
-                self.best_weights = [w.copy() for w in self.model.weights]
+                self.best_parameters = self._copies()
             yield row
 
     def gradients(
         self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None = None
-    ) -> tuple[list[Floats], list[SpikeBatch], Floats]:
-        """Gradients of the mean loss of a batch, the spikes of all layers, and the loss of each sample."""
+    ) -> tuple[list[Floats], list[Any], Floats]:
+        """Gradients of the mean loss of a batch by ``model.parameters()``, the spikes of all layers, and the loss of
+        each sample."""
         o = self.options
         spikes = self.model.forward(inputs, o.duration, o.threads)
         loss, signal = self.loss(spikes[-1], labels)
         if boost is not None:
             signal = signal * boost[:, None]
-        gradients: list[Floats] = []
-        last = len(self.model.layers) - 1
-        for k in range(last, -1, -1):
-            gradient, signal = self.rule.backward(
-                self.model.layers[k], spikes[k], spikes[k + 1], signal, o.duration,
-                is_output=k == last, wants_signal=k > 0, threads=o.threads,
-            )  # fmt: skip
-            gradients.insert(0, gradient / len(inputs))
+        by_layer, _ = backward(self.model, self.rule, spikes, signal, o.duration, o.threads)
+        gradients = [g for layer, found in zip(self.model.layers, by_layer) for g in layer.pull_back(found).values()]
+        for g in gradients:
+            g /= len(inputs)
         return gradients, spikes, loss
 
-    def evaluate(self, x: NDArray[Any], y: np.ndarray, stream: int = _TEST) -> Tally:
-        """Accuracy and mean loss on samples, encoded from a stream of their own."""
+    def evaluate(
+        self, x: Any, y: np.ndarray, stream: int = _TEST, rows: np.ndarray | None = None
+    ) -> Tally:
+        """Accuracy and mean loss on samples (on some ``rows`` of them), encoded from a stream of their own."""
         o, tally = self.options, Tally()
-        for a in range(0, len(x), 100):
-            part = slice(a, a + 100)
-            inputs = o.encode(x[part], np.arange(a, min(a + 100, len(x))), stream)
+        rows = np.arange(len(x)) if rows is None else rows
+        for a in range(0, rows.size, 250):
+            part = rows[a : a + 250]
+            inputs = o.encode(x, part, stream)
             spikes = self.model.forward(inputs, o.duration, o.threads)
             loss, _ = self.loss(spikes[-1], y[part])
-            tally.add(spikes, self.model.layers, predict(spikes[-1]) == y[part], loss)
+            tally.add(spikes, self.model.layers, self.loss.predict(spikes[-1]) == y[part], loss)
         return tally
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs, as plain values and arrays."""
         return {
             "epoch": self.epoch,
-            "weights": [w.copy() for w in self.model.weights],
+            "weights": self._copies(),
             "optimiser": self.optimiser.state(),
             "random": {"scheme": "streams keyed by (seed, epoch, sample)", "seed": self.options.seed},
             "seed": self.options.seed,
             "history": list(self.history),
-            "best": {"epoch": self.best_epoch, "accuracy": self.best_accuracy, "weights": self.best_weights},
+            "best": {"epoch": self.best_epoch, "accuracy": self.best_accuracy, "weights": self.best_parameters},
             "boost": None if self.boost is None else self.boost.copy(),
             "thresholds": [np.asarray(layer.neuron.v_th, dtype=np.float64) for layer in self.model.layers],
             "rule": asdict(self.rule),
@@ -225,17 +276,17 @@ class Trainer:
         """Continue from ``state()`` of an earlier run of the same model and options."""
         for layer, v_th in zip(self.model.layers, state["thresholds"]):
             layer.neuron = layer.neuron.with_(v_th=v_th if np.ndim(v_th) else float(v_th))
-        self.model.set_weights(state["weights"])
+        self.model.set_parameters(state["weights"])
         self.optimiser.load(state["optimiser"])
         self.epoch = int(state["epoch"])
         self.history = list(state["history"])
         best = state["best"]
         self.best_epoch, self.best_accuracy = int(best["epoch"]), float(best["accuracy"])
-        self.best_weights = [np.array(w) for w in best["weights"]]
+        self.best_parameters = [np.array(w) for w in best["weights"]]
         self.boost = None if state["boost"] is None else np.array(state["boost"])
 
     def _train_epoch(
-        self, epoch: int, x: NDArray[Any], y: np.ndarray, train: np.ndarray, progress: Progress | None
+        self, epoch: int, x: Any, y: np.ndarray, train: np.ndarray, progress: Progress | None
     ) -> tuple[Tally, list[int]]:
         o, tally = self.options, Tally()
         if o.boosting > 0 and self.boost is None:
@@ -246,15 +297,21 @@ class Trainer:
         for a in range(0, order.size, o.batch_size):
             # Sums run over the samples of a batch in the order of their indices.
             batch = np.sort(order[a : a + o.batch_size])
-            inputs = o.encode(x[batch], batch, 0 if o.frozen_noise else epoch)
+            inputs = o.encode(x, batch, 0 if o.frozen_noise else epoch)
             boost = None if self.boost is None else self.boost[batch]
             gradients, spikes, loss = self.gradients(inputs, y[batch], boost)
             if o.regularise is not None:
-                for w, g in zip(self.model.weights, gradients):
-                    g += _regulariser_gradient(w, *o.regularise)
+                for (name, w), g in zip(self.model.parameters(), gradients):
+                    if name == "weight":
+                        g += _regulariser_gradient(w, *o.regularise)
+            for remedy in self.remedies:
+                remedy(self.model, spikes, gradients, o.duration)
             rate = o.rate_at(epoch, a / order.size)
-            self.optimiser.step(self.model.weights, gradients, rate, o.threads)
-            hits = predict(spikes[-1]) == y[batch]
+            share = 1.0 if o.delay_rate is None else o.delay_rate / o.rate
+            names, arrays = zip(*self.model.parameters())
+            rates = [rate * share if "delay" in name else rate for name in names]
+            self.optimiser.step(list(arrays), gradients, rates, o.threads)
+            hits = self.loss.predict(spikes[-1]) == y[batch]
             tally.add(spikes, self.model.layers, hits, loss)
             missed.append(batch[~hits])
             for k, s in enumerate(spikes[1:]):
@@ -276,7 +333,7 @@ class Trainer:
 
 
 def calibrate(
-    model: Sequential, x: NDArray[Any], options: TrainingOptions, targets: list[float], samples: int = 20
+    model: Sequential, x: Any, options: TrainingOptions, targets: list[float], samples: int = 20
 ) -> list[float]:
     """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
 
@@ -291,8 +348,8 @@ def calibrate(
     """
     if len(targets) != len(model.layers) or min(targets) <= 0:
         raise ValueError(f"calibrate needs one count > 0 for each of {len(model.layers)} layers; got {targets}.")
-    x = x[:samples]
-    spikes = options.encode(x, np.arange(len(x)), _CALIBRATION)
+    n = min(samples, len(x))
+    spikes = options.encode(x, np.arange(n), _CALIBRATION)
     chosen = []
     for k, (layer, target) in enumerate(zip(model.layers, targets)):
         crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
@@ -302,19 +359,19 @@ def calibrate(
         for _ in range(18):
             middle = 0.5 * (low + high)
             crowd.neuron = layer.neuron.with_(v_th=rest + float(np.exp(middle)))
-            out = run_dense(crowd, spikes, options.duration, options.threads)
-            if out.times.size > target * len(x) * crowd.n_out:
+            out = crowd.forward(spikes, options.duration, options.threads)
+            if out.times.size > target * n * crowd.n_out:
                 low = middle
             else:
                 high = middle
-        if out.times.size < 0.5 * target * len(x) * crowd.n_out:
+        if out.times.size < 0.5 * target * n * crowd.n_out:
             raise SilentLayerError(
                 f"layer {k}: no threshold makes its neurons spike {target} times on average "
-                f"({spikes.times.size / len(x):.1f} input spikes per sample reach it). Raise max_rate, the "
+                f"({spikes.times.size / n:.1f} input spikes per sample reach it). Raise max_rate, the "
                 "duration or the weight scale."
             )
         layer.neuron = crowd.neuron
-        spikes = run_dense(layer, spikes, options.duration, options.threads)
+        spikes = layer.forward(spikes, options.duration, options.threads)
         chosen.append(float(layer.neuron.v_th))
     return chosen
 

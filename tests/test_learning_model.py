@@ -6,7 +6,6 @@ from reference import simulate_twin
 
 from evsim.errors import NetworkError
 from evsim.learning import Dense, Sequential
-from evsim.learning.model import run_dense
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, t_ref=1.5, v_th=0.25)
@@ -63,7 +62,7 @@ def test_a_layer_spikes_as_the_slow_twin_says(lateral):
     layer = Dense(8, 6, NEURON, delay=0.7, lateral_inhibition=lateral, lateral_delay=1.1)
     layer.init(np.random.default_rng(3), scale=2.0)
     inputs = make_inputs(3)
-    got = run_dense(layer, inputs, T_STOP)
+    got = layer.forward(inputs, T_STOP)
     synapses = [(j, i, layer.weight[j, i], 0.7) for j in range(8) for i in range(6)]
     if lateral:
         synapses += [(8 + j, i, -lateral, 1.1) for j in range(6) for i in range(6) if i != j]
@@ -78,9 +77,9 @@ def test_a_layer_spikes_as_the_slow_twin_says(lateral):
 def test_lateral_inhibition_silences_competitors():
     layer, inputs = Dense(8, 6, NEURON), make_inputs()
     layer.init(np.random.default_rng(3), scale=2.0)
-    free = run_dense(layer, inputs, T_STOP).times.size
+    free = layer.forward(inputs, T_STOP).times.size
     layer.lateral_inhibition = 1.0
-    assert 0 < run_dense(layer, inputs, T_STOP).times.size < 0.8 * free
+    assert 0 < layer.forward(inputs, T_STOP).times.size < 0.8 * free
 
 
 def test_weights_are_drawn_by_seed_and_layer_within_the_scale():
@@ -93,10 +92,10 @@ def test_weights_are_drawn_by_seed_and_layer_within_the_scale():
     assert 1.5 < np.abs(a.weights[0]).max() <= 2.0
 
 
-def test_set_weights_copies():
+def test_set_parameters_copies():
     model = make_model()
     weights = [w + 1.0 for w in model.weights]
-    model.set_weights(weights)
+    model.set_parameters(weights)
     weights[0][0, 0] = 99.0
     assert model.weights[0][0, 0] != 99.0
     assert np.array_equal(model.weights[1], weights[1])
@@ -111,10 +110,10 @@ def test_layers_that_do_not_fit_are_refused():
 
 def test_weights_that_do_not_fit_are_refused():
     model = make_model()
-    with pytest.raises(ValueError, match="2 layers; got 1"):
-        model.set_weights(model.weights[:1])
-    with pytest.raises(ValueError, match=r"layer 1 has weights of shape \(12, 4\); got \(4, 12\)"):
-        model.set_weights([model.weights[0], model.weights[1].T])
+    with pytest.raises(ValueError, match="2 trained arrays; got 1"):
+        model.set_parameters(model.weights[:1])
+    with pytest.raises(ValueError, match=r"array 1 \(weight\) of the model has shape \(12, 4\); got \(4, 12\)"):
+        model.set_parameters([model.weights[0], model.weights[1].T])
 
 
 def test_inputs_that_do_not_fit_are_refused():

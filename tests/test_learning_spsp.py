@@ -20,7 +20,6 @@ from scipy.integrate import quad
 
 from evsim.errors import NetworkError
 from evsim.learning import Dense, s_psp
-from evsim.learning.model import run_dense
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
 RATIOS = (1.0, 1.0 + 1e-8, 2.0, 8.0, 0.5, 0.125)
@@ -90,7 +89,7 @@ def driven_layer(seed, ratio, t_ref, delay, t_stop=200.0, n_in=6, n_out=5):
     layer.weight = rng.uniform(-1.0, 2.0, (n_in, n_out)) * max(1.0, ratio)
     n = int(rng.integers(20, 150))
     inputs = SpikeTrains(rng.uniform(0.0, t_stop, n), rng.integers(0, n_in, n), n_in)
-    outputs = run_dense(layer, SpikeBatch.from_trains([inputs]), t_stop).sample(0)
+    outputs = layer.forward(SpikeBatch.from_trains([inputs]), t_stop).sample(0)
     return layer, inputs, outputs
 
 

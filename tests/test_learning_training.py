@@ -18,7 +18,6 @@ from evsim.learning import (
     Trainer,
     TrainingOptions,
     calibrate,
-    predict,
 )
 from evsim.learning.training import _boost, _regulariser_gradient
 from evsim.types import LIF, SpikeBatch, SpikeTrains
@@ -105,7 +104,7 @@ def test_a_run_resumed_from_its_file_is_the_same_run(tmp_path, make, changes):
     assert resumed.epoch == 1
     assert run(resumed) == rows[1:]
     assert same_bits(resumed.model.weights, whole.model.weights)
-    assert same_bits(resumed.best_weights, whole.best_weights)
+    assert same_bits(resumed.best_parameters, whole.best_parameters)
     assert (resumed.best_epoch, resumed.best_accuracy) == (whole.best_epoch, whole.best_accuracy)
     assert [without_clocks(row) for row in resumed.history] == rows
     assert (resumed.boost is None) == (whole.boost is None)
@@ -201,7 +200,7 @@ def test_the_best_epoch_is_kept_the_earlier_one_in_a_tie():
     accuracy = [row["validation_accuracy"] for row in trainer.history]
     best = int(np.argmax(accuracy))
     assert trainer.best_epoch == best + 1 and trainer.best_accuracy == accuracy[best]
-    assert same_bits(trainer.best_weights, weights[best])
+    assert same_bits(trainer.best_parameters, weights[best])
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -220,7 +219,7 @@ def test_boosting_raises_the_weights_of_misclassified_samples_only():
     expected, old = np.ones(60), np.ones(60)
     for _ in trainer.epochs(x, y, *test):
         outputs = next(s[-1] for s in reversed(trainer.model.seen) if len(s[0]) == 50)
-        missed = train[predict(outputs) != y[train]]
+        missed = train[trainer.loss.predict(outputs) != y[train]]
         assert 0 < missed.size < 50
         for k in missed:
             of_class = train[y[train] == y[k]]
@@ -295,7 +294,7 @@ def test_a_duplicated_sample_does_not_change_the_mean_gradient():
 def test_the_train_of_a_silent_target_has_the_wanted_count_for_any_batch_size():
     trainer = make_trainer()
     trainer.model = Sequential(Dense(2, 3, NEURON.with_(v_th=0.3)))
-    trainer.model.set_weights([np.array([[-1.0, 2.0, 1.0], [-1.0, 2.0, 1.0]])])
+    trainer.model.set_parameters([np.array([[-1.0, 2.0, 1.0], [-1.0, 2.0, 1.0]])])
     inputs = SpikeBatch.from_trains([SpikeTrains(np.arange(1.0, 40.0, 2.0), np.arange(20) % 2, 2)])
     doubled = SpikeBatch.from_trains([*inputs, *inputs])
     labels = np.zeros(2, np.int64)

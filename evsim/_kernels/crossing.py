@@ -14,6 +14,9 @@ from .jit import formula
 from .lif import decay, flow_u, psp
 
 GRAZING = 1e-12
+CLEAR = 1e-9
+"""Far enough from theta (relative) that rounding cannot matter."""
+
 _EPS = 2.220446049250313e-16
 _MAX_ITERATIONS = 200
 _FADED = 300.0
@@ -33,6 +36,28 @@ def rise_above(t, u, i_exc, i_inh, delta, theta, tau_m, tau_exc, tau_inh):
     if i_inh != 0.0:
         f += i_inh * psp(t, tau_m, tau_inh)
     return f - delta
+
+
+@formula
+def gap_and_current(t, u, i, delta, theta, tau_m, tau_s):
+    """u(t) - theta without cancellation, and the current at t, one synaptic time constant.
+
+    The same as ``rise_above`` and ``decay``, with exponentials shared: exp(-t/tau_s) = exp(-t/tau_m) exp(-d t).
+    """
+    if t < 0.5 * tau_m:
+        rest = math.expm1(-t / tau_m)
+        leak = 1.0 + rest
+        f = u * rest - delta
+    else:
+        leak = math.exp(-t / tau_m)
+        f = u * leak - theta
+    if tau_m < tau_s:
+        return f + i * psp(t, tau_m, tau_s), i * decay(t, tau_s)
+    x = (tau_m - tau_s) / (tau_m * tau_s) * t
+    if x == 0.0:
+        return f + i * (t / tau_m * leak), i * leak
+    lost = math.expm1(-x)
+    return f - i * (t / tau_m * leak * (lost / x)), i * (leak * (1.0 + lost))
 
 
 @formula
@@ -94,8 +119,7 @@ def crossing_newton(u, i, theta, tau_m, tau_s, h):
                 if rise_above(h, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s) < 0.0:
                     return math.inf
                 t = h
-            f = rise_above(t, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s)
-            current = i * decay(t, tau_s)
+            f, current = gap_and_current(t, u, i, delta, theta, tau_m, tau_s)
             slope = (current - theta - f) / tau_m
     for _ in range(_MAX_ITERATIONS):
         if theta >= 0.0 and current <= theta and f < 0.0:
@@ -128,10 +152,39 @@ def crossing_newton(u, i, theta, tau_m, tau_s, h):
         if done or t_next == t:
             return t_next
         t = t_next
-        f = rise_above(t, u, i, 0.0, delta, theta, tau_m, tau_s, tau_s)
-        current = i * decay(t, tau_s)
+        f, current = gap_and_current(t, u, i, delta, theta, tau_m, tau_s)
         slope = (current - theta - f) / tau_m
     return t
+
+
+@formula
+def peak_height(u, i, tau_m, tau_s):
+    """Height of the maximum that lies ahead where i > max(u, 0), one synaptic time constant; 0 if u rises to 0 for ever.
+
+    There u' = 0, so the potential equals the current: i (1 - y)^(tau_m/(tau_m - tau_s)).
+    """
+    y = (1.0 - u / i) * ((tau_m - tau_s) / tau_m)
+    if y >= 1.0:
+        return 0.0
+    if y == 0.0:
+        return i * math.exp(u / i - 1.0)
+    return i * math.exp(math.log1p(-y) * (tau_m / (tau_m - tau_s)))
+
+
+@formula
+def may_reach(u, i, u_end, i_end, theta, tau_m, tau_s, peak):
+    """Can a trace come near theta > 0 within an interval? One synaptic time constant, cheapest test first.
+
+    u, i : at the interval's start, u < theta; u_end, i_end : without a spike at its end. False: clearly no crossing and no
+    grazing peak, so that neither is looked for.
+    """
+    clear = theta * (1.0 - CLEAR)
+    if i < clear or max(u, 0.0) + i * peak < clear:
+        return False
+    if i_end > max(u_end, 0.0) and max(u, u_end) < clear:
+        # Still rising at the end: no peak before it.
+        return False
+    return max(u, u_end) >= clear or peak_height(u, i, tau_m, tau_s) >= clear
 
 
 @formula
@@ -143,8 +196,17 @@ def crossing_one(u, i, theta, tau_m, tau_s, peak, h):
         if i <= theta:
             return math.inf
         # A margin of GRAZING leaves the undecidable cases to the solver.
-        if theta > 0.0 and max(u, 0.0) + i * peak < theta * (1.0 - GRAZING):
-            return math.inf
+        if theta > 0.0:
+            if max(u, 0.0) + i * peak < theta * (1.0 - GRAZING):
+                return math.inf
+            if peak_height(u, i, tau_m, tau_s) < theta * (1.0 - CLEAR):
+                return math.inf
+    return crossing_ahead(u, i, theta, tau_m, tau_s, h)
+
+
+@formula
+def crossing_ahead(u, i, theta, tau_m, tau_s, h):
+    """``crossing_one`` of a state below theta, without the tests that tell cheaply that there is none."""
     if theta == 0.0:
         t = crossing_zero(u, i, tau_m, tau_s)
         return t if t <= h else math.inf
@@ -339,6 +401,10 @@ def grazes(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, n_receptors, h):
     if n_receptors == 1 and i_exc * (1.0 - h / tau_exc) > u + max(i_exc - u, 0.0) * (h / tau_m):
         # Still rising at h: I(h) is at least the left side, u(h) at most the right.
         return False
+    if n_receptors == 1 and i_exc > max(u, 0.0):
+        height = peak_height(u, i_exc, tau_m, tau_exc)
+        if abs(height - theta) > CLEAR * max(abs(theta), max(abs(u), height)):
+            return False
     t = peak_time(u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors, h)
     if t == math.inf or t > h:
         return False

@@ -13,15 +13,15 @@ import math
 
 import numpy as np
 
-from .crossing import crossing, grazes
-from .jit import kernel
+from .crossing import CLEAR, crossing, crossing_ahead, grazes, may_reach
+from .jit import kernel, leaf
 from .lif import decay, fade, flow_u, rise_bound
 from .sweep_groups import GROUP, advance_delta, advance_one, advance_two
 
 FREE = -math.inf
 
 
-@kernel
+@leaf
 def sweep_block(
     times, sources, factors, weights, theta, u_reset, t_ref, u_init,
     u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, release, kept, clamped, flags,
@@ -89,6 +89,7 @@ def sweep_block(
                     if t_next > t or first:
                         t0 = t
                         walk = True
+                        above = False
                         if release[n] > t:
                             walk = release[n] <= t_next
                             if walk:
@@ -102,16 +103,29 @@ def sweep_block(
                             a0 = a
                             b0 = b
                             walk = rise_bound(v, max(a, 0.0), factors[k, 5]) >= theta[n]
+                            if walk and n_receptors == 1 and theta[n] > 0.0 and not first:
+                                end = v * factors[k, 0] + a * factors[k, 2]
+                                walk = may_reach(v, a, end, a * factors[k, 1], theta[n], tau_m, tau_exc, peak)
+                                above = v < theta[n] and end > theta[n] * (1.0 + CLEAR)
                             if not walk:
                                 v = v * factors[k, 0] + a * factors[k, 2] + b * factors[k, 4]
                         while walk:
                             h = t_next - t0
-                            x = crossing(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, peak, n_receptors, h)
-                            if grazes(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
+                            if above and t0 == t:
+                                x = crossing_ahead(v, a0, theta[n], tau_m, tau_exc, h)
+                            else:
+                                x = crossing(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, peak, n_receptors, h)
+                            # After a spike most traces stay far below; then this saves the exact peak.
+                            some = n_receptors != 1 or max(v, 0.0) + a0 * peak >= theta[n] * (1.0 - CLEAR)
+                            some = some and not (above and t0 == t)
+                            if some and grazes(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
                                 tally[0] += 1
                             spike = min(t0 + x, t_next)
                             if x == math.inf or spike >= t_stop:
-                                v = flow_u(h, v, a0, b0, tau_m, tau_exc, tau_inh, n_receptors)
+                                if t0 == t:
+                                    v = v * factors[k, 0] + a0 * factors[k, 2] + b0 * factors[k, 4]
+                                else:
+                                    v = flow_u(h, v, a0, b0, tau_m, tau_exc, tau_inh, n_receptors)
                                 break
                             a0 = fade(x, a0, tau_exc)
                             b0 = fade(x, b0, tau_inh)

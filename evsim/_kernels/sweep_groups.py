@@ -6,7 +6,7 @@ the end; the same pass bounds the highest potential within the group, without a 
 
 import math
 
-from .jit import kernel
+from .jit import leaf
 from .lif import decay, psp
 
 GROUP = 8
@@ -17,7 +17,7 @@ FADED = 1e-280
 (0 times inf): all its neurons are walked through."""
 
 
-@kernel
+@leaf
 def group_factors(times, factors, tau_m, tau_exc, tau_inh, n_receptors):
     """Factors of the flow for each event.
 
@@ -53,7 +53,7 @@ def group_factors(times, factors, tau_m, tau_exc, tau_inh, n_receptors):
             factors[k, 10] = factors[n, 4] * factors[n, 6] + factors[n, 3] * factors[n, 10]
 
 
-@kernel
+@leaf
 def advance_delta(u, u_new, top, theta, weights, sources, factors, k, rise, width):
     """Advance a block over one group (delta synapses); returns how many bounds reach theta."""
     r0 = weights[sources[k + 0]]
@@ -109,7 +109,7 @@ def advance_delta(u, u_new, top, theta, weights, sources, factors, k, rise, widt
     return hits
 
 
-@kernel
+@leaf
 def advance_one(u, i_exc, u_new, i_exc_new, top, theta, weights, sources, factors, k, rise, width):
     """As ``advance_delta``, one synaptic current."""
     r0 = weights[sources[k + 0]]
@@ -185,7 +185,7 @@ def advance_one(u, i_exc, u_new, i_exc_new, top, theta, weights, sources, factor
     return hits
 
 
-@kernel
+@leaf
 def advance_two(u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, theta, weights, sources, factors, k, rise, width):
     """As ``advance_delta``, separate excitatory and inhibitory currents."""
     r0 = weights[sources[k + 0]]

@@ -1,3 +1,4 @@
-"""Learning rules: one file a rule, each with ``backward(layer, inputs, outputs, signal, t_stop)``."""
+"""Learning rules: one file a rule, each with a ``backward`` as in ``evsim.learning.protocols.Rule``."""
 
+from evsim.learning.rules.eventprop import EventProp as EventProp
 from evsim.learning.rules.hm2bp import HM2BP as HM2BP

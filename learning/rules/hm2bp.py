@@ -12,9 +12,11 @@ constant 2 there. ``micro="meanfield"`` offers a closure that is not singular (s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.layers import Dense
 from evsim.learning.spsp import prepare, s_psp
@@ -46,6 +48,7 @@ class HM2BP:
     silent_ratio: float = 1.0
     fake_target_train: bool = True
     max_gamma: float = 10.0
+    signals: ClassVar[tuple[str, ...]] = ("counts",)
 
     def __post_init__(self) -> None:
         if self.micro not in MODES:
@@ -62,19 +65,22 @@ class HM2BP:
         is_output: bool = False,
         wants_signal: bool = True,
         threads: int = 1,
-    ) -> tuple[Floats, Floats]:
+    ) -> tuple[dict[str, Floats], Floats]:
         """From dE/d count of a layer's neurons to weight gradients and dE/d count of its inputs.
 
-        signal : (samples, n_out). Returns gradients (n_in, n_out), summed over the samples in order, and
+        signal : (samples, n_out). Returns {"weight": (n_in, n_out)}, summed over the samples in order, and
         the signal (samples, n_in); zeros if it is not wanted, as below the first layer. The same bits for
         any number of threads.
         """
+        if type(layer) is not Dense or layer.delays.value().ndim > 0:
+            raise GradientError("HM2BP is for Dense layers with one fixed delay.")
+        delay = float(layer.delays.value())
         theta = layer.theta
         delta = signal / theta
         if is_output and layer.lateral_inhibition > 0.0:
             delta = delta * self._lateral_factor(layer, outputs, signal, t_stop)
         credited = self._with_fake_trains(layer, outputs, signal, t_stop) if is_output else outputs
-        p = prepare(inputs, credited, layer.neuron, layer.delay, t_stop, threads)
+        p = prepare(inputs, credited, layer.neuron, delay, t_stop, threads)
         counts = credited.counts()
         scale = p.tau_s / p.tau_m
         macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)
@@ -95,7 +101,7 @@ class HM2BP:
 
         with workers(threads) as pool:
             list(pool(one, range(p.n_blocks)))
-        return np.ascontiguousarray(gradient.T), back.sum(axis=0)
+        return {"weight": np.ascontiguousarray(gradient.T)}, back.sum(axis=0)
 
     def _gamma(self, layer: Dense, counts: np.ndarray, t_stop: float) -> Floats:
         tau_m = float(np.ravel(layer.neuron.tau_m)[0])

@@ -1,0 +1,10 @@
+"""Losses: from outputs and labels to a value and its derivative; see ``evsim.learning.protocols.Loss``."""
+
+from evsim.learning.losses.counts import CountLoss as CountLoss
+from evsim.learning.losses.counts import SmoothCountLoss as SmoothCountLoss
+from evsim.learning.losses.custom import CustomLoss as CustomLoss
+from evsim.learning.losses.times import TargetTimes as TargetTimes
+from evsim.learning.losses.times import TTFSLoss as TTFSLoss
+from evsim.learning.losses.trains import TargetTrains as TargetTrains
+from evsim.learning.losses.trains import VanRossum as VanRossum
+from evsim.learning.losses.voltages import VoltageCrossEntropy as VoltageCrossEntropy

@@ -1,0 +1,105 @@
+"""Losses of whole spike trains against target trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evsim.learning._kernels.van_rossum import van_rossum_samples
+from evsim.learning.losses.checks import check_labels, sample_of
+from evsim.types import Floats, SpikeBatch
+
+
+def _by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Order of all spikes by (sample, neuron, time), and where each (sample, neuron) begins."""
+    place = sample_of(spikes) * spikes.size + spikes.neurons
+    order = np.argsort(place, kind="stable")
+    return order, np.searchsorted(place[order], np.arange(len(spikes) * spikes.size + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class VanRossum:
+    """The van Rossum distance from target trains, in closed form, summed over the output neurons.
+
+        D^2 = 1/2 sum_ij e^(-|t_i - t_j|/tau) + 1/2 sum_kl e^(-|s_k - s_l|/tau) - sum_ik e^(-|t_i - s_k|/tau)
+
+    which is (1/tau) times the squared difference of the trains filtered with exp(-t/tau). One spike against none: 1/2.
+    A spike at the very time of a target has a kink there; its derivative is taken as 0 from that pair.
+
+    targets : one sample per class, the trains wanted of the output neurons
+    tau : ms
+    """
+
+    targets: SpikeBatch
+    tau: float = 10.0
+    signal: ClassVar[str] = "times"
+
+    def __post_init__(self) -> None:
+        if not self.tau > 0:
+            raise ValueError(f"tau must be > 0 ms; got {self.tau}.")
+
+    def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
+        """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
+        check_labels(labels, len(outputs), len(self.targets))
+        if outputs.size != self.targets.size:
+            raise ValueError(f"the targets have {self.targets.size} neurons, the outputs {outputs.size}.")
+        mine, starts = _by_neuron(outputs)
+        theirs, target_starts = _by_neuron(self.targets)
+        loss, slope = np.zeros(len(outputs)), np.empty(outputs.times.size)
+        van_rossum_samples(
+            outputs.times[mine], starts, self.targets.times[theirs], target_starts,
+            labels.astype(np.int64), outputs.size, self.tau, loss, slope,
+        )  # fmt: skip
+        gradient = np.empty_like(slope)
+        gradient[mine] = slope
+        return loss, gradient
+
+    def predict(self, outputs: SpikeBatch) -> np.ndarray:
+        """The class whose target trains are nearest; (n,)."""
+        n = len(outputs)
+        distance = [self(outputs, np.full(n, c))[0] for c in range(len(self.targets))]
+        return np.argmin(distance, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTrains:
+    """Half the squared distance of the k-th spike of each output neuron from its k-th target.
+
+    A surplus or missing spike adds ``penalty`` to the value; it has no derivative.
+
+    targets : one sample per class; penalty : ms^2
+    """
+
+    targets: SpikeBatch
+    penalty: float = 0.0
+    signal: ClassVar[str] = "times"
+
+    def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
+        """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
+        check_labels(labels, len(outputs), len(self.targets))
+        if outputs.size != self.targets.size:
+            raise ValueError(f"the targets have {self.targets.size} neurons, the outputs {outputs.size}.")
+        mine, starts = _by_neuron(outputs)
+        theirs, target_starts = _by_neuron(self.targets)
+        neuron = np.tile(np.arange(outputs.size), len(outputs))
+        cell = np.repeat(labels.astype(np.int64), outputs.size) * outputs.size + neuron
+        wanted, there = np.diff(target_starts)[cell], np.diff(starts)
+        place = np.repeat(np.arange(there.size), there)
+        rank = np.arange(place.size) - starts[:-1][place]
+        paired = rank < wanted[place]
+        error = np.zeros(place.size)
+        goal = self.targets.times[theirs][(target_starts[:-1][cell[place]] + rank)[paired]]
+        error[paired] = outputs.times[mine][paired] - goal
+        loss = 0.5 * np.bincount(place // outputs.size, weights=error**2, minlength=len(outputs))
+        loss += self.penalty * np.abs(wanted - there).reshape(-1, outputs.size).sum(axis=1)
+        gradient = np.empty_like(error)
+        gradient[mine] = error
+        return loss, gradient
+
+    def predict(self, outputs: SpikeBatch) -> np.ndarray:
+        """The class whose target trains are nearest; (n,)."""
+        n = len(outputs)
+        distance = [self(outputs, np.full(n, c))[0] for c in range(len(self.targets))]
+        return np.argmin(distance, axis=0)

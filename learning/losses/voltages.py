@@ -1,0 +1,39 @@
+"""Losses of a non-spiking readout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evsim.learning.losses.checks import check_labels
+from evsim.learning.readout import Voltages
+from evsim.types import Floats
+
+
+@dataclass(frozen=True)
+class VoltageCrossEntropy:
+    """Softmax cross-entropy of a Readout's values: maxima (Wunderlich and Pehle 2021) or integrals (Nowotny et al.).
+
+    scale : factor on the values before the softmax
+    """
+
+    scale: float = 1.0
+    signal: ClassVar[str] = "values"
+
+    def __call__(self, outputs: Voltages, labels: np.ndarray) -> tuple[Floats, Floats]:
+        """Value of each sample (n,), and dL/d value, (n, n_out)."""
+        check_labels(labels, len(outputs), outputs.size)
+        v = outputs.values * self.scale
+        v = v - v.max(axis=1, keepdims=True)
+        e = np.exp(v)
+        total = e.sum(axis=1, keepdims=True)
+        rows = np.arange(len(labels))
+        slope = e / total
+        slope[rows, labels] -= 1.0
+        return np.log(total[:, 0]) - v[rows, labels], slope * self.scale
+
+    def predict(self, outputs: Voltages) -> np.ndarray:
+        """The output neuron with the highest value, ties to the smallest index; (n,)."""
+        return np.argmax(outputs.values, axis=1)

@@ -1,0 +1,297 @@
+"""EventProp: the true gradient of spike times (Wunderlich and Pehle 2021), for every parameter.
+
+The adjoint of a layer is carried backwards through its recorded spikes; see docs/eventprop.md for the equations with
+refractoriness, delays, delta synapses and the neuron's parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evsim.errors import GradientError
+from evsim.learning._kernels import adjoint_events as events
+from evsim.learning._kernels.adjoint_layer import adjoint_layer
+from evsim.learning._kernels.readout import highest_by_taus
+from evsim.learning.layers import Dense, Recurrent
+from evsim.learning.readout import Readout, Voltages, arrival_factors, integral_shares
+from evsim.neurons import NeuronArrays, neuron_arrays
+from evsim.plan import Plan
+from evsim.threads import workers
+from evsim.types import LIF, Floats, SpikeBatch
+
+_MOST_PARTS, _LEAST_SAMPLES = 8, 8
+
+
+@dataclass(frozen=True)
+class EventProp:
+    """The rule and its switches.
+
+    neuron_parameters : also derivatives by tau_m, tau_syn, v_th, v_reset, v_rest, bias, v_init and t_ref
+    min_slope : remedy for grazing spikes, whose derivatives grow without bound: tau_m dv/dt at the threshold is taken
+        to be at least this times v_th - v_rest - bias (at least: in absolute value). Above it the gradient is exact.
+    """
+
+    neuron_parameters: bool = False
+    min_slope: float = 1e-9
+    signals: ClassVar[tuple[str, ...]] = ("times", "values")
+
+    def __post_init__(self) -> None:
+        if not self.min_slope > 0:
+            raise ValueError(f"min_slope must be > 0, or a grazing spike has no finite gradient; got {self.min_slope}.")
+
+    def backward(
+        self,
+        layer: Any,
+        inputs: SpikeBatch,
+        outputs: SpikeBatch | Voltages,
+        signal: Floats,
+        t_stop: float,
+        *,
+        is_output: bool = False,
+        wants_signal: bool = True,
+        threads: int = 1,
+    ) -> tuple[dict[str, Floats], Floats]:
+        """From dL/dt of a layer's spikes to its gradients and dL/dt of its input spikes.
+
+        signal : (n_spikes,) of ``outputs``; of a Readout dL/d value, (samples, n_out)
+        Returns {"weight": (n_in, n_out), "delay": (n_in, n_out) or (n_in,), per ms, "recurrent_weight": ..., and with
+        ``neuron_parameters`` (n_out,) for each of them ((2, n_out) for two tau_syn)}, summed over the samples in a
+        fixed order, and (n_input_spikes,). The same bits for any number of threads.
+
+        Raises GradientError : delta neurons made to fire by several kicks of one instant.
+        """
+        if isinstance(layer, Readout):
+            return _readout(layer, inputs, outputs, signal, t_stop, self, threads)  # type: ignore[arg-type]
+        fast = layer.shares_events and len(layer.neuron.receptor_taus()) == 1
+        if fast and not self.neuron_parameters:
+            return _dense(layer, inputs, outputs, signal, t_stop, self, wants_signal, threads)  # type: ignore[arg-type]
+        return _any_layer(layer, inputs, outputs, signal, t_stop, self, threads)  # type: ignore[arg-type]
+
+
+def least_slope(p: NeuronArrays, min_slope: float) -> float:
+    """``EventProp.min_slope`` in the unit of the threshold."""
+    return min_slope * max(float(np.max(np.abs(p.theta))), 1e-300)
+
+
+def conditioning(layer: Dense, outputs: SpikeBatch) -> Floats:
+    """How far each spike is from grazing: |theta|/(tau_m dv/dt) at its threshold crossing, (n_spikes,).
+
+    A relative change of the input moves the spike by about this times tau_m. Large values are grazing spikes; the
+    derivatives of their times are as large, and right only as far as the spikes persist.
+    """
+    if outputs.currents is None:
+        raise ValueError("these spikes carry no currents; take them from model.forward.")
+    theta = layer.theta[outputs.neurons]
+    climb = outputs.currents - theta
+    out = np.full(climb.shape, np.inf)
+    np.divide(np.abs(theta), climb, out=out, where=climb > 0)
+    return out
+
+
+def _parts(n: int) -> np.ndarray:
+    """Borders of the stretches of samples whose gradients are added up apart; they depend on n alone."""
+    pieces = min(max(n // _LEAST_SAMPLES, 1), _MOST_PARTS)
+    return np.array([n * k // pieces for k in range(pieces + 1)])
+
+
+def _dense(
+    layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, signal: Floats, t_stop: float, rule: EventProp,
+    wants_signal: bool, threads: int,
+) -> tuple[dict[str, Floats], Floats]:  # fmt: skip
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    arrivals, order = layer.delays.arrivals(inputs)
+    by_delay = layer.delays.trained is not None
+    gradient, d_arrival, _ = _shared(
+        layer.weight, p, arrivals, outputs, signal, t_stop, least_slope(p, rule.min_slope), True,
+        wants_signal or by_delay, threads,
+    )  # fmt: skip
+    gradients = {"weight": gradient}
+    if by_delay:
+        gradients["delay"] = np.bincount(arrivals.neurons, weights=d_arrival, minlength=layer.n_in)
+    return gradients, _put_back(d_arrival, order)
+
+
+def _shared(
+    weight: Floats, p: NeuronArrays, arrivals: SpikeBatch, outputs: Any, signal: Floats, t_stop: float,
+    min_slope: float, spiking: bool, wants_signal: bool, threads: int,
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    """Weight gradient, dL/d arrival, and (4, n_out) by theta, u_reset, u_init, t_ref: neurons that share events."""
+    cuts = _parts(len(arrivals))
+    total = np.zeros((cuts.size - 1, *weight.shape))
+    own = np.zeros((cuts.size - 1, 4, weight.shape[1]))
+    d_arrival = np.zeros(arrivals.times.size)
+
+    def one(k: int) -> None:
+        adjoint_layer(
+            arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, outputs.neurons, outputs.currents,
+            outputs.offsets, signal, cuts[k], cuts[k + 1], t_stop,
+            p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], p.tau_exc[0], weight, min_slope, spiking, wants_signal,
+            d_arrival, total[k], *own[k],
+        )  # fmt: skip
+
+    with workers(threads) as pool:
+        list(pool(one, range(cuts.size - 1)))
+    return _added(total), d_arrival, _added(own)
+
+
+def _added(parts: Floats) -> Floats:
+    out = parts[0]
+    for part in parts[1:]:
+        out += part
+    return out
+
+
+def _put_back(d_arrival: Floats, order: np.ndarray | None) -> Floats:
+    if order is None:
+        return d_arrival
+    out = np.empty_like(d_arrival)
+    out[order] = d_arrival
+    return out
+
+
+def _any_layer(
+    layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, signal: Floats, t_stop: float, rule: EventProp, threads: int
+) -> tuple[dict[str, Floats], Floats]:
+    plan = layer.plan()
+    g = plan_gradient(plan, inputs, outputs, signal, t_stop, rule, threads)
+    own = plan.source < layer.n_in
+    gradients = {}
+    for name, mine, n_pre in (("", own, layer.n_in), ("recurrent_", ~own, layer.n_out)):
+        if name and not isinstance(layer, Recurrent):
+            continue
+        place = (plan.source[mine] - (layer.n_in if name else 0)) * layer.n_out + plan.target[mine]
+        for key, values in (("weight", g.weight), ("delay", g.delay)):
+            flat = np.bincount(place, weights=values[mine], minlength=n_pre * layer.n_out)
+            gradients[name + key] = flat.reshape(n_pre, layer.n_out)
+    if rule.neuron_parameters:
+        gradients |= neuron_gradients(layer.neuron, g.neuron)
+    return gradients, g.inputs
+
+
+@dataclass(frozen=True, eq=False)
+class PlanGradient:
+    """Gradients by the synapses of a plan, in its order; by the input spikes; by the neurons, (N_PARAMETERS, n)."""
+
+    weight: Floats
+    delay: Floats
+    inputs: Floats
+    neuron: Floats
+
+
+def plan_gradient(
+    plan: Plan, inputs: SpikeBatch, outputs: SpikeBatch, signal: Floats, t_stop: float, rule: EventProp, threads: int = 1
+) -> PlanGradient:
+    """The adjoint of any planned network; inputs and outputs : spikes of all its inputs and all its neurons.
+
+    Raises GradientError : delta neurons made to fire by several kicks of one instant, plastic synapses.
+    """
+    if plan.plastic:
+        raise GradientError("weights that change by STDP have no gradient here; connect without plasticity.")
+    p = plan.neurons
+    cuts = _parts(len(inputs))
+    n = cuts.size - 1
+    weight, delay = np.zeros((n, plan.weight.size)), np.zeros((n, plan.weight.size))
+    neuron = np.zeros((n, events.N_PARAMETERS, p.theta.size))
+    d_input = np.zeros(inputs.times.size)
+    trouble = np.zeros((n, 2))
+
+    def one(k: int) -> int:
+        return int(
+            events.adjoint_samples(
+                inputs.times, inputs.neurons, inputs.offsets, outputs.times, outputs.neurons, outputs.offsets,
+                signal, cuts[k], cuts[k + 1], float(t_stop),
+                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.n_receptors, p.keep_input,
+                plan.level, int(plan.level.max()) + 1, plan.group_start, plan.group_delay, plan.group_level,
+                plan.synapse_start, plan.target, plan.weight, least_slope(p, rule.min_slope), rule.neuron_parameters,
+                d_input, weight[k], delay[k], neuron[k], trouble[k],
+            )
+        )  # fmt: skip
+
+    with workers(threads) as pool:
+        status = list(pool(one, range(n)))
+    for k in np.flatnonzero(status):
+        raise GradientError(
+            f"neuron {int(trouble[k, 1])} fired at {trouble[k, 0]} ms, when several kicks arrived at once: its spike "
+            "time follows the last one needed and has no derivative. Give delta synapses delays that differ, or use "
+            "exponential ones."
+        )
+    return PlanGradient(_added(weight), _added(delay), d_input, _added(neuron))
+
+
+def neuron_gradients(lif: LIF, d: Floats) -> dict[str, Floats]:
+    """From derivatives by theta, u_reset, u_init, ... (rows of ``adjoint_events``) to those by LIF's parameters."""
+    shift = -(d[events.D_THETA] + d[events.D_RESET] + d[events.D_INIT])
+    taus = d[events.D_TAU_EXC : events.D_TAU_INH + 1][: len(lif.receptor_taus())]
+    if len(taus) == 2 and np.array_equal(*map(np.asarray, lif.receptor_taus())):
+        # Equal constants make one receptor: each weight's share is not told apart.
+        taus = taus[:1]
+    at_rest = d[events.D_INIT] if lif.v_init is None else 0.0
+    out = {
+        "tau_m": d[events.D_TAU_M],
+        "v_th": d[events.D_THETA],
+        "v_reset": d[events.D_RESET],
+        "v_rest": shift + at_rest,
+        "bias": shift,
+        "v_init": d[events.D_INIT],
+        "t_ref": d[events.D_T_REF],
+    }
+    if len(taus):
+        out["tau_syn"] = taus[0] if len(taus) == 1 else taus
+    return out
+
+
+def _readout(
+    layer: Readout, inputs: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float, rule: EventProp, threads: int
+) -> tuple[dict[str, Floats], Floats]:
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    arrivals, order = layer.delays.arrivals(inputs)
+    sample = np.repeat(np.arange(len(arrivals)), np.diff(arrivals.offsets))
+    shift = signal.sum(axis=0)
+    if layer.feature == "integral":
+        share, start = integral_shares(layer, arrivals, t_stop)
+        gradient = share[0].T @ signal
+        push = signal @ layer.weight.T
+        d_arrival = arrival_factors(layer, arrivals, t_stop)[:, 1] * push[sample, arrivals.neurons]
+        a = 1.0 / p.tau_m + layer.rate
+        unit = -np.expm1(-a * t_stop) / a
+        d_init = shift * unit
+        taus = [np.einsum("so,si,io->o", signal, share[k], layer.weight) for k in (1, 2)]
+        by_a = (t_stop * np.exp(-a * t_stop) - unit) / a
+        taus[0] = taus[0] - shift * p.u_init * by_a / p.tau_m**2
+        shift = shift * (t_stop if layer.rate == 0.0 else -np.expm1(-layer.rate * t_stop) / layer.rate)
+    else:
+        peaks, d_peak = _peaks(outputs, signal)
+        gradient, d_arrival, own = _shared(
+            layer.weight, p, arrivals, peaks, d_peak, t_stop, 0.0, False, True, threads
+        )
+        corners = outputs.corner >= 0
+        np.add.at(d_arrival, outputs.corner[corners], (signal * outputs.slope)[corners])
+        d_init = own[2]
+        taus = [np.zeros(layer.n_out), np.zeros(layer.n_out)]
+        if rule.neuron_parameters:
+            highest_by_taus(
+                arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, signal, layer.weight, p.u_init,
+                p.tau_m[0], p.tau_exc[0], *taus,
+            )  # fmt: skip
+    gradients = {"weight": gradient}
+    if layer.delays.trained:
+        gradients["delay"] = np.bincount(arrivals.neurons, weights=d_arrival, minlength=layer.n_in)
+    if rule.neuron_parameters:
+        at_rest = d_init if layer.neuron.v_init is None else 0.0
+        gradients |= {
+            "tau_m": taus[0], "tau_syn": taus[1], "bias": shift - d_init, "v_rest": shift - d_init + at_rest,
+            "v_init": d_init,
+        }  # fmt: skip
+    return gradients, _put_back(d_arrival, order)
+
+
+def _peaks(outputs: Voltages, signal: Floats) -> tuple[SpikeBatch, Floats]:
+    """The maxima as events of the readout's neurons, and dL/dv at each."""
+    n, n_out = signal.shape
+    order = np.argsort(outputs.times, axis=1, kind="stable")
+    times = np.take_along_axis(outputs.times, order, axis=1).ravel()
+    batch = SpikeBatch(times, order.ravel(), np.arange(n + 1) * n_out, n_out, np.zeros(n * n_out))
+    return batch, np.take_along_axis(signal, order, axis=1).ravel()
