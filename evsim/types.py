@@ -197,6 +197,17 @@ class SpikeBatch:
         a, b = self.offsets[k], self.offsets[k + 1]
         return SpikeTrains(self.times[a:b], self.neurons[a:b], self.size)
 
+    def take(self, samples: ArrayLike) -> SpikeBatch:
+        """Some of the samples, in the given order; (k,) integers, or a slice's indices."""
+        rows = np.asarray(samples, dtype=np.int64)
+        if rows.ndim != 1 or (rows.size and (rows.min() < 0 or rows.max() >= len(self))):
+            raise IndexError(f"samples must be 1-D indices 0 ... {len(self) - 1}; got {samples!r}.")
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        offsets = np.append(0, np.cumsum(lengths))
+        place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        currents = None if self.currents is None else self.currents[place]
+        return SpikeBatch(self.times[place], self.neurons[place], offsets, self.size, currents)
+
     def counts(self) -> NDArray[np.int64]:
         """Spikes of each neuron in each sample, shape (n_samples, size)."""
         sample = np.repeat(np.arange(len(self)), np.diff(self.offsets))

@@ -7,13 +7,15 @@ gives its samples in one fixed order; a part of a data set (``train_size``, ``te
   the classes by ``train_test_split(test_size=0.2, stratify=y, random_state=0)``; 1437 for training, 360
   for test.
 - ``mnist``, ``fashion-mnist``: the order of the published files; 60,000 for training, 10,000 for test.
+- ``yin-yang``: the published 5000, 1000 and 1000 points, by formula.
+- ``randman``, ``temporal-xor``, ``spike-patterns``: spikes by formula (`formula.py`), a fifth for test.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.errors import DataError
+from evsim.types import SpikeBatch
 
+from . import formula
 from .idx import read_idx
 
 DIGITS_RANDOM_STATE = 0
@@ -33,35 +37,52 @@ class Dataset:
     """Samples and labels.
 
     name : as asked for
-    x_train, x_test : (n, features) float32 in [0, 1]
+    x_train, x_test : (n, features) in [0, 1], or a SpikeBatch of n samples
     y_train, y_test : (n,) int64, 0 <= label < n_classes
     n_classes : number of classes
+    x_validation, y_validation : likewise, where the data set comes with them
+    duration : of a sample that is spikes already, ms
+    targets : target trains of the output neurons, one sample per class
     """
 
     name: str
-    x_train: NDArray[np.float32]
+    x_train: Any
     y_train: NDArray[np.int64]
-    x_test: NDArray[np.float32]
+    x_test: Any
     y_test: NDArray[np.int64]
     n_classes: int
+    x_validation: Any = None
+    y_validation: NDArray[np.int64] | None = None
+    duration: float | None = None
+    targets: SpikeBatch | None = None
+
+    @property
+    def features(self) -> int:
+        """Number of inputs."""
+        return features_of(self.x_train)
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
     """What a loader returns: all samples as they are stored, in their fixed order.
 
-    x_train, x_test : (n, ...) numbers in [0, full_scale]; axes after the first are flattened
+    x_train, x_test : (n, ...) numbers in [0, full_scale], axes after the first are flattened; or a SpikeBatch
     y_train, y_test : (n,) integers
     full_scale : the stored number that means 1
     n_classes : number of classes
+    x_validation, y_validation, duration, targets : as in Dataset
     """
 
-    x_train: NDArray[Any]
+    x_train: Any
     y_train: NDArray[Any]
-    x_test: NDArray[Any]
+    x_test: Any
     y_test: NDArray[Any]
     full_scale: float
     n_classes: int
+    x_validation: Any = None
+    y_validation: NDArray[Any] | None = None
+    duration: float | None = None
+    targets: SpikeBatch | None = None
 
 
 def load_dataset(
@@ -69,15 +90,17 @@ def load_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
+    **parameters: Any,
 ) -> Dataset:
     """Load a data set by name.
 
     Parameters
     ----------
-    name : "digits", "mnist" or "fashion-mnist"
-    data_dir : folder with the files; not needed for "digits". The idx data sets are looked for in
+    name : "digits", "mnist", "fashion-mnist", "yin-yang", "randman", "temporal-xor" or "spike-patterns"
+    data_dir : folder with the files of the idx data sets. They are looked for in
         ``data_dir/NAME``, ``data_dir/MNIST/raw`` (or ``data_dir/FashionMNIST/raw``) and ``data_dir`` itself.
     train_size, test_size : take only the first N samples of the fixed order; None takes all
+    parameters : of the last three, as ``evsim.io.formula`` names them
 
     Raises
     ------
@@ -86,20 +109,33 @@ def load_dataset(
     """
     if name not in LOADERS:
         raise DataError(f"there is no data set {name!r}. Known: {', '.join(sorted(LOADERS))}.")
-    source = LOADERS[name](None if data_dir is None else Path(data_dir).expanduser())
+    try:
+        source = LOADERS[name](None if data_dir is None else Path(data_dir).expanduser(), **parameters)
+    except TypeError as error:
+        raise DataError(f"{name} does not take {', '.join(parameters)}: {error}.") from error
     x_train, y_train = _part(name, "train", source.x_train, source.y_train, train_size, source)
     x_test, y_test = _part(name, "test", source.x_test, source.y_test, test_size, source)
-    if x_train.shape[1] != x_test.shape[1]:
+    if features_of(x_train) != features_of(x_test):
         raise DataError(
-            f"{name}: training samples have {x_train.shape[1]} features, test samples {x_test.shape[1]}; "
+            f"{name}: training samples have {features_of(x_train)} features, test samples {features_of(x_test)}; "
             f"the files do not belong together."
         )
-    return Dataset(name, x_train, y_train, x_test, y_test, source.n_classes)
+    held: tuple[Any, Any] = (None, None)
+    if source.y_validation is not None:
+        held = _part(name, "validation", source.x_validation, source.y_validation, None, source)
+    return Dataset(
+        name, x_train, y_train, x_test, y_test, source.n_classes, *held, source.duration, source.targets
+    )
+
+
+def features_of(x: Any) -> int:
+    """Number of inputs of samples, numbers or spikes."""
+    return int(x.size if isinstance(x, SpikeBatch) else x.shape[1])
 
 
 def _part(
-    name: str, part: str, x: NDArray[Any], y: NDArray[Any], size: int | None, source: Source
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    name: str, part: str, x: Any, y: NDArray[Any], size: int | None, source: Source
+) -> tuple[Any, NDArray[np.int64]]:
     """The first ``size`` samples of one part, checked and scaled to [0, 1]."""
     if y.ndim != 1 or len(x) != len(y):
         raise DataError(
@@ -116,6 +152,10 @@ def _part(
         raise DataError(
             f"{part}_size is {n}, but {name} has {len(x)} {part} samples; ask for at most that many."
         )
+    if isinstance(x, SpikeBatch):
+        return x.take(np.arange(n)), y[:n].astype(np.int64)
+    if x.dtype == np.float64 and source.full_scale == 1.0:
+        return x[:n].reshape(n, -1), y[:n].astype(np.int64)
     scaled = x[:n].reshape(n, -1).astype(np.float32) / np.float32(source.full_scale)
     return scaled, y[:n].astype(np.int64)
 
@@ -142,10 +182,45 @@ def _fashion_mnist(data_dir: Path | None) -> Source:
     return _idx_source("fashion-mnist", "FashionMNIST", data_dir)
 
 
-LOADERS: dict[str, Callable[[Path | None], Source]] = {
+def _yin_yang(data_dir: Path | None) -> Source:
+    """The three published parts of Yin-Yang (L. Kriener, J. Goeltz, M. A. Petrovici, 2022)."""
+    train, validation, test = (formula.yin_yang(n, seed) for n, seed in ((5000, 42), (1000, 41), (1000, 40)))
+    return Source(*train, *test, 1.0, 3, *validation)
+
+
+def _randman(data_dir: Path | None, **parameters: Any) -> Source:
+    """Random manifolds (F. Zenke, T. P. Vogels, 2021)."""
+    x, y = formula.randman(**parameters)
+    return _split(x, y, duration=parameters.get("duration", 100.0))
+
+
+def _temporal_xor(data_dir: Path | None, **parameters: Any) -> Source:
+    """Exclusive or of two pulses' times."""
+    x, y = formula.temporal_xor(**parameters)
+    return _split(x, y, duration=float(np.ceil(x.times.max() / 10.0) * 10.0))
+
+
+def _spike_patterns(data_dir: Path | None, **parameters: Any) -> Source:
+    """Frozen patterns with target trains."""
+    x, y, targets = formula.spike_patterns(**parameters)
+    return replace(_split(x, y, duration=parameters.get("duration", 100.0)), targets=targets)
+
+
+def _split(x: SpikeBatch, y: NDArray[np.int64], duration: float) -> Source:
+    """The last fifth of the samples is for test."""
+    n = len(y) - len(y) // 5
+    rows = np.arange(len(y))
+    return Source(x.take(rows[:n]), y[:n], x.take(rows[n:]), y[n:], 1.0, int(y.max()) + 1, duration=duration)
+
+
+LOADERS: dict[str, Callable[..., Source]] = {
     "digits": _digits,
     "mnist": _mnist,
     "fashion-mnist": _fashion_mnist,
+    "yin-yang": _yin_yang,
+    "randman": _randman,
+    "temporal-xor": _temporal_xor,
+    "spike-patterns": _spike_patterns,
 }
 
 _IDX_STEMS = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import erfc, roots_legendre
-from strategies import spike_trains
+from evsim.testing.strategies import spike_trains
 
 from evsim import SpikeTrains
 from evsim.analysis import (

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from oracle import flow, oracle_crossing
-from strategies import ratios
+from evsim.testing.oracle import flow, oracle_crossing
+from evsim.testing.strategies import ratios
 
 from evsim._kernels.crossing import (
     crossing,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from oracle import flow
-from strategies import ratios
+from evsim.testing.oracle import flow
+from evsim.testing.strategies import ratios
 
 from evsim._kernels.lif import decay, fade, flow_u, phi, psp, psp_peak, rise_bound
 

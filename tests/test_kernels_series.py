@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from mpmath import mp, mpf
-from oracle import flow
+from evsim.testing.oracle import flow
 
 from evsim._kernels.series import LONG, current_factors, kick_factors
 

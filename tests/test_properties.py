@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
-from strategies import lif_parameters, peak_of_unit_psp, spike_trains
+from evsim.testing.strategies import lif_parameters, peak_of_unit_psp, spike_trains
 
 import evsim
 from evsim import LIF, Network, SpikeTrains

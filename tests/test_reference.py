@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from oracle import Replay, oracle_crossing, replay_network, replay_neuron
+from evsim.testing.oracle import Replay, oracle_crossing, replay_network, replay_neuron
 from reference import first_crossing, simulate_twin
-from strategies import NetworkDescription, lif_parameters, ratios, small_networks, spike_trains
+from evsim.testing.strategies import NetworkDescription, lif_parameters, ratios, small_networks, spike_trains
 
 from evsim.types import LIF
 

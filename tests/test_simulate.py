@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from oracle import Replay, flow, replay_network, replay_neuron
+from evsim.testing.oracle import Replay, flow, replay_network, replay_neuron
 from reference import psp, simulate_twin
-from strategies import NetworkDescription, lif_parameters, small_networks
+from evsim.testing.strategies import NetworkDescription, lif_parameters, small_networks
 
 import evsim
 from evsim import LIF, GrazingWarning, Network, NetworkError, SpikeBatch, SpikeTrains
@@ -33,32 +33,6 @@ quick = settings(
 brief = settings(quick, max_examples=6)
 
 
-def build(description: NetworkDescription) -> Network:
-    """The description as a network of one input and one population per layer."""
-    net = Network()
-    net.add_input("in", size=description.n_inputs)
-    names = {}
-    for p in range(len(description.populations)):
-        members = description.population_range(p)
-        net.add_population(f"p{p}", size=len(members), neuron=description.population_lif(p))
-        names |= {description.n_inputs + k: (f"p{p}", k - members.start) for k in members}
-    names |= {k: ("in", k) for k in range(description.n_inputs)}
-    for source, target, weight, delay in description.synapses:
-        (pre, j), (post, k) = names[source], names[description.n_inputs + target]
-        row, column = np.zeros((2, 1), np.int64)
-        row[0], column[0] = j, k
-        shape = net.size_of(pre), net.size_of(post)
-        net.connect(pre, post, weight=entry(weight, row, column, shape), delay=delay)
-    return net
-
-
-def entry(value: float, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]):
-    """A sparse matrix with one entry (kept even where it is 0)."""
-    import scipy.sparse
-
-    return scipy.sparse.coo_matrix((np.array([value]), (row, column)), shape=shape)
-
-
 def run(net: Network, spikes: SpikeTrains, t_stop: float, driver: str = "queue", **options):
     """A run whose grazing peaks are nobody's concern."""
     with warnings.catch_warnings():
@@ -68,7 +42,7 @@ def run(net: Network, spikes: SpikeTrains, t_stop: float, driver: str = "queue",
 
 def spikes_of(description: NetworkDescription, driver: str) -> list[tuple[float, int]]:
     """(time, neuron) of all populations, sorted."""
-    rec = run(build(description), description.input_trains(), description.t_stop, driver)
+    rec = run(description.network()[0], description.input_trains(), description.t_stop, driver)
     found = []
     for p in range(len(description.populations)):
         start = description.population_range(p).start

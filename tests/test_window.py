@@ -9,9 +9,9 @@ import pytest
 import scipy.stats
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from oracle import replay_network
+from evsim.testing.oracle import replay_network
 from reference import simulate_twin
-from strategies import NetworkDescription, small_networks
+from evsim.testing.strategies import NetworkDescription, small_networks
 from test_simulate import assert_same, away_from_grazing, run, spikes_of
 
 import evsim

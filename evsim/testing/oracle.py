@@ -235,9 +235,9 @@ def oracle_crossing(
         return _search(trace, mpf(h))[0]
 
 
-def later(t: mpf, duration: float) -> mpf:
-    """t + duration; added in float64 when t is a float64, as instants given by inputs are."""
-    if mpf(float(t)) == t:
+def later(t: mpf, duration: Any, exact: bool = False) -> mpf:
+    """t + duration; added in float64 when t is a float64, as instants given by inputs are, unless ``exact``."""
+    if not exact and mpf(float(t)) == t:
         return mpf(float(t) + float(duration))
     return t + mpf(duration)
 
@@ -245,19 +245,52 @@ def later(t: mpf, duration: float) -> mpf:
 # --------------------------------------------------------------------------------------------- one neuron
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """What an `LIF` of scalars says, as multiple precision numbers, so that they can be moved by less than a float64.
+
+    tau_syn : one per receptor; exact : later times are sums of exact numbers, not rounded to float64
+    """
+
+    tau_m: mpf
+    tau_syn: tuple[mpf, ...]
+    v_th: mpf
+    v_reset: mpf
+    v_rest: mpf
+    bias: mpf
+    v_init: mpf
+    t_ref: mpf
+    keep_refractory_input: bool
+    exact: bool = False
+
+    @classmethod
+    def of(cls, lif: LIF | Parameters, exact: bool = False) -> Parameters:
+        """The parameters of one neuron."""
+        if isinstance(lif, Parameters):
+            return lif
+        names = ("v_th", "v_reset", "v_rest", "bias")
+        v_init = lif.v_rest if lif.v_init is None else lif.v_init
+        return cls(
+            mpf(float(lif.tau_m)), tuple(mpf(float(tau)) for tau in lif.receptor_taus()),
+            *(mpf(float(getattr(lif, name))) for name in names), mpf(float(v_init)), mpf(float(lif.t_ref)),
+            bool(lif.keep_refractory_input), exact,
+        )  # fmt: skip
+
+
 class OracleNeuron:
     """State of one neuron at its last event, together with the sizes of the terms it is made of."""
 
-    def __init__(self, lif: LIF) -> None:
-        self.tau_m = mpf(float(lif.tau_m))
-        self.taus = [mpf(float(tau)) for tau in lif.receptor_taus()]
-        self.t_ref = float(lif.t_ref)
-        self.keeps_kicks = bool(lif.keep_refractory_input)
-        rest = mpf(float(lif.v_rest)) + mpf(float(lif.bias))
-        self.theta = mpf(float(lif.v_th)) - rest
-        self.u_reset = mpf(float(lif.v_reset)) - rest
-        v_init = lif.v_rest if lif.v_init is None else lif.v_init
-        self.u = mpf(float(v_init)) - rest
+    def __init__(self, lif: LIF | Parameters) -> None:
+        p = Parameters.of(lif)
+        self.tau_m = p.tau_m
+        self.taus = list(p.tau_syn)
+        self.t_ref = p.t_ref
+        self.exact = p.exact
+        self.keeps_kicks = p.keep_refractory_input
+        rest = p.v_rest + p.bias
+        self.theta = p.v_th - rest
+        self.u_reset = p.v_reset - rest
+        self.u = p.v_init - rest
         self.t = mpf(0)
         self.release = mpf(0)
         self.kept = mpf(0)
@@ -315,13 +348,13 @@ class OracleNeuron:
             if self.taus:
                 k = 1 if len(self.taus) == 2 and w < 0.0 else 0
                 self.currents[k] += mpf(w)
-                self.size_currents[k] += abs(w)
+                self.size_currents[k] += abs(float(w))
             elif t >= self.release:
                 self.u += mpf(w)
-                self.size_u += abs(w)
+                self.size_u += abs(float(w))
             elif self.keeps_kicks:
                 self.kept += mpf(w)
-                self.size_kept += abs(w)
+                self.size_kept += abs(float(w))
         if not self.taus:
             self._judge_kick(t)
         self._prediction = None
@@ -385,7 +418,7 @@ class OracleNeuron:
         self.margin = math.inf
         self.has_fired = True
         self.kept, self.size_kept = mpf(0), 0.0
-        self.release = later(t, self.t_ref)
+        self.release = later(t, self.t_ref, self.exact)
         if self.release == t:
             self._let_go()
         self._prediction = None
@@ -439,11 +472,11 @@ def replay_neuron(lif: LIF, arrivals: Sequence[tuple[float, float]], t_stop: flo
 # --------------------------------------------------------------------------------------------- the network
 
 
-def _zero_delay_depth(neurons: Sequence[LIF], synapses: Sequence[Any], n_inputs: int) -> list[int]:
+def _zero_delay_depth(neurons: Sequence[Any], synapses: Sequence[Any], n_inputs: int) -> list[int]:
     """Length of the longest chain of zero-delay synapses onto delta neurons that ends at each neuron."""
     sources: dict[int, set[int]] = {}
     for source, target, _, delay in synapses:
-        if delay == 0.0 and source >= n_inputs and neurons[target].tau_syn is None:
+        if delay == 0.0 and source >= n_inputs and not Parameters.of(neurons[target]).tau_syn:
             sources.setdefault(target, set()).add(source - n_inputs)
 
     def depth(k: int, path: frozenset[int]) -> int:
@@ -455,9 +488,9 @@ def _zero_delay_depth(neurons: Sequence[LIF], synapses: Sequence[Any], n_inputs:
 
 
 def replay_network(
-    neurons: Sequence[LIF],
-    synapses: Sequence[tuple[int, int, float, float]],
-    input_spikes: Sequence[tuple[float, int]],
+    neurons: Sequence[LIF | Parameters],
+    synapses: Sequence[tuple[int, int, Any, Any]],
+    input_spikes: Sequence[tuple[Any, int]],
     n_inputs: int,
     t_stop: float,
 ) -> Replay:
@@ -473,7 +506,7 @@ def replay_network(
 
 
 def _replay_network(
-    neurons: Sequence[LIF], synapses: Sequence[Any], input_spikes: Sequence[Any], n_inputs: int, end: mpf
+    neurons: Sequence[Any], synapses: Sequence[Any], input_spikes: Sequence[Any], n_inputs: int, end: mpf
 ) -> Replay:
     cells = [OracleNeuron(lif) for lif in neurons]
     depth = _zero_delay_depth(neurons, synapses, n_inputs)
@@ -485,7 +518,7 @@ def _replay_network(
 
     def deliver(t: mpf, source: int) -> None:
         for pre, target, weight, delay in synapses:
-            if pre == source and (arrival := later(t, delay)) < end:
+            if pre == source and (arrival := later(t, delay, cells[target].exact)) < end:
                 heapq.heappush(arrivals, (arrival, depth[target], target, weight))
 
     for t, source in input_spikes:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from scipy.sparse import coo_matrix
 
+from evsim.network import Network
 from evsim.types import LIF, SpikeTrains
 
 RATIOS = (1.0, 1.0 + 1e-12, 1.0 - 1e-12, 1.0 + 1e-8, 1.0 - 1e-8, 2.0, 0.5, 0.1, 4.0, 100.0)
@@ -33,6 +35,22 @@ class NetworkDescription:
     synapses: list[tuple[int, int, float, float]]
     input_spikes: list[tuple[float, int]]
     t_stop: float
+
+    def network(self) -> tuple[Network, dict[str, SpikeTrains]]:
+        """The network, with one projection per synapse, and its inputs: one input "in", populations "p0", "p1", ..."""
+        net = Network()
+        net.add_input("in", size=self.n_inputs)
+        names: dict[int, tuple[str, int]] = {k: ("in", k) for k in range(self.n_inputs)}
+        for p in range(len(self.populations)):
+            members = self.population_range(p)
+            net.add_population(f"p{p}", size=len(members), neuron=self.population_lif(p))
+            names |= {self.n_inputs + k: (f"p{p}", k - members.start) for k in members}
+        for source, target, weight, delay in self.synapses:
+            (pre, j), (post, k) = names[source], names[self.n_inputs + target]
+            shape = net.size_of(pre), net.size_of(post)
+            # Sparse, so that an entry of 0 is a synapse too.
+            net.connect(pre, post, weight=coo_matrix(([weight], ([j], [k])), shape=shape), delay=delay)
+        return net, {"in": self.input_trains()}
 
     def arguments(self) -> tuple[Any, ...]:
         """What `simulate_twin` and `replay_network` take."""

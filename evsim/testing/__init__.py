@@ -1,0 +1,16 @@
+"""What a person needs who tests a simulator or a learning rule: generated networks, a 50-digit replay, derivatives.
+
+Needs hypothesis and mpmath (``pip install evsim[testing]``).
+"""
+
+from evsim.testing.derivatives import KINDS as KINDS
+from evsim.testing.derivatives import Direction as Direction
+from evsim.testing.derivatives import SpikesChanged as SpikesChanged
+from evsim.testing.derivatives import random_direction as random_direction
+from evsim.testing.derivatives import spike_time_derivatives as spike_time_derivatives
+from evsim.testing.derivatives import unit_direction as unit_direction
+from evsim.testing.strategies import NetworkDescription as NetworkDescription
+from evsim.testing.strategies import lif_parameters as lif_parameters
+from evsim.testing.strategies import small_networks as small_networks
+from evsim.testing.strategies import spike_trains as spike_trains
+from evsim.testing.tangent import tangent as tangent
