@@ -14,7 +14,10 @@ from evsim.types import LIF, Floats
 
 @dataclass(frozen=True, eq=False)
 class NeuronArrays:
-    """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias."""
+    """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias.
+
+    n_receptors : currents that are simulated; declared : receptors of the LIF. Two of one time constant are one current.
+    """
 
     v_inf: Floats
     theta: Floats
@@ -26,6 +29,7 @@ class NeuronArrays:
     tau_inh: Floats
     peak: Floats
     n_receptors: np.ndarray
+    declared: np.ndarray
     keep_input: np.ndarray
 
 
@@ -60,8 +64,7 @@ def _arrays(neuron: LIF, size: int) -> NeuronArrays:
     v_inf = full(neuron.v_rest) + full(neuron.bias)
     tau_m = full(neuron.tau_m)
     tau_exc = full(taus[0] if taus else 1.0)
-    if len(taus) == 2 and np.array_equal(tau_exc, full(taus[1])):
-        taus = taus[:1]
+    one_current = len(taus) == 2 and np.array_equal(tau_exc, full(taus[1]))
     # One pair of time constants for all is the usual case, and sorting a million pairs takes long.
     equal = size > 0 and np.all(tau_m == tau_m[0]) and np.all(tau_exc == tau_exc[0])
     some = slice(1) if equal else slice(None)
@@ -77,7 +80,8 @@ def _arrays(neuron: LIF, size: int) -> NeuronArrays:
         tau_exc=tau_exc,
         tau_inh=full(taus[1] if len(taus) == 2 else 1.0),
         peak=full(peaks[back.reshape(-1)]),
-        n_receptors=np.full(size, len(taus), np.int64),
+        n_receptors=np.full(size, 1 if one_current else len(taus), np.int64),
+        declared=np.full(size, len(taus), np.int64),
         keep_input=np.full(size, neuron.keep_refractory_input),
     )
 

@@ -23,7 +23,7 @@ def yin_yang(size: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
     Classes: 0 and 1 the two halves, 2 the dots. Draw order: for each sample its class, then points of the square until
     one lies in the disc and in that class. Seeds of the published arrays: 42 training, 41 validation, 40 test.
     """
-    rng = np.random.RandomState(seed)  # noqa: NPY002 - the published arrays come from this generator
+    rng = np.random.RandomState(seed)
     samples, classes = np.empty((size, 4)), np.empty(size, np.int64)
     for k in range(size):
         goal = rng.randint(3)

@@ -10,7 +10,6 @@ from evsim.learning._kernels.update import adam_step, sgd_step
 from evsim.threads import workers
 from evsim.types import Floats
 
-
 _WORTH_A_THREAD = 30_000
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import erfc, roots_legendre
-from evsim.testing.strategies import spike_trains
 
 from evsim import SpikeTrains
 from evsim.analysis import (
@@ -23,6 +22,7 @@ from evsim.analysis import (
     siegert_cv,
     siegert_rate,
 )
+from evsim.testing.strategies import spike_trains
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -8,8 +8,17 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from evsim import GrazingWarning
-from evsim.learning import EventProp, network_gradient
-from evsim.testing import KINDS, SpikesChanged, random_direction, small_networks, spike_time_derivatives, tangent
+from evsim.errors import GradientError
+from evsim.learning import network_gradient
+from evsim.testing import (
+    KINDS,
+    SpikesChanged,
+    random_direction,
+    small_networks,
+    spike_time_derivatives,
+    tangent,
+    untied,
+)
 from evsim.testing.oracle import replay_network
 
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -75,10 +84,9 @@ def compare(description, seed, kinds=KINDS):
     assume(clear(description))
     rec = recorded(description)
     spikes, places = all_spikes(description, rec)
-    assume(spikes)
+    assume(spikes and untied(description, spikes))
     pull = np.random.default_rng(seed).normal(size=len(spikes))
-    gradient = network_gradient(rec, {p: pull[places[p]] for p in places})
-    found = by_kind(description, rec, gradient)
+    found = gradients(description, rec, pull, places)
     for kind in kinds:
         direction = random_direction(description, (kind,), seed)
         try:
@@ -87,25 +95,39 @@ def compare(description, seed, kinds=KINDS):
             assume(False)
         assert [n for _, n in wanted_spikes] == [n for _, n in spikes]
         size = np.abs(found[kind] * direction[kind]).sum() + np.abs(pull * slopes).sum()
-        assert found[kind] @ direction[kind] == pytest.approx(pull @ slopes, abs=1e-9 * size + 1e-300), kind
+        assert found[kind] @ direction[kind] == pytest.approx(pull @ slopes, abs=1e-9 * size + 1e-25), kind
+
+
+def gradients(description, recording, pull, places):
+    """The adjoint's gradient by kind; cases in which there is none are not tried."""
+    try:
+        gradient = network_gradient(recording, {p: pull[places[p]] for p in places})
+    except GradientError:
+        assume(False)
+    return by_kind(description, recording, gradient)
+
+
+def some_kinds():
+    """Two kinds of parameter: all of them would take a minute per network."""
+    return st.lists(st.sampled_from(KINDS), min_size=2, max_size=2, unique=True)
 
 
 @settings(quick, max_examples=12)
-@given(description=small_networks(recurrent=False, receptors=1), seed=st.integers(0, 99))
-def test_layers_agree_with_50_digits(description, seed):
-    compare(description, seed)
+@given(description=small_networks(recurrent=False, receptors=1), seed=st.integers(0, 99), kinds=some_kinds())
+def test_layers_agree_with_50_digits(description, seed, kinds):
+    compare(description, seed, kinds)
 
 
 @settings(quick, max_examples=12)
-@given(description=small_networks(recurrent=True, t_stop=20.0, max_spikes=8), seed=st.integers(0, 99))
-def test_recurrent_networks_agree_with_50_digits(description, seed):
-    compare(description, seed)
+@given(description=small_networks(recurrent=True, t_stop=20.0, max_spikes=8), seed=st.integers(0, 99), kinds=some_kinds())
+def test_recurrent_networks_agree_with_50_digits(description, seed, kinds):
+    compare(description, seed, kinds)
 
 
 @settings(quick, max_examples=12)
-@given(description=small_networks(receptors=2, t_stop=20.0, max_spikes=8), seed=st.integers(0, 99))
-def test_two_receptors_agree_with_50_digits(description, seed):
-    compare(description, seed)
+@given(description=small_networks(receptors=2, t_stop=20.0, max_spikes=8), seed=st.integers(0, 99), kinds=some_kinds())
+def test_two_receptors_agree_with_50_digits(description, seed, kinds):
+    compare(description, seed, kinds)
 
 
 @settings(quick, max_examples=60)
@@ -114,11 +136,11 @@ def test_the_adjoint_is_the_transpose_of_the_forward_tangent(description, seed):
     assume(clear(description))
     rec = recorded(description)
     spikes, places = all_spikes(description, rec)
-    assume(spikes)
+    assume(spikes and untied(description, spikes))
     pull = np.random.default_rng(seed).normal(size=len(spikes))
-    found = by_kind(description, rec, network_gradient(rec, {p: pull[places[p]] for p in places}))
+    found = gradients(description, rec, pull, places)
     for kind in KINDS:
         direction = random_direction(description, (kind,), seed)
         moves = tangent(description, spikes, direction)
         size = np.abs(found[kind] * direction[kind]).sum() + np.abs(pull * moves).sum()
-        assert found[kind] @ direction[kind] == pytest.approx(pull @ moves, abs=1e-11 * size + 1e-300), kind
+        assert found[kind] @ direction[kind] == pytest.approx(pull @ moves, abs=1e-12 * size + 1e-300), kind

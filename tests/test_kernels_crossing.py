@@ -8,8 +8,6 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from evsim.testing.oracle import flow, oracle_crossing
-from evsim.testing.strategies import ratios
 
 from evsim._kernels.crossing import (
     crossing,
@@ -22,6 +20,8 @@ from evsim._kernels.crossing import (
     peak_time,
 )
 from evsim._kernels.lif import psp_peak
+from evsim.testing.oracle import flow, oracle_crossing
+from evsim.testing.strategies import ratios
 
 EPS = 2.0**-52
 NEAR = 1e-9

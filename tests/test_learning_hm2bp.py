@@ -310,7 +310,7 @@ def test_steps_against_the_gradient_lower_the_loss(micro):
         values.append(value.sum())
         for k in (1, 0):
             layer = model.layers[k]
-            gradient, signal = backward(rule, 
+            gradient, signal = backward(rule,
                 layer, spikes[k], spikes[k + 1], signal, T_STOP, is_output=k == 1
             )
             layer.weight -= 0.02 * gradient / np.sqrt(np.mean(gradient**2))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
-from evsim.testing.strategies import lif_parameters, peak_of_unit_psp, spike_trains
 
 import evsim
 from evsim import LIF, Network, SpikeTrains
+from evsim.testing.strategies import lif_parameters, peak_of_unit_psp, spike_trains
 
 T_STOP = 40.0
 N_IN = 3

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from evsim.testing.oracle import Replay, oracle_crossing, replay_network, replay_neuron
 from reference import first_crossing, simulate_twin
-from evsim.testing.strategies import NetworkDescription, lif_parameters, ratios, small_networks, spike_trains
 
+from evsim.testing.oracle import Replay, oracle_crossing, replay_network, replay_neuron
+from evsim.testing.strategies import NetworkDescription, lif_parameters, ratios, small_networks, spike_trains
 from evsim.types import LIF
 
 EPS = 2.0**-52

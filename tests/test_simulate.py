@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from evsim.testing.oracle import Replay, flow, replay_network, replay_neuron
 from reference import psp, simulate_twin
-from evsim.testing.strategies import NetworkDescription, lif_parameters, small_networks
 
 import evsim
 from evsim import LIF, GrazingWarning, Network, NetworkError, SpikeBatch, SpikeTrains
 from evsim._kernels.lif import psp_peak
 from evsim.sweep import pack_layer, run_layer, run_layer_batch
+from evsim.testing.oracle import Replay, flow, replay_network, replay_neuron
+from evsim.testing.strategies import NetworkDescription, lif_parameters, small_networks
 
 CLOSE = 1e-11  # ms
 NEAR = 1e-9

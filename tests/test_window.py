@@ -9,13 +9,13 @@ import pytest
 import scipy.stats
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from evsim.testing.oracle import replay_network
 from reference import simulate_twin
-from evsim.testing.strategies import NetworkDescription, small_networks
 from test_simulate import assert_same, away_from_grazing, run, spikes_of
 
 import evsim
 from evsim import LIF, Bernoulli, FixedIndegree, FixedOutdegree, GrazingWarning, Network, Simulation, SpikeTrains
+from evsim.testing.oracle import replay_network
+from evsim.testing.strategies import NetworkDescription, small_networks
 
 quick = settings(
     max_examples=30,

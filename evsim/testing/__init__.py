@@ -9,6 +9,7 @@ from evsim.testing.derivatives import SpikesChanged as SpikesChanged
 from evsim.testing.derivatives import random_direction as random_direction
 from evsim.testing.derivatives import spike_time_derivatives as spike_time_derivatives
 from evsim.testing.derivatives import unit_direction as unit_direction
+from evsim.testing.derivatives import untied as untied
 from evsim.testing.strategies import NetworkDescription as NetworkDescription
 from evsim.testing.strategies import lif_parameters as lif_parameters
 from evsim.testing.strategies import small_networks as small_networks

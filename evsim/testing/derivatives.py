@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,9 +35,24 @@ def sizes(description: NetworkDescription) -> dict[str, int]:
 
 
 def random_direction(description: NetworkDescription, kinds: tuple[str, ...], seed: int) -> Direction:
-    """Normal numbers for all parameters of some kinds (those that exist)."""
+    """Normal numbers for all parameters of some kinds.
+
+    Delays, refractory periods and input times that are 0 stay there, and so do weights near 0 onto two receptors: they
+    cannot be moved to both sides.
+    """
     rng = np.random.default_rng(seed)
-    return {kind: rng.normal(size=sizes(description)[kind]) for kind in kinds}
+    direction = {kind: rng.normal(size=sizes(description)[kind]) for kind in kinds}
+    two = [len(lif.receptor_taus()) == 2 for lif in description.neurons]
+    at_the_edge = {
+        "weight": [two[post] and abs(w) < 1e-9 for _, post, w, _ in description.synapses],
+        "delay": [delay == 0.0 for _, _, _, delay in description.synapses],
+        "input": [t < 1e-9 for t, _ in description.input_spikes],
+        "t_ref": [lif.t_ref == 0.0 for lif in description.neurons],
+    }
+    for kind, edge in at_the_edge.items():
+        if kind in direction:
+            direction[kind][np.array(edge, bool)] = 0.0
+    return direction
 
 
 def unit_direction(description: NetworkDescription, kind: str, index: int) -> Direction:
@@ -46,6 +62,20 @@ def unit_direction(description: NetworkDescription, kind: str, index: int) -> Di
     return {kind: d}
 
 
+def untied(description: NetworkDescription, spikes: Sequence[tuple[float, int]]) -> bool:
+    """Does no arrival fall on the target's own spike or on the end of its refractoriness?
+
+    There derivatives differ from side to side. A kick that makes a delta neuron fire is no such tie.
+    spikes : (time, neuron) of all neurons
+    """
+    d = description
+    emitted = [*d.input_spikes, *((t, d.n_inputs + n) for t, n in spikes)]
+    edges = {(n, t + d.neurons[n].t_ref) for t, n in spikes if d.neurons[n].t_ref > 0.0}
+    edges |= {(n, t) for t, n in spikes if d.neurons[n].receptor_taus()}
+    arrivals = {(post, t + delay) for t, source in emitted for pre, post, _, delay in d.synapses if pre == source}
+    return not edges & arrivals
+
+
 def spike_time_derivatives(
     description: NetworkDescription, direction: Direction
 ) -> tuple[list[tuple[float, int]], Floats]:
@@ -53,15 +83,22 @@ def spike_time_derivatives(
 
     Central differences with 50 digits. Times are added exactly here, arrivals of inputs too.
 
-    Raises SpikesChanged : the spikes around the point are not the same.
+    Raises SpikesChanged : the spikes around the point are not the same. ValueError : a delay, refractory period or input
+    time of 0 is to be moved.
     """
+    for kind, values in (
+        ("delay", [s[3] for s in description.synapses]),
+        ("input", [t for t, _ in description.input_spikes]),
+        ("t_ref", [lif.t_ref for lif in description.neurons]),
+    ):
+        if kind in direction and np.any((np.array(values) == 0.0) & (direction[kind] != 0.0)):
+            raise ValueError(f"a {kind} of 0 cannot be moved to both sides; leave it out of the direction.")
     with mp.workdps(DIGITS):
-        middle, ahead, behind = (_replay(description, direction, step) for step in (mpf(0), STEP, -STEP))
-        order = [n for _, n in middle]
-        if [n for _, n in ahead] != order or [n for _, n in behind] != order:
+        ahead, behind = (_replay(description, direction, step) for step in (STEP, -STEP))
+        if [n for _, n in ahead] != [n for _, n in behind]:
             raise SpikesChanged("the spikes change within the step: a grazing or tied case.")
-        slopes = [float((a[0] - b[0]) / (2 * STEP)) for a, b in zip(ahead, behind)]
-    return [(float(t), n) for t, n in middle], np.array(slopes)
+        spikes = [(float((a[0] + b[0]) / 2), a[1]) for a, b in zip(ahead, behind)]
+        return spikes, np.array([float((a[0] - b[0]) / (2 * STEP)) for a, b in zip(ahead, behind)])
 
 
 def _replay(description: NetworkDescription, direction: Direction, step: mpf) -> list[tuple[mpf, int]]:

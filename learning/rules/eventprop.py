@@ -203,7 +203,7 @@ def plan_gradient(
             events.adjoint_samples(
                 inputs.times, inputs.neurons, inputs.offsets, outputs.times, outputs.neurons, outputs.offsets,
                 signal, cuts[k], cuts[k + 1], float(t_stop),
-                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.n_receptors, p.keep_input,
+                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.declared, p.keep_input,
                 plan.level, int(plan.level.max()) + 1, plan.group_start, plan.group_delay, plan.group_level,
                 plan.synapse_start, plan.target, plan.weight, least_slope(p, rule.min_slope), rule.neuron_parameters,
                 d_input, weight[k], delay[k], neuron[k], trouble[k],
@@ -225,9 +225,6 @@ def neuron_gradients(lif: LIF, d: Floats) -> dict[str, Floats]:
     """From derivatives by theta, u_reset, u_init, ... (rows of ``adjoint_events``) to those by LIF's parameters."""
     shift = -(d[events.D_THETA] + d[events.D_RESET] + d[events.D_INIT])
     taus = d[events.D_TAU_EXC : events.D_TAU_INH + 1][: len(lif.receptor_taus())]
-    if len(taus) == 2 and np.array_equal(*map(np.asarray, lif.receptor_taus())):
-        # Equal constants make one receptor: each weight's share is not told apart.
-        taus = taus[:1]
     at_rest = d[events.D_INIT] if lif.v_init is None else 0.0
     out = {
         "tau_m": d[events.D_TAU_M],
