@@ -1,4 +1,4 @@
-"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``simulate``, ``bench``."""
+"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``gradcheck``, ``simulate``, ``bench``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from evsim.errors import DataError, NetworkError, RunFileError, SilentLayerError
+from evsim.errors import DataError, GradientError, NetworkError, RunFileError, SilentLayerError
 
 
 class _Commands(click.Group):
@@ -18,7 +18,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError) as error:
+        except (DataError, GradientError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -67,7 +67,8 @@ def _with(options: list[Any]) -> Any:
 @click.option("--epochs", default=None, type=click.IntRange(1), help="Passes over the data.")
 def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
     """Train a spiking classifier with HM2-BP on handwritten digits that ship with scikit-learn."""
-    from evsim.cli_train import RunConfig, preset, train_run
+    from evsim.cli_train import train_run
+    from evsim.cli_train_config import RunConfig, preset
 
     changes: dict[str, Any] = {"seed": seed, "threads": threads}
     if epochs is not None:
@@ -81,22 +82,45 @@ def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
 @_with(_common)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete epoch in --out.")
-@click.option("--dataset", default="digits", help="digits, mnist, fashion-mnist.")
+@click.option("--dataset", default="digits",
+              help="digits, mnist, fashion-mnist, yin-yang, randman, temporal-xor, spike-patterns.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
 @click.option("--train-size", type=click.IntRange(1), help="Use the first N training samples.")
 @click.option("--test-size", type=click.IntRange(1), help="Use the first N test samples.")
-@click.option("--rule", default="hm2bp", type=click.Choice(["hm2bp"]), help="Learning rule.")
+@click.option("--rule", type=click.Choice(["hm2bp", "eventprop"]), show_default=False,
+              help="Learning rule; default: hm2bp for images, eventprop for data by formula.")
+@click.option("--loss", type=click.Choice(["count", "ttfs", "target-times", "smooth-count", "van-rossum", "max-voltage",
+              "integral-voltage"]), help="count is HM2-BP's; the others are EventProp's.")
 @click.option("--micro", type=click.Choice(["paper", "none", "meanfield"]), help="Micro factor of HM2-BP.")
 @click.option("--hidden", type=click.IntRange(1), multiple=True, help="Hidden neurons; repeat for more layers.")
 @click.option("--epochs", type=click.IntRange(1))
 @click.option("--batch-size", type=click.IntRange(1))
 @click.option("--rate", type=float, help="Step size.")
-@click.option("--schedule", type=click.Choice(["constant", "sqrt", "cosine"]), help="Of the step size.")
+@click.option("--schedule", type=click.Choice(["constant", "sqrt", "cosine", "exponential"]), help="Of the step size.")
+@click.option("--decay", type=float, help="Of the exponential schedule, per epoch.")
+@click.option("--delay-rate", type=float, help="Step size of trained delays.")
+@click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Train delays too.")
+@click.option("--max-delay", type=float, help="Of trained delays, ms.")
+@click.option("--recurrent-scale", type=float, help="> 0: hidden layers are recurrent; sd of their weights, by sqrt(n).")
+@click.option("--recurrent-delay", type=float, help="ms")
+@click.option("--weight-mean", type=float, multiple=True, help="Of initial normal weights; once per layer.")
+@click.option("--weight-scale", type=float, multiple=True, help="Their standard deviation; once per layer.")
+@click.option("--min-slope", type=float, help="Clips gradients of grazing spikes (EventProp).")
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Share of input spikes left out.")
+@click.option("--bump", type=float, help="Weight bumping for silent neurons: its amount.")
+@click.option("--count-regularisation", type=float, help="Strength, for silent and for busy hidden neurons.")
+@click.option("--silent-voltage", type=float, help="Strength of the voltage term for silent hidden neurons.")
+@click.option("--tau0", type=float, help="ms, of ttfs.")
+@click.option("--tau1", type=float, help="ms, of ttfs.")
+@click.option("--alpha", type=float, help="Of ttfs.")
+@click.option("--voltage-scale", type=float, help="Factor on readout voltages before the softmax.")
 @click.option("--optimiser", type=click.Choice(["adam", "adamw", "sgd"]))
 @click.option("--weight-decay", type=float, help="Of adamw and sgd.")
 @click.option("--validation", type=click.IntRange(0), help="Training samples set aside to select the epoch.")
 @click.option("--duration", type=float, help="Of a sample, ms.")
-@click.option("--encoder", type=click.Choice(["poisson", "regular", "latency"]))
+@click.option("--encoder", type=click.Choice(["poisson", "regular", "latency", "linear"]))
+@click.option("--window", type=float, nargs=2, help="EARLY LATE of the latency and linear codes, ms.")
+@click.option("--bias-spike", type=float, help="ms of one more input's spike.")
 @click.option("--max-rate", type=float, help="Hz, of a value of 1.")
 @click.option("--frozen-noise/--fresh-noise", default=None, help="Same Poisson spikes in every epoch.")
 @click.option("--tau-m", type=float, help="ms")
@@ -110,12 +134,13 @@ def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
 @click.option("--lateral-inhibition", type=float, help="Between output neurons.")
 @click.option("--boosting", type=float, help="Sample boosting constant (the original: 20); 0: off.")
 @click.option("--regularise", type=float, nargs=3, help="LAMBDA BETA LIMIT of the weight regulariser.")
-def train(out: Path, resume: bool, dataset: str, **given: Any) -> None:
+def train(out: Path, resume: bool, dataset: str, rule: str | None, **given: Any) -> None:
     """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""
-    from evsim.cli_train import RunConfig, preset, train_run
+    from evsim.cli_train import train_run
+    from evsim.cli_train_config import RunConfig, preset
 
     given = {k: v for k, v in given.items() if v is not None and v != ()}
-    train_run(RunConfig(**{**preset(dataset), **given}), out, resume=resume)
+    train_run(RunConfig(**{**preset(dataset, rule), **given}), out, resume=resume)
 
 
 @main.command()
@@ -127,6 +152,28 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
     from evsim.cli_train import evaluate_run
 
     evaluate_run(run, data_dir, threads)
+
+
+@main.command()
+@_with(_common[:1])
+@click.option("--dataset", default="yin-yang", help="As in train; its first samples are taken.")
+@click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
+@click.option("--rule", type=click.Choice(["hm2bp", "eventprop"]), default="eventprop", help="The rule to be judged.")
+@click.option("--micro", type=click.Choice(["paper", "none", "meanfield"]), help="Micro factor of HM2-BP.")
+@click.option("--hidden", type=click.IntRange(1), multiple=True, help="Hidden neurons; repeat for more layers.")
+@click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Delays too.")
+@click.option("--max-delay", type=float, help="Of these, ms.")
+@click.option("--recurrent-scale", type=float, help="> 0: hidden layers are recurrent.")
+@click.option("--samples", default=3, type=click.IntRange(1), help="Of the data set.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
+def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, **given: Any) -> None:
+    """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits."""
+    from evsim.cli_gradcheck import gradcheck_run
+    from evsim.cli_train_config import RunConfig, preset
+
+    given = {k: v for k, v in given.items() if v is not None and v != ()}
+    given.setdefault("hidden", (20,))
+    gradcheck_run(RunConfig(**{**preset(dataset, rule), **given}), samples, out)
 
 
 @main.command()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import pairwise
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +14,12 @@ from rich.table import Table
 from evsim import plot
 from evsim.errors import RunFileError
 from evsim.io import runs
+from evsim.cli_train_config import RunConfig, build, config_of, start
 from evsim.io.datasets import Dataset, load_dataset
-from evsim.learning import SGD, Adam, CountLoss, Dense, Sequential, Trainer, TrainingOptions, calibrate
-from evsim.learning.optimisers import Optimiser
-from evsim.learning.rules import HM2BP
-from evsim.types import LIF
+from evsim.learning import Trainer, calibrate
+from evsim.learning.readout import Voltages
 
 console = Console()
-
-_PRESETS: dict[str, dict[str, Any]] = {
-    "digits": {
-        "hidden": (200,), "duration": 100.0, "max_rate": 500.0, "tau_m": 32.0, "tau_syn": 8.0, "t_ref": 1.0,
-        "desired": 20.0, "undesired": 0.0, "margin": 0.0, "hidden_count": 4.0, "output_count": 6.0,
-        "epochs": 15, "batch_size": 10, "rate": 1e-2, "validation": 0,
-    },
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RunConfig(TrainingOptions):
-    """Everything that names a training run. Defaults: the MNIST network of HM2-BP (784-800-10)."""
-
-    dataset: str = "mnist"
-    data_dir: str | None = None
-    train_size: int | None = None
-    test_size: int | None = None
-    rule: str = "hm2bp"
-    micro: str = "paper"
-    hidden: tuple[int, ...] = (800,)
-    tau_m: float = 64.0
-    tau_syn: float = 8.0
-    t_ref: float = 2.0
-    lateral_inhibition: float = 0.0
-    hidden_count: float = 4.0
-    output_count: float = 8.0
-    desired: float = 35.0
-    undesired: float = 5.0
-    margin: float = 5.0
-    optimiser: str = "adam"
-    weight_decay: float = 0.0
-    rate: float = 5e-3
-    validation: int = 5000
-    seed: int = 1
-
-
-def preset(dataset: str) -> dict[str, Any]:
-    """Settings that suit a data set; the defaults of RunConfig where there are none."""
-    return {"dataset": dataset, **_PRESETS.get(dataset, {})}
-
 
 def train_run(config: RunConfig, out: Path, resume: bool) -> None:
     """Train, and leave in ``out``: run.h5 (after every epoch), metrics.csv, summary.json, three PNGs.
@@ -72,18 +29,18 @@ def train_run(config: RunConfig, out: Path, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     saved = _saved_run(config, out / "run.h5", resume)
     data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size)
-    config = _fit_validation(config, len(data.x_train))
-    model, trainer = _build(config, data)
-    sizes = "-".join(str(n) for n in (data.x_train.shape[1], *config.hidden, data.n_classes))
+    config = _fit_data(config, data)
+    model, trainer = build(config, data)
+    sizes = "-".join(str(n) for n in (model.layers[0].n_in, *(layer.n_out for layer in model.layers)))
     console.print(
         f"[bold]{config.dataset}[/]: {len(data.x_train)} training and {len(data.x_test)} test samples; "
         f"network {sizes}, rule {config.rule}, {config.threads} threads, seed {config.seed}"
     )
     if saved is None:
-        model.init(config.seed)
-        targets = [config.hidden_count] * len(config.hidden) + [config.output_count]
-        thresholds = calibrate(model, data.x_train, config, targets)
-        console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in thresholds))
+        if start(config, model):
+            targets = [config.hidden_count] * len(config.hidden) + [config.output_count]
+            thresholds = calibrate(model, data.x_train, config, targets)
+            console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in thresholds))
     else:
         trainer.load(saved)
         console.print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
@@ -96,7 +53,8 @@ def train_run(config: RunConfig, out: Path, resume: bool) -> None:
             rate = f"{speed:.0f} samples/s" if speed else ""
             bar.update(task, completed=done, total=total, description=text, rate=rate)
 
-        for row in trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test, progress):
+        held = None if data.y_validation is None else (data.x_validation, data.y_validation)
+        for row in trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test, progress, held):
             _save(trainer, config, out)
             console.print(_line(row))
             bar.reset(task)
@@ -106,9 +64,10 @@ def train_run(config: RunConfig, out: Path, resume: bool) -> None:
 def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
     """Test accuracy of a saved run: weights of the last epoch, and of the selected one."""
     state = runs.load_run(run / "run.h5" if run.is_dir() else run)
-    config = _config_of(state, threads=threads, **({"data_dir": data_dir} if data_dir else {}))
+    config = config_of(state, threads=threads, **({"data_dir": data_dir} if data_dir else {}))
     data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size)
-    model, trainer = _build(config, data)
+    config = _fit_data(config, data)
+    model, trainer = build(config, data)
     trainer.load(state)
     table = Table("weights of", "epoch", "test accuracy", "mean loss")
     for name, epoch, weights in (
@@ -121,33 +80,10 @@ def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
     console.print(table)
 
 
-def _build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
-    neuron = LIF(tau_m=config.tau_m, tau_syn=config.tau_syn, t_ref=config.t_ref)
-    sizes = [data.x_train.shape[1], *config.hidden, data.n_classes]
-    last = len(sizes) - 2
-    model = Sequential(
-        *(
-            Dense(a, b, neuron, lateral_inhibition=config.lateral_inhibition if k == last else 0.0)
-            for k, (a, b) in enumerate(pairwise(sizes))
-        )
-    )
-    optimiser: Optimiser = (
-        SGD(momentum=0.9, weight_decay=config.weight_decay)
-        if config.optimiser == "sgd"
-        else Adam(weight_decay=config.weight_decay if config.optimiser == "adamw" else 0.0)
-    )
-    loss = CountLoss(config.desired, config.undesired, config.margin)
-    return model, Trainer(model, HM2BP(micro=config.micro), loss, optimiser, config)
-
-
-def _fit_validation(config: RunConfig, n: int) -> RunConfig:
-    # A part of a data set keeps the share of validation samples, a twelfth at most.
-    return replace(config, validation=min(config.validation, n // 12))
-
-
-def _config_of(state: dict[str, Any], **changes: Any) -> RunConfig:
-    known = {f.name for f in fields(RunConfig)}
-    return RunConfig(**{**{k: v for k, v in state["parameters"].items() if k in known}, **changes})
+def _fit_data(config: RunConfig, data: Dataset) -> RunConfig:
+    # A part of a data set keeps the share of validation samples, a twelfth at most; spikes bring their own duration.
+    held = 0 if data.y_validation is not None else min(config.validation, len(data.y_train) // 12)
+    return replace(config, validation=held, duration=data.duration or config.duration)
 
 
 def _saved_run(config: RunConfig, path: Path, resume: bool) -> dict[str, Any] | None:
@@ -157,8 +93,8 @@ def _saved_run(config: RunConfig, path: Path, resume: bool) -> dict[str, Any] | 
     if not path.exists():
         raise RunFileError(f"--resume was asked for, but there is no run in {path.parent}; leave --resume out.")
     state = runs.load_run(path)
-    before = _config_of(state)
-    free = {"threads", "data_dir", "validation"}
+    before = config_of(state)
+    free = {"threads", "data_dir", "validation", "duration"}
     changed = [
         f"{f.name} = {getattr(before, f.name)!r} (now {getattr(config, f.name)!r})"
         for f in fields(RunConfig)
@@ -198,14 +134,19 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
         "versions": runs.package_versions(),
     }
     runs.write_json(out / "summary.json", summary)
-    inputs = config.encode(data.x_test[:1], np.zeros(1, np.int64), -2)
+    inputs = config.encode(data.x_test, np.zeros(1, np.int64), -2)
     spikes = trainer.model.forward(inputs, config.duration, config.threads)
-    names = ["input", *(f"layer {k + 1}" for k in range(len(spikes) - 2)), "output"]
-    label, guess = int(data.y_test[0]), int(np.argmax(spikes[-1].counts()[0]))
+    spikes = [s for s in spikes if not isinstance(s, Voltages)]
+    names = ["input", *(f"layer {k + 1}" for k in range(len(spikes) - 1))]
+    label = int(data.y_test[0])
+    guess = int(trainer.loss.predict(trainer.model.forward(inputs, config.duration)[-1])[0])
+    if len(spikes) == len(trainer.model.layers) + 1:
+        names[-1] = "output"
     figures = {
         "raster": plot.raster(
             {name: s.sample(0) for name, s in zip(names, spikes)}, config.duration,
-            title=f"test sample 0: class {label} (orange), read as {guess}", highlight=label,
+            title=f"test sample 0: class {label} (orange), read as {guess}",
+            highlight=label if names[-1] == "output" else None,
         ),
         "learning_curve": plot.learning_curve(history),
         "weights": plot.weights(trainer.model.weights),

@@ -167,6 +167,35 @@ def weights(matrices: Sequence[Floats]) -> Figure:
     return fig
 
 
+def gradients(pairs: Mapping[tuple[int, str], tuple[Floats, Floats]], *, title: str = "") -> Figure:
+    """A rule's gradient over the true one, one panel for each (layer, parameter): (the rule's, the true one), flat.
+
+    The line is equality. Axes are linear near 0 and logarithmic beyond, so that signs show.
+    """
+    fig, axes = _row(len(pairs), (3.4 * len(pairs), 3.6))
+    for ax, ((layer, name), (mine, true)) in zip(axes, pairs.items()):
+        largest = max(float(np.abs(np.concatenate([mine, true])).max(initial=0.0)), 1e-300)
+        for axis in (ax.set_xscale, ax.set_yscale):
+            axis("symlog", linthresh=1e-3 * largest)
+        ax.plot([-largest, largest], [-largest, largest], color="0.7", lw=1, zorder=0)
+        ax.plot(true, mine, ".", color=_SPIKE, ms=3, alpha=0.6)
+        ax.set_xlabel("true gradient")
+        ax.set_ylabel("the rule's")
+        ax.set_title(f"layer {layer + 1}, {name}", fontsize=9)
+        ticks = [-largest, -0.03 * largest, 0.0, 0.03 * largest, largest]
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_ticks(ticks, [f"{t:.1g}" for t in ticks])
+            axis.set_minor_locator(_no_ticks())
+    fig.suptitle(title, fontsize=10)
+    return fig
+
+
+def _no_ticks() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
+
+
 def _rows(name: str, size: int, wanted: int | Sequence[int], always: int | None) -> NDArray[np.int64]:
     """Neurons to draw of a population, from below; ``always`` is put in place of the one next to it."""
     if isinstance(wanted, (int, np.integer)):

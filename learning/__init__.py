@@ -1,5 +1,7 @@
 """Layered models, losses, rules and training, all from recorded exact spike times."""
 
+from evsim.learning.gradcheck import GradientReport as GradientReport
+from evsim.learning.gradcheck import check_gradient as check_gradient
 from evsim.learning.layers import Dense as Dense
 from evsim.learning.layers import Recurrent as Recurrent
 from evsim.learning.losses import CountLoss as CountLoss

@@ -268,7 +268,7 @@ class Trainer:
             "boost": None if self.boost is None else self.boost.copy(),
             "thresholds": [np.asarray(layer.neuron.v_th, dtype=np.float64) for layer in self.model.layers],
             "rule": asdict(self.rule),
-            "loss": asdict(self.loss),
+            "loss": _plain(self.loss),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -329,6 +329,12 @@ class Trainer:
                     "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the "
                     "weight scale, or let calibrate() choose the thresholds."
                 )
+
+
+def _plain(loss: Loss) -> dict[str, Any]:
+    """A loss's settings as plain values; target trains as their times, functions left out."""
+    values = {name: getattr(loss, name) for name in loss.__dataclass_fields__}
+    return {k: v.times if isinstance(v, SpikeBatch) else v for k, v in values.items() if not callable(v)}
 
 
 def calibrate(

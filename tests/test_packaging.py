@@ -104,6 +104,10 @@ def _of(*packages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("source", chosen, ids=str)
 
 
+def _is_command_line(source: Source) -> bool:
+    return source.path.stem == "cli" or source.path.stem.startswith("cli_")
+
+
 def _offences(source: Source, imports: list[Import]) -> list[str]:
     return [f"{source}:{i.line} imports {i.name}" for i in imports]
 
@@ -200,14 +204,38 @@ def test_learning_kernels_import_only_kernels(source):
 
 
 @each_source
+def test_testing_is_imported_by_itself_and_the_command_line_only(source):
+    """Tests, notebooks and benchmarks use it too; the simulator does not need hypothesis and mpmath."""
+    if source.package == "evsim.testing" or _is_command_line(source):
+        return
+    wrong = [i for i in _imports(source.tree(), source.package) if i.within("evsim.testing")]
+    assert not _offences(source, wrong)
+
+
+def test_the_command_line_loads_testing_only_where_it_is_used():
+    """Where it is used: `evsim --help` must not need hypothesis."""
+    wrong = [
+        offence
+        for source in SOURCES
+        if source.package != "evsim.testing"
+        for offence in _offences(
+            source, [i for i in _imports_on_loading(source.tree(), source.package) if i.within("evsim.testing")]
+        )
+    ]
+    assert not wrong
+
+
+@each_source
 def test_rooms_that_do_not_know_each_other_import_nothing_of_each_other(source):
-    if source.path.stem == "cli" or source.path.stem.startswith("cli_"):
+    if _is_command_line(source):
         assert source.package == "evsim", "the command line stands in evsim/, where the rooms are joined"
         return
     if source.module.startswith("evsim.learning"):
         strangers = ["evsim.io"]
     elif source.module.startswith("evsim.io"):
         strangers = ["evsim.learning"]
+    elif source.package == "evsim.testing":
+        strangers = ["evsim.io"]
     else:
         strangers = ["evsim.learning", "evsim.io"]
     wrong = [i for i in _imports(source.tree(), source.package) if i.within(*strangers)]
@@ -249,7 +277,10 @@ def test_evsim_is_imported_in_less_than_half_a_second(imported_evsim):
     assert min(answer["seconds"] for answer in imported_evsim) < 0.5
 
 
-@pytest.mark.parametrize("heavy", ["numba", "scipy", "matplotlib", "h5py", "sklearn", "tonic", "torch"])
+HEAVY = ["numba", "scipy", "matplotlib", "h5py", "sklearn", "tonic", "torch", "hypothesis", "mpmath"]
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
 def test_importing_evsim_leaves_heavy_libraries_unloaded(imported_evsim, heavy):
     assert heavy not in imported_evsim[0]["modules"]
 

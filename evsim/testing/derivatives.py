@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from mpmath import mp, mpf
+from numpy.typing import ArrayLike
 
-from evsim.testing.oracle import DIGITS, Parameters, replay_network
+from evsim.testing.follow import Base, MpSynapse, base_of, follow
+from evsim.testing.follow import SpikesChanged as SpikesChanged
+from evsim.testing.oracle import DIGITS, Parameters
 from evsim.testing.strategies import NetworkDescription
 from evsim.types import Floats
 
@@ -17,13 +21,11 @@ Direction = dict[str, Floats]
 (n_neurons,). Kinds left out are not moved."""
 
 NEURON_KINDS = ("tau_m", "tau_exc", "tau_inh", "v_th", "v_reset", "v_rest", "bias", "v_init", "t_ref")
+"""Of each neuron; tau_exc is the only receptor's where there is one. v_init counts by itself, also where it is None."""
 KINDS = ("weight", "delay", "input", *NEURON_KINDS)
 STEP = mpf(10) ** -16
-"""Of the differences; with 50 digits their error is about STEP^2 relative, and rounding 1e-26."""
-
-
-class SpikesChanged(Exception):
-    """The step made spikes appear, vanish or change places: there is no derivative, or not within the step."""
+"""Of the differences, in the parameter's unit. With 50 digits their error is about STEP^2 relative (one-sided: STEP),
+and that of rounding 1e-26 absolute: a derivative of 1e-30 may come out as 0."""
 
 
 def sizes(description: NetworkDescription) -> dict[str, int]:
@@ -81,39 +83,129 @@ def spike_time_derivatives(
 ) -> tuple[list[tuple[float, int]], Floats]:
     """Spikes (time in ms, neuron) ordered by (time, neuron), and the derivative of each time along a direction.
 
-    Central differences with 50 digits. Times are added exactly here, arrivals of inputs too.
+    Central differences with 50 digits. Times are added exactly here, arrivals of inputs too. One parameter by itself:
+    ``unit_direction``. Delays, refractory periods and input times of 0 can be moved to one side only, and weights of 0
+    onto two receptors, which count as excitatory, too. Where a direction moves one of these, the derivative is that
+    side's.
 
-    Raises SpikesChanged : the spikes around the point are not the same. ValueError : a delay, refractory period or input
-    time of 0 is to be moved.
+    Raises
+    ------
+    SpikesChanged : spikes appear, vanish or change places within the step: grazing, or a tie that the direction breaks
+    ValueError : an unknown kind, another number of parameters, or parameters at 0 that are moved to both sides
     """
-    for kind, values in (
-        ("delay", [s[3] for s in description.synapses]),
-        ("input", [t for t, _ in description.input_spikes]),
-        ("t_ref", [lif.t_ref for lif in description.neurons]),
-    ):
-        if kind in direction and np.any((np.array(values) == 0.0) & (direction[kind] != 0.0)):
-            raise ValueError(f"a {kind} of 0 cannot be moved to both sides; leave it out of the direction.")
+    base, n = base_of(description), sizes(description)
+    for kind, moves in direction.items():
+        if kind not in KINDS:
+            raise ValueError(f"there is no parameter {kind!r}; there are {', '.join(KINDS)}.")
+        if np.shape(moves) != (n[kind],):
+            raise ValueError(f"{kind} has {n[kind]} values, but the direction has shape {np.shape(moves)}.")
+    return [(float(t), n) for t, n in base.spikes], _slopes(base, direction)
+
+
+def jacobian(
+    description: NetworkDescription, parameters: Iterable[str] | Mapping[str, Sequence[int]] = KINDS
+) -> dict[str, Floats]:
+    """Derivative of every spike time by every parameter alone: by kind, (n_parameters, n_spikes).
+
+    parameters : kinds, or by kind the indices wanted. Results are kept, so that a second loss costs nothing.
+
+    Raises SpikesChanged : see ``spike_time_derivatives``.
+    """
+    base, n = base_of(description), sizes(description)
+    if isinstance(parameters, Mapping):
+        wanted = {kind: list(indices) for kind, indices in parameters.items()}
+    else:
+        wanted = {kind: list(range(n[kind])) for kind in parameters}
+    return {
+        kind: np.array([_row(base, kind, int(k)) for k in indices]).reshape(len(indices), len(base.spikes))
+        for kind, indices in wanted.items()
+    }
+
+
+def gradient(
+    description: NetworkDescription,
+    dloss: Mapping[tuple[int, int], float] | ArrayLike,
+    parameters: Iterable[str] | Mapping[str, Sequence[int]] = KINDS,
+) -> dict[str, Floats]:
+    """dL/dp = sum_k dL/dt_k dt_k/dp of a loss of the spike times, by kind of parameter.
+
+    dloss : dL/dt of each spike: (n_spikes,) in the order of the replay, by (time, neuron); or {(neuron, k): value} for
+        the k-th spike of a neuron (from 0), 0 for those left out
+    parameters : kinds, or by kind the indices wanted
+
+    Raises
+    ------
+    SpikesChanged : see ``spike_time_derivatives``
+    ValueError : dloss names a spike that does not exist, or has another length
+    """
+    spikes = base_of(description).spikes
+    if isinstance(dloss, Mapping):
+        number: dict[tuple[int, int], int] = {}
+        for place, (_, n) in enumerate(spikes):
+            number[n, sum(m == n for _, m in spikes[:place])] = place
+        if missing := set(dloss) - set(number):
+            raise ValueError(f"there is no spike (neuron, number) {min(missing)}; there are {len(spikes)} spikes.")
+        pull = np.zeros(len(spikes))
+        for key, value in dloss.items():
+            pull[number[key]] = value
+    else:
+        pull = np.asarray(dloss, dtype=np.float64)
+        if pull.shape != (len(spikes),):
+            raise ValueError(f"there are {len(spikes)} spikes, but dloss has shape {pull.shape}.")
+    return {kind: rows @ pull for kind, rows in jacobian(description, parameters).items()}
+
+
+@lru_cache(maxsize=4096)
+def _row(base: Base, kind: str, index: int) -> Floats:
+    n = {"weight": len(base.synapses), "delay": len(base.synapses), "input": len(base.inputs)}
+    move = np.zeros(n.get(kind, len(base.neurons)))
+    move[index] = 1.0
+    row = _slopes(base, {kind: move})
+    row.flags.writeable = False
+    return row
+
+
+def _slopes(base: Base, direction: Direction) -> Floats:
     with mp.workdps(DIGITS):
-        ahead, behind = (_replay(description, direction, step) for step in (STEP, -STEP))
-        if [n for _, n in ahead] != [n for _, n in behind]:
-            raise SpikesChanged("the spikes change within the step: a grazing or tied case.")
-        spikes = [(float((a[0] + b[0]) / 2), a[1]) for a, b in zip(ahead, behind)]
-        return spikes, np.array([float((a[0] - b[0]) / (2 * STEP)) for a, b in zip(ahead, behind)])
+        sides = _sides(base, direction)
+        unmoved = [t for t, _ in base.spikes]
+        times = {side: follow(base, *_moved(base, direction, side * STEP)) for side in sides}
+        ahead, behind = times.get(1, unmoved), times.get(-1, unmoved)
+        return np.array([float((a - b) / (len(sides) * STEP)) for a, b in zip(ahead, behind)])
 
 
-def _replay(description: NetworkDescription, direction: Direction, step: mpf) -> list[tuple[mpf, int]]:
+def _sides(base: Base, direction: Direction) -> tuple[int, ...]:
+    """To which sides the step can go: (1, -1), or one of them where a parameter is at its edge."""
+    two = [len(base.neurons[post].tau_syn) == 2 for _, post, _, _ in base.synapses]
+    edges = {
+        "weight": [w if both else mpf(1) for (_, _, w, _), both in zip(base.synapses, two)],
+        "delay": [delay for _, _, _, delay in base.synapses],
+        "input": [t for t, _ in base.inputs],
+        "t_ref": [p.t_ref for p in base.neurons],
+    }
+    sides = set()
+    for kind in edges.keys() & direction.keys():
+        for value, move in zip(edges[kind], direction[kind]):
+            if move != 0.0 and abs(value) <= STEP * abs(mpf(float(move))):
+                sides.add(1 if (move > 0.0) == (value >= 0) else -1)
+    if len(sides) == 2:
+        raise ValueError("parameters at 0 are moved to both sides; give their moves one sign, or leave them out.")
+    return tuple(sides) or (1, -1)
+
+
+def _moved(
+    base: Base, direction: Direction, step: mpf
+) -> tuple[list[Parameters], list[MpSynapse], list[tuple[mpf, int]]]:
     def move(kind: str, k: int) -> mpf:
         return step * mpf(float(direction[kind][k])) if kind in direction else mpf(0)
 
     neurons = []
-    for k, lif in enumerate(description.neurons):
-        p = Parameters.of(lif, exact=True)
+    for k, p in enumerate(base.neurons):
         named = {kind: getattr(p, kind) + move(kind, k) for kind in NEURON_KINDS if kind not in ("tau_exc", "tau_inh")}
         taus = tuple(tau + move(kind, k) for tau, kind in zip(p.tau_syn, ("tau_exc", "tau_inh")))
         neurons.append(replace(p, tau_syn=taus, **named))
     synapses = [
-        (source, target, mpf(weight) + move("weight", k), mpf(delay) + move("delay", k))
-        for k, (source, target, weight, delay) in enumerate(description.synapses)
+        (source, target, weight + move("weight", k), delay + move("delay", k))
+        for k, (source, target, weight, delay) in enumerate(base.synapses)
     ]
-    inputs = [(mpf(t) + move("input", k), source) for k, (t, source) in enumerate(description.input_spikes)]
-    return list(replay_network(neurons, synapses, inputs, description.n_inputs, mpf(description.t_stop)))
+    return neurons, synapses, [(t + move("input", k), source) for k, (t, source) in enumerate(base.inputs)]

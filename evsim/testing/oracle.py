@@ -79,11 +79,17 @@ def flow(s: mpf, tau_m: mpf, taus: Sequence[mpf]) -> Flow:
     """Factors over s ms, with P(s) = tau / (tau_m - tau) (exp(-s / tau_m) - exp(-s / tau))."""
     leak = mp.exp(-s / tau_m)
     decays = [mp.exp(-s / tau) for tau in taus]
-    psps = [
-        s / tau_m * leak if tau == tau_m else tau / (tau_m - tau) * (leak - decay)
-        for tau, decay in zip(taus, decays)
-    ]
+    psps = [_psp(s, tau_m, tau, leak, decay) for tau, decay in zip(taus, decays)]
     return Flow(s, leak, decays, psps)
+
+
+def _psp(s: mpf, tau_m: mpf, tau: mpf, leak: mpf, decay: mpf) -> mpf:
+    """P(s); where the constants differ by 1e-16 only, a difference of exponentials would lose as many digits."""
+    apart = tau_m - tau
+    if abs(apart) > tau_m / 1000:
+        return tau / apart * (leak - decay)
+    x = s * apart / (tau_m * tau)
+    return s / tau_m * decay * (mp.expm1(x) / x if x else 1)
 
 
 @dataclass
@@ -268,13 +274,15 @@ class Parameters:
         """The parameters of one neuron."""
         if isinstance(lif, Parameters):
             return lif
-        names = ("v_th", "v_reset", "v_rest", "bias")
+        names = ("tau_m", "v_th", "v_reset", "v_rest", "bias", "t_ref")
         v_init = lif.v_rest if lif.v_init is None else lif.v_init
         return cls(
-            mpf(float(lif.tau_m)), tuple(mpf(float(tau)) for tau in lif.receptor_taus()),
-            *(mpf(float(getattr(lif, name))) for name in names), mpf(float(v_init)), mpf(float(lif.t_ref)),
-            bool(lif.keep_refractory_input), exact,
-        )  # fmt: skip
+            tau_syn=tuple(mpf(float(tau)) for tau in lif.receptor_taus()),
+            v_init=mpf(float(v_init)),
+            keep_refractory_input=bool(lif.keep_refractory_input),
+            exact=exact,
+            **{name: mpf(float(getattr(lif, name))) for name in names},
+        )
 
 
 class OracleNeuron:
@@ -472,7 +480,7 @@ def replay_neuron(lif: LIF, arrivals: Sequence[tuple[float, float]], t_stop: flo
 # --------------------------------------------------------------------------------------------- the network
 
 
-def _zero_delay_depth(neurons: Sequence[Any], synapses: Sequence[Any], n_inputs: int) -> list[int]:
+def zero_delay_depth(neurons: Sequence[Any], synapses: Sequence[Any], n_inputs: int) -> list[int]:
     """Length of the longest chain of zero-delay synapses onto delta neurons that ends at each neuron."""
     sources: dict[int, set[int]] = {}
     for source, target, _, delay in synapses:
@@ -509,7 +517,7 @@ def _replay_network(
     neurons: Sequence[Any], synapses: Sequence[Any], input_spikes: Sequence[Any], n_inputs: int, end: mpf
 ) -> Replay:
     cells = [OracleNeuron(lif) for lif in neurons]
-    depth = _zero_delay_depth(neurons, synapses, n_inputs)
+    depth = zero_delay_depth(neurons, synapses, n_inputs)
     arrivals: list[tuple[mpf, int, int, float]] = []  # (time, depth of target, target, weight)
     predicted = [cell.next_spike(end) for cell in cells]
     last_arrival: list[mpf] = [mpf(-1)] * len(cells)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 
 from evsim.network import Network
+from evsim.testing.oracle import Replay
 from evsim.types import LIF, SpikeTrains
 
 RATIOS = (1.0, 1.0 + 1e-12, 1.0 - 1e-12, 1.0 + 1e-8, 1.0 - 1e-8, 2.0, 0.5, 0.1, 4.0, 100.0)
@@ -77,6 +78,15 @@ class NetworkDescription:
         times = [t for t, _ in self.input_spikes]
         sources = np.array([source for _, source in self.input_spikes], dtype=np.int64)
         return SpikeTrains(times, sources, size=self.n_inputs)
+
+
+def clear_of_grazing(replay: Replay, margin: float = 1e-9) -> bool:
+    """Is every decision of a replay further than ``margin`` (relative) from going the other way?
+
+    Peaks at the threshold, kicks near the end of refractoriness: there float64 may decide otherwise, and derivatives
+    grow like 1/sqrt(margin). ``assume(clear_of_grazing(replay_network(*description.arguments())))``
+    """
+    return replay.margin > margin
 
 
 def ratios() -> st.SearchStrategy[float]:

@@ -5,13 +5,16 @@ It shares no code with the adjoint: <adjoint gradient, direction> must equal <dL
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from evsim.testing.derivatives import Direction
+from evsim.testing.derivatives import NEURON_KINDS, Direction
+from evsim.testing.follow import SpikesChanged
+from evsim.testing.oracle import zero_delay_depth
 from evsim.testing.strategies import NetworkDescription
 from evsim.types import LIF, Floats
 
@@ -120,55 +123,78 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 def tangent(description: NetworkDescription, spikes: Sequence[tuple[float, int]], direction: Direction) -> Floats:
     """Derivative of each spike's time (ms) along a direction, (n_spikes,).
 
-    spikes : (time, neuron) of all neurons, ordered by (time, neuron), as recorded. The implicit function theorem at each
-    crossing; a spike made by a delta kick moves with that kick, one made by kept kicks with its release.
+    spikes : (time, neuron) of all neurons, ordered by (time, neuron), as recorded
+
+    The implicit function theorem at each crossing; a spike made by a delta kick moves with that kick, one made by kept
+    kicks with its release, one of an initial potential above the threshold not at all. Ties of an arrival with a
+    crossing or a release of its target are taken in the order of the simulator.
+
+    Raises SpikesChanged : kicks of one instant that move apart make a neuron fire.
     """
-    d = description
-    def of(kind: str, k: int) -> float:
-        return float(direction[kind][k]) if kind in direction else 0.0
+    return _Sweep(description, spikes, direction).run()
 
-    kinds = ("tau_m", "tau_exc", "tau_inh", "v_th", "v_reset", "v_rest", "bias", "v_init", "t_ref")
-    cells = [_Neuron(lif, {kind: of(kind, k) for kind in kinds}) for k, lif in enumerate(d.neurons)]
-    moved: dict[int, float] = {}
-    events: list[tuple[float, int, int, int, int]] = []
-    for k, (t, source) in enumerate(d.input_spikes):
-        events += _arrivals(d, t, source, k, -1)
-    for k, (t, n) in enumerate(spikes):
-        made_by_kick = not d.neurons[n].receptor_taus()
-        events.append((t, 2 if made_by_kick else 0, n, k, -1))
-        events += _arrivals(d, t, d.n_inputs + n, -1, k)
-    last_kick: dict[int, tuple[float, float]] = {}
-    for t, kind, a, b, c in sorted(events, key=lambda e: (e[0], e[1])):
-        if t >= d.t_stop:
-            break
-        if kind == 1:
-            _, target, w, _ = d.synapses[a]
-            shift = (of("input", b) if b >= 0 else moved[c]) + of("delay", a)
-            cell = cells[target]
-            cell.advance(t)
-            cell.receive(w, of("weight", a), shift)
-            last_kick[target] = (t, shift)
-            continue
-        cell = cells[a]
-        starts = t == 0.0 and cell.t == 0.0 and cell.u >= cell.theta
-        released = cell.held and cell.release == t
-        d_release = cell.d_release
+
+_CROSSING, _ARRIVAL, _KICKED = 0, 1, 2  # order within an instant
+
+
+class _Sweep:
+    """The events in order; those of one instant by the level of their neuron, as delays of 0 demand."""
+
+    def __init__(
+        self, description: NetworkDescription, spikes: Sequence[tuple[float, int]], direction: Direction
+    ) -> None:
+        d = self.description = description
+        self.direction = direction
+        moves = [{kind: self.of(kind, k) for kind in NEURON_KINDS} for k in range(len(d.neurons))]
+        self.cells = [_Neuron(lif, by_kind) for lif, by_kind in zip(d.neurons, moves)]
+        self.levels = zero_delay_depth(d.neurons, d.synapses, d.n_inputs)
+        self.moved = np.zeros(len(spikes))
+        self.kicks: dict[int, tuple[float, list[float]]] = {}  # of a neuron: last instant, how its kicks move
+        self.queue: list[tuple[float, int, int, int, int, float]] = []
+        for k, (t, n) in enumerate(spikes):
+            phase = _CROSSING if d.neurons[n].receptor_taus() else _KICKED
+            heapq.heappush(self.queue, (t, self.levels[n], phase, n, k, 0.0))
+        for k, (t, source) in enumerate(d.input_spikes):
+            self.emit(source, t, self.of("input", k))
+
+    def of(self, kind: str, k: int) -> float:
+        """The move of one parameter."""
+        return float(self.direction[kind][k]) if kind in self.direction else 0.0
+
+    def emit(self, source: int, t: float, dt: float) -> None:
+        for s, (pre, post, _, delay) in enumerate(self.description.synapses):
+            if pre == source and t + delay < self.description.t_stop:
+                arrival = (t + delay, self.levels[post], _ARRIVAL, post, s, dt + self.of("delay", s))
+                heapq.heappush(self.queue, arrival)
+
+    def run(self) -> Floats:
+        while self.queue:
+            t, _, phase, n, k, dt = heapq.heappop(self.queue)
+            if phase == _ARRIVAL:
+                self.cells[n].advance(t)
+                self.cells[n].receive(self.description.synapses[k][2], self.of("weight", k), dt)
+                last, moves = self.kicks.get(n, (t, []))
+                self.kicks[n] = (t, [*moves, dt] if last == t else [dt])
+            else:
+                self.moved[k] = self.fire(n, t)
+                self.emit(self.description.n_inputs + n, t, float(self.moved[k]))
+        return self.moved
+
+    def fire(self, n: int, t: float) -> float:
+        """Reset neuron n; how its spike moves."""
+        cell = self.cells[n]
+        last_kick, moves = self.kicks.get(n, (-1.0, []))
+        on_release, d_release = cell.held and cell.release == t, cell.d_release
         cell.advance(t)
-        if starts:
-            moved[b] = 0.0
-        elif kind == 2 and last_kick.get(a, (-1.0, 0.0))[0] == t:
-            moved[b] = last_kick[a][1]
-        elif kind == 2 and released:
-            moved[b] = d_release
+        if not cell.taus and last_kick == t:
+            dt = moves[0]
+            if max(moves) - min(moves) > 1e-9 * max(map(abs, moves)):
+                raise SpikesChanged("several kicks of one instant make a neuron fire, and they move apart.")
+        elif not cell.taus and on_release:
+            dt = d_release
+        elif t == 0.0:
+            dt = 0.0
         else:
-            moved[b] = (cell.d_theta - cell.du) / ((sum(cell.i) - cell.theta) / cell.lif.tau_m)
-        cell.fire(t, moved[b])
-    return np.array([moved[k] for k in range(len(spikes))])
-
-
-def _arrivals(
-    d: NetworkDescription, t: float, source: int, as_input: int, as_spike: int
-) -> list[tuple[float, int, int, int, int]]:
-    return [
-        (t + delay, 1, s, as_input, as_spike) for s, (pre, _, _, delay) in enumerate(d.synapses) if pre == source
-    ]
+            dt = (cell.d_theta - cell.du) / ((sum(cell.i) - cell.theta) / cell.lif.tau_m)
+        cell.fire(t, dt)
+        return dt
