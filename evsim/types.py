@@ -198,10 +198,16 @@ class SpikeBatch:
         return SpikeTrains(self.times[a:b], self.neurons[a:b], self.size)
 
     def take(self, samples: ArrayLike) -> SpikeBatch:
-        """Some of the samples, in the given order; (k,) integers, or a slice's indices."""
-        rows = np.asarray(samples, dtype=np.int64)
+        """Some of the samples, in the given order, with their currents.
+
+        samples : (k,) integers 0 ... len(self) - 1, in any order, repeated or not. Raises IndexError : anything else.
+        """
+        rows = np.asarray(samples)
+        if rows.size and rows.dtype.kind not in "iu":
+            raise IndexError(f"samples must be integers; got {rows.dtype}. For a mask, give np.flatnonzero(mask).")
         if rows.ndim != 1 or (rows.size and (rows.min() < 0 or rows.max() >= len(self))):
             raise IndexError(f"samples must be 1-D indices 0 ... {len(self) - 1}; got {samples!r}.")
+        rows = rows.astype(np.int64)
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         offsets = np.append(0, np.cumsum(lengths))
         place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)

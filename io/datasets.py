@@ -1,24 +1,28 @@
-"""Labelled data sets by name, as arrays ready for an encoder.
+"""Labelled data sets by name: values ready for an encoder, or spikes.
 
-A new data set is one loader function that returns a `Source`, and one line in `LOADERS`. Every loader
-gives its samples in one fixed order; a part of a data set (``train_size``, ``test_size``) is its first N:
+A new data set is one loader function that returns a `Source`, and one line in `LOADERS`. Those arguments of the loader
+that have a default are the data set's parameters. Every loader gives its samples in one fixed order; a part of a data
+set (``train_size``, ``test_size``) is its first N:
 
 - ``digits``: the 1797 8x8 digits that ship with scikit-learn, shuffled and split 80/20 with equal shares of
   the classes by ``train_test_split(test_size=0.2, stratify=y, random_state=0)``; 1437 for training, 360
   for test.
 - ``mnist``, ``fashion-mnist``: the order of the published files; 60,000 for training, 10,000 for test.
-- ``yin-yang``: the published 5000, 1000 and 1000 points, by formula.
-- ``randman``, ``temporal-xor``, ``spike-patterns``: spikes by formula (`formula.py`), a fifth for test.
+- ``yin-yang``: the published 5000 training, 1000 validation and 1000 test points, by formula.
+- ``randman``, ``temporal-xor``, ``spike-patterns``: spikes by formula (`formula.py`); of each class the last
+  fifth is for test.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import wraps
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +33,8 @@ from evsim.types import SpikeBatch
 from . import formula
 from .idx import read_idx
 
+Samples: TypeAlias = NDArray[Any] | SpikeBatch
+
 DIGITS_RANDOM_STATE = 0
 
 
@@ -37,21 +43,21 @@ class Dataset:
     """Samples and labels.
 
     name : as asked for
-    x_train, x_test : (n, features) in [0, 1], or a SpikeBatch of n samples
+    x_train, x_test : values to be encoded, (n, features) float32 or float64 in [0, 1], or a SpikeBatch of n samples
     y_train, y_test : (n,) int64, 0 <= label < n_classes
     n_classes : number of classes
-    x_validation, y_validation : likewise, where the data set comes with them
-    duration : of a sample that is spikes already, ms
-    targets : target trains of the output neurons, one sample per class
+    x_validation, y_validation : likewise, where the data set comes with them, else None
+    duration : of each sample, ms, where the samples are spikes; else None
+    targets : wanted trains of the output neurons, sample c for class c, where the data set has them; else None
     """
 
     name: str
-    x_train: Any
+    x_train: Samples
     y_train: NDArray[np.int64]
-    x_test: Any
+    x_test: Samples
     y_test: NDArray[np.int64]
     n_classes: int
-    x_validation: Any = None
+    x_validation: Samples | None = None
     y_validation: NDArray[np.int64] | None = None
     duration: float | None = None
     targets: SpikeBatch | None = None
@@ -59,7 +65,7 @@ class Dataset:
     @property
     def features(self) -> int:
         """Number of inputs."""
-        return features_of(self.x_train)
+        return _features(self.x_train)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +74,18 @@ class Source:
 
     x_train, x_test : (n, ...) numbers in [0, full_scale], axes after the first are flattened; or a SpikeBatch
     y_train, y_test : (n,) integers
-    full_scale : the stored number that means 1
+    full_scale : the stored number that means 1; the numbers are scaled to float32. None: they are taken as they are
     n_classes : number of classes
     x_validation, y_validation, duration, targets : as in Dataset
     """
 
-    x_train: Any
+    x_train: Samples
     y_train: NDArray[Any]
-    x_test: Any
+    x_test: Samples
     y_test: NDArray[Any]
-    full_scale: float
+    full_scale: float | None
     n_classes: int
-    x_validation: Any = None
+    x_validation: Samples | None = None
     y_validation: NDArray[Any] | None = None
     duration: float | None = None
     targets: SpikeBatch | None = None
@@ -100,43 +106,48 @@ def load_dataset(
     data_dir : folder with the files of the idx data sets. They are looked for in
         ``data_dir/NAME``, ``data_dir/MNIST/raw`` (or ``data_dir/FashionMNIST/raw``) and ``data_dir`` itself.
     train_size, test_size : take only the first N samples of the fixed order; None takes all
-    parameters : of the last three, as ``evsim.io.formula`` names them
+    parameters : of the last three, by keyword, as the functions of ``evsim.io.formula`` name and explain them
 
     Raises
     ------
-    DataError : unknown name, files missing or damaged, more samples asked for than there are.
-    ValueError : a size below 1.
+    DataError : unknown name or parameter, files missing or damaged, more samples asked for than there are.
+    ValueError : a size below 1, a parameter out of its range.
     """
-    if name not in LOADERS:
-        raise DataError(f"there is no data set {name!r}. Known: {', '.join(sorted(LOADERS))}.")
-    try:
-        source = LOADERS[name](None if data_dir is None else Path(data_dir).expanduser(), **parameters)
-    except TypeError as error:
-        raise DataError(f"{name} does not take {', '.join(parameters)}: {error}.") from error
+    known = parameters_of(name)
+    unknown = [key for key in parameters if key not in known]
+    if unknown:
+        takes = f"It takes {', '.join(known)}" if known else "It takes none"
+        raise DataError(f"{name} has no parameter {', '.join(unknown)}. {takes}.")
+    source = LOADERS[name](None if data_dir is None else Path(data_dir).expanduser(), **parameters)
     x_train, y_train = _part(name, "train", source.x_train, source.y_train, train_size, source)
     x_test, y_test = _part(name, "test", source.x_test, source.y_test, test_size, source)
-    if features_of(x_train) != features_of(x_test):
+    if _features(x_train) != _features(x_test):
         raise DataError(
-            f"{name}: training samples have {features_of(x_train)} features, test samples {features_of(x_test)}; "
+            f"{name}: training samples have {_features(x_train)} features, test samples {_features(x_test)}; "
             f"the files do not belong together."
         )
-    held: tuple[Any, Any] = (None, None)
-    if source.y_validation is not None:
+    held: tuple[Samples | None, NDArray[np.int64] | None] = (None, None)
+    if source.x_validation is not None and source.y_validation is not None:
         held = _part(name, "validation", source.x_validation, source.y_validation, None, source)
-    return Dataset(
-        name, x_train, y_train, x_test, y_test, source.n_classes, *held, source.duration, source.targets
-    )
+    return Dataset(name, x_train, y_train, x_test, y_test, source.n_classes, *held, source.duration, source.targets)
 
 
-def features_of(x: Any) -> int:
-    """Number of inputs of samples, numbers or spikes."""
+def parameters_of(name: str) -> dict[str, Any]:
+    """The parameters that a data set takes, and their defaults. Raises DataError : unknown name."""
+    if name not in LOADERS:
+        raise DataError(f"there is no data set {name!r}. Known: {', '.join(sorted(LOADERS))}.")
+    arguments = inspect.signature(LOADERS[name]).parameters.values()
+    return {a.name: a.default for a in arguments if a.default is not inspect.Parameter.empty}
+
+
+def _features(x: Samples) -> int:
     return int(x.size if isinstance(x, SpikeBatch) else x.shape[1])
 
 
 def _part(
-    name: str, part: str, x: Any, y: NDArray[Any], size: int | None, source: Source
-) -> tuple[Any, NDArray[np.int64]]:
-    """The first ``size`` samples of one part, checked and scaled to [0, 1]."""
+    name: str, part: str, x: Samples, y: NDArray[Any], size: int | None, source: Source
+) -> tuple[Samples, NDArray[np.int64]]:
+    """The first ``size`` samples of one part, checked, and numbers scaled to [0, 1]."""
     if y.ndim != 1 or len(x) != len(y):
         raise DataError(
             f"{name}: {len(x)} {part} samples, but labels of shape {y.shape}; these do not belong together."
@@ -154,7 +165,7 @@ def _part(
         )
     if isinstance(x, SpikeBatch):
         return x.take(np.arange(n)), y[:n].astype(np.int64)
-    if x.dtype == np.float64 and source.full_scale == 1.0:
+    if source.full_scale is None:
         return x[:n].reshape(n, -1), y[:n].astype(np.int64)
     scaled = x[:n].reshape(n, -1).astype(np.float32) / np.float32(source.full_scale)
     return scaled, y[:n].astype(np.int64)
@@ -185,32 +196,26 @@ def _fashion_mnist(data_dir: Path | None) -> Source:
 def _yin_yang(data_dir: Path | None) -> Source:
     """The three published parts of Yin-Yang (L. Kriener, J. Goeltz, M. A. Petrovici, 2022)."""
     train, validation, test = (formula.yin_yang(n, seed) for n, seed in ((5000, 42), (1000, 41), (1000, 40)))
-    return Source(*train, *test, 1.0, 3, *validation)
+    return Source(*train, *test, None, 3, *validation)
 
 
-def _randman(data_dir: Path | None, **parameters: Any) -> Source:
-    """Random manifolds (F. Zenke, T. P. Vogels, 2021)."""
-    x, y = formula.randman(**parameters)
-    return _split(x, y, duration=parameters.get("duration", 100.0))
+def _from_formula(make: Callable[..., formula.Spikes]) -> Callable[..., Source]:
+    """The loader of spikes by formula, with the parameters of ``make`` (`wraps` hands its signature on)."""
 
+    @wraps(make)
+    def load(data_dir: Path | None, **parameters: Any) -> Source:
+        made = make(**parameters)
+        rounds = len(made.y) // made.cases
+        if rounds < 2:
+            raise DataError(f"{make.__name__} must make at least 2 samples of each case, one to train and one to test.")
+        n = made.cases * (rounds - max(1, rounds // 5))
+        rows = np.arange(len(made.y))
+        return Source(
+            made.x.take(rows[:n]), made.y[:n], made.x.take(rows[n:]), made.y[n:], None, int(made.y.max()) + 1,
+            duration=made.duration, targets=made.targets,
+        )  # fmt: skip
 
-def _temporal_xor(data_dir: Path | None, **parameters: Any) -> Source:
-    """Exclusive or of two pulses' times."""
-    x, y = formula.temporal_xor(**parameters)
-    return _split(x, y, duration=float(np.ceil(x.times.max() / 10.0) * 10.0))
-
-
-def _spike_patterns(data_dir: Path | None, **parameters: Any) -> Source:
-    """Frozen patterns with target trains."""
-    x, y, targets = formula.spike_patterns(**parameters)
-    return replace(_split(x, y, duration=parameters.get("duration", 100.0)), targets=targets)
-
-
-def _split(x: SpikeBatch, y: NDArray[np.int64], duration: float) -> Source:
-    """The last fifth of the samples is for test."""
-    n = len(y) - len(y) // 5
-    rows = np.arange(len(y))
-    return Source(x.take(rows[:n]), y[:n], x.take(rows[n:]), y[n:], 1.0, int(y.max()) + 1, duration=duration)
+    return load
 
 
 LOADERS: dict[str, Callable[..., Source]] = {
@@ -218,9 +223,9 @@ LOADERS: dict[str, Callable[..., Source]] = {
     "mnist": _mnist,
     "fashion-mnist": _fashion_mnist,
     "yin-yang": _yin_yang,
-    "randman": _randman,
-    "temporal-xor": _temporal_xor,
-    "spike-patterns": _spike_patterns,
+    "randman": _from_formula(formula.randman),
+    "temporal-xor": _from_formula(formula.temporal_xor),
+    "spike-patterns": _from_formula(formula.spike_patterns),
 }
 
 _IDX_STEMS = {
@@ -246,8 +251,8 @@ def _idx_source(name: str, torchvision_name: str, data_dir: Path | None) -> Sour
     found = [{role: _idx_file(folder, *stem) for role, stem in _IDX_STEMS.items()} for folder in folders]
     for files in found:
         if None not in files.values():
-            arrays = {role: read_idx(file) for role, file in files.items() if file is not None}
-            return Source(**arrays, full_scale=255.0, n_classes=10)
+            read = {role: read_idx(file) for role, file in files.items() if file is not None}
+            return Source(read["x_train"], read["y_train"], read["x_test"], read["y_test"], 255.0, n_classes=10)
     report = "; ".join(
         f"{folder} lacks {', '.join('-'.join(_IDX_STEMS[role]) for role in files if files[role] is None)}"
         for folder, files in zip(folders, found)

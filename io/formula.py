@@ -1,20 +1,39 @@
-"""Data sets that are formulas: no files, the same numbers everywhere.
+"""Data sets that are formulas: no files, no global random state, the same samples for the same parameters.
 
-Yin-Yang uses numpy's legacy generator in the published order, so that it gives the published arrays bit for bit. The
-others use ``numpy.random.Generator(PCG64)``, in the order that each docstring states.
+Yin-Yang uses numpy's legacy generator, which is frozen, in the published order: it gives the published arrays bit for
+bit. The others draw from ``numpy.random.default_rng(seed)`` (PCG64) in the order that each docstring states. Numpy does
+not promise that stream for ever, but a test holds checksums of all of them. Sines may differ in their last bit
+from one processor to another, so randman's times are the same to about 1e-12 ms.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from evsim.types import SpikeBatch, SpikeTrains
+from evsim.types import Floats, SpikeBatch
 
-Floats = NDArray[np.float64]
 _RADIUS, _DOT = 0.5, 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """Labelled samples that are spikes.
+
+    x : n samples; y : (n,) int64, their classes
+    duration : of each sample, ms; all times lie in [0, duration]
+    cases : samples 0 ... cases - 1 hold every case once, and so does each further round of ``cases`` samples
+    targets : wanted output trains, one sample per class, or None
+    """
+
+    x: SpikeBatch
+    y: NDArray[np.int64]
+    duration: float
+    cases: int
+    targets: SpikeBatch | None = None
 
 
 def yin_yang(size: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -46,6 +65,7 @@ def _yin_yang_class(x: float, y: float) -> int:
 
 
 def randman(
+    *,
     classes: int = 10,
     units: int = 20,
     dimension: int = 1,
@@ -55,104 +75,170 @@ def randman(
     duration: float = 100.0,
     jitter: float = 0.0,
     seed: int = 0,
-) -> tuple[SpikeBatch, NDArray[np.int64]]:
+) -> Spikes:
     """Spike times on random smooth manifolds (Zenke and Vogels 2021), in continuous time.
 
     Every unit spikes ``spikes_per_unit`` times in every sample, so that counts tell nothing. Each class, and each of a
     unit's spikes, has a manifold of its own: with x uniform in the ``dimension``-dimensional cube,
 
-        y_j(x) = prod_a sum_i theta0_jai/(i + 1)^alpha sin(2 pi (i x_a theta1_jai + theta2_jai)),    theta uniform,
+        y_j(x) = prod_a sum_i theta0_jai/(i + 1)^alpha sin(2 pi (i x_a theta1_jai + theta2_jai)),
 
-    without the terms i = 0, scaled to [0, 1] over the class's samples, times ``duration``. A larger alpha is smoother.
-    jitter : ms, sd of normal noise on every time (clipped into the sample). Samples are shuffled.
-    Draw order: for each class and spike theta0, theta1, theta2; then for each class x; then the jitter; then the order.
+    theta uniform in [0, 1), i = 1 ... ceil(1000^(1/alpha)) - 1 (at most 999), scaled to [0, 1] over the class's
+    samples, times ``duration``. A larger alpha is smoother.
+
+    jitter : ms, sd of normal noise on each time (reflected at 0 and ``duration``)
+
+    Sample k is of class k modulo ``classes``. Draw order: for each class and spike theta0, theta1, theta2, each by
+    unit, dimension and i from 0; then for each class x by sample; then, if there is any, the jitter by class, sample,
+    spike and unit.
     """
+    _whole(classes=classes, units=units, dimension=dimension, spikes_per_unit=spikes_per_unit)
+    _whole(samples_per_class=samples_per_class)
+    _positive(alpha=alpha, duration=duration)
+    _not_negative(jitter=jitter)
     rng = np.random.default_rng(seed)
-    terms = min(int(np.ceil(1e-3 ** (-1.0 / alpha))), 1000)
+    terms = 1000 if alpha <= 1.0 else int(np.ceil(1e-3 ** (-1.0 / alpha)))
     thetas = rng.random((classes, spikes_per_unit, 3, units, dimension, terms))
-    thetas[:, :, 0, :, :, 0] = 0.0
-    scale = 1.0 / np.arange(1, terms + 1) ** alpha
     times = np.empty((classes, samples_per_class, spikes_per_unit, units))
     for c in range(classes):
         x = rng.random((samples_per_class, dimension))
         for s in range(spikes_per_unit):
-            size, frequency, phase = thetas[c, s]
-            y = np.ones((samples_per_class, units))
-            for a in range(dimension):
-                angle = np.arange(terms) * x[:, a, None, None] * frequency[None, :, a] + phase[None, :, a]
-                y *= np.einsum("ni,kni->kn", size[:, a] * scale, np.sin(2.0 * np.pi * angle))
+            y = _manifold(x, thetas[c, s], alpha)
             low, high = y.min(axis=0), y.max(axis=0)
             times[c, :, s] = (y - low) / (high - low + 1e-7) * duration
     if jitter > 0.0:
-        times = np.clip(times + rng.normal(0.0, jitter, times.shape), 0.0, duration)
-    labels = np.repeat(np.arange(classes), samples_per_class)
-    order = rng.permutation(labels.size)
-    flat = times.reshape(labels.size, spikes_per_unit * units)[order]
-    unit = np.tile(np.arange(units), spikes_per_unit)
-    return _batch([(t, unit) for t in flat], units), labels[order]
+        times = _reflected(times + rng.normal(0.0, jitter, times.shape), duration)
+    times = times.swapaxes(0, 1)
+    sample, unit = np.arange(classes * samples_per_class).reshape(samples_per_class, classes, 1, 1), np.arange(units)
+    x_all = _batch(times, unit, sample, classes * samples_per_class, units)
+    return Spikes(x_all, np.tile(np.arange(classes), samples_per_class), duration, classes)
+
+
+def _manifold(x: Floats, theta: Floats, alpha: float) -> Floats:
+    """Coordinates (samples, units) of the points x (samples, dimension); theta : (3, units, dimension, terms)."""
+    size, frequency, phase = theta
+    y = np.ones((len(x), len(size)))
+    for a in range(x.shape[1]):
+        factor = np.zeros_like(y)
+        # Term 0 would be a constant; the authors leave it out unless asked for. One term after another: the sum's
+        # order, and with it the last bits, do not hang on how numpy adds up.
+        for i in range(1, size.shape[2]):
+            angle = i * x[:, a, None] * frequency[:, a, i] + phase[:, a, i]
+            factor += size[:, a, i] / (i + 1.0) ** alpha * np.sin(2.0 * np.pi * angle)
+        y *= factor
+    return y
 
 
 def temporal_xor(
-    size: int = 1000,
+    *,
+    samples_per_case: int = 250,
     copies: int = 4,
-    early: tuple[float, float] = (5.0, 15.0),
-    gap: float = 30.0,
+    window: float = 20.0,
+    gap: float = 10.0,
     noise: float = 1.0,
     seed: int = 0,
-) -> tuple[SpikeBatch, NDArray[np.int64]]:
+) -> Spikes:
     """Two pulses, each early or late within its own window; the class is early(A) xor early(B).
 
-    Units 0 ... copies - 1 carry pulse A, the next ``copies`` pulse B, the last one a spike at 0 as a reference. A pulse
-    is early at ``early[0]`` or late at ``early[1]`` ms, B's window begins ``gap`` ms after A's, and each copy has normal
-    noise of sd ``noise`` ms (times are kept >= 0). Classes are drawn evenly. What A was must be remembered for ``gap``.
-    Draw order: for all samples both choices, then the noise.
+    Units 0 ... copies - 1 carry pulse A, the next ``copies`` pulse B; the last one spikes at 0 as a reference. A's
+    window is [0, window], B's [window + gap, 2 window + gap], which ends the sample; a pulse is early at a quarter of
+    its window or late at three quarters. A must be remembered over the gap, and neither pulse alone tells anything.
+
+    window, gap : ms
+    noise : ms, sd of normal noise on each copy (reflected at the window's borders); the class is that of the choice
+        without noise
+
+    Sample k has A late if k modulo 4 is 2 or 3, and B late if it is 1 or 3. Draw order: the noise by sample, then unit.
     """
+    _whole(samples_per_case=samples_per_case, copies=copies)
+    _positive(window=window)
+    _not_negative(gap=gap, noise=noise)
     rng = np.random.default_rng(seed)
-    late = rng.integers(0, 2, (size, 2))
-    centre = np.asarray(early)[late] + np.array([0.0, gap])
-    times = np.maximum(np.repeat(centre, copies, axis=1) + rng.normal(0.0, noise, (size, 2 * copies)), 0.0)
-    unit = np.arange(2 * copies + 1)
-    return _batch([(np.append(t, 0.0), unit) for t in times], unit.size), late[:, 0] ^ late[:, 1]
+    late = np.tile([[0, 0], [0, 1], [1, 0], [1, 1]], (samples_per_case, 1))
+    n = len(late)
+    centre = np.repeat((0.25 + 0.5 * late) * window, copies, axis=1)
+    pulses = _reflected(centre + rng.normal(0.0, noise, centre.shape), window)
+    pulses[:, copies:] += window + gap
+    times = np.hstack([pulses, np.zeros((n, 1))])
+    x = _batch(times, np.arange(2 * copies + 1), np.arange(n)[:, None], n, 2 * copies + 1)
+    return Spikes(x, (late[:, 0] ^ late[:, 1]).astype(np.int64), 2.0 * window + gap, cases=4)
 
 
 def spike_patterns(
+    *,
     classes: int = 3,
     inputs: int = 100,
     rate: float = 10.0,
     duration: float = 100.0,
     outputs: int = 1,
     target_spikes: int = 3,
+    min_gap: float = 5.0,
     jitter: float = 1.0,
     samples_per_class: int = 100,
     seed: int = 0,
-) -> tuple[SpikeBatch, NDArray[np.int64], SpikeBatch]:
-    """Frozen Poisson patterns, each to be answered with an output train of its own: spikes, classes, target trains.
+) -> Spikes:
+    """Frozen Poisson patterns, each to be answered with an output train of its own.
 
     Every class is one realisation of ``inputs`` Poisson trains of ``rate`` Hz; a sample is that pattern with normal
-    noise of sd ``jitter`` ms on each spike (kept within the sample). The targets, one sample per class, have
-    ``target_spikes`` times per output neuron, uniform over the last three quarters, at least 5 ms apart. All classes have
-    the same number of target spikes: a loss of counts cannot tell them.
-    Draw order: for each class counts, times and targets; then for each sample, class after class, the jitter.
+    noise of sd ``jitter`` ms on each spike (reflected at 0 and ``duration``). The targets have ``target_spikes`` times
+    per output neuron, uniform over the last three quarters of the sample among those at least ``min_gap`` ms apart. All
+    classes have equally many of them, so that a loss of counts cannot tell them.
+
+    Sample k is of class k modulo ``classes``. Draw order: for each class the counts by input, the times input after
+    input, and the targets by output; then the jitter by sample and spike.
     """
+    _whole(classes=classes, inputs=inputs, outputs=outputs, target_spikes=target_spikes)
+    _whole(samples_per_class=samples_per_class)
+    _positive(rate=rate, duration=duration)
+    _not_negative(min_gap=min_gap, jitter=jitter)
+    room = 0.75 * duration - min_gap * (target_spikes - 1)
+    if room <= 0:
+        raise ValueError(
+            f"{target_spikes} target spikes {min_gap} ms apart do not fit into {0.75 * duration} ms, the last three "
+            "quarters of duration. Ask for fewer, or a smaller min_gap."
+        )
     rng = np.random.default_rng(seed)
-    patterns, wanted = [], []
+    times, neurons, wanted = [], [], []
     for _ in range(classes):
-        neurons = np.repeat(np.arange(inputs), rng.poisson(rate * duration / 1000.0, inputs))
-        patterns.append((rng.uniform(0.0, duration, neurons.size), neurons))
-        room = 0.75 * duration - 5.0 * (target_spikes - 1)
-        if room <= 0:
-            raise ValueError(f"{target_spikes} target spikes at least 5 ms apart do not fit into {0.75 * duration} ms.")
+        neurons.append(np.repeat(np.arange(inputs), rng.poisson(rate * duration / 1000.0, inputs)))
+        times.append(rng.uniform(0.0, duration, neurons[-1].size))
+        # Sorted uniform times in what the gaps leave, pushed apart by the gaps, are uniform among those allowed.
         free = np.sort(rng.uniform(0.0, room, (outputs, target_spikes)), axis=1)
-        times = 0.25 * duration + free + 5.0 * np.arange(target_spikes)
-        wanted.append((times.ravel(), np.repeat(np.arange(outputs), target_spikes)))
-    labels = np.tile(np.arange(classes), samples_per_class)
-    samples = []
-    for c in labels:
-        times, neurons = patterns[c]
-        moved = times + rng.normal(0.0, jitter, times.size)
-        samples.append((np.clip(moved, 0.0, np.nextafter(duration, 0.0)), neurons))
-    return _batch(samples, inputs), labels, _batch(wanted, outputs)
+        wanted.append(0.25 * duration + free + min_gap * np.arange(target_spikes))
+    pattern, n = np.concatenate(times), classes * samples_per_class
+    moved = _reflected(pattern + rng.normal(0.0, jitter, (samples_per_class, pattern.size)), duration)
+    sample = np.repeat(np.arange(classes), [len(t) for t in times]) + classes * np.arange(samples_per_class)[:, None]
+    x = _batch(moved, np.concatenate(neurons), sample, n, inputs)
+    targets = _batch(wanted, np.arange(outputs)[:, None], np.arange(classes)[:, None, None], classes, outputs)
+    return Spikes(x, np.tile(np.arange(classes), samples_per_class), duration, classes, targets)
 
 
-def _batch(samples: list[tuple[Any, Any]], size: int) -> SpikeBatch:
-    return SpikeBatch.from_trains([SpikeTrains(t, n, size) for t, n in samples])
+def _reflected(times: Floats, end: float) -> Floats:
+    """Times that left [0, end], mirrored back at its borders; cutting them off there would make them simultaneous."""
+    turned = np.mod(times, 2.0 * end)
+    return np.where(turned <= end, turned, 2.0 * end - turned)
+
+
+def _batch(times: ArrayLike, neurons: ArrayLike, sample: ArrayLike, n: int, size: int) -> SpikeBatch:
+    """Spikes in any order, n samples; the arrays are broadcast against each other."""
+    t, i, k = (a.ravel() for a in np.broadcast_arrays(times, neurons, sample))
+    order = np.lexsort((i, t, k))
+    return SpikeBatch(t[order], i[order], np.searchsorted(k[order], np.arange(n + 1)), size)
+
+
+def _whole(**values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+
+
+def _positive(**values: Any) -> None:
+    for name, value in values.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be finite and > 0; got {value!r}.")
+
+
+def _not_negative(**values: Any) -> None:
+    for name, value in values.items():
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and >= 0; got {value!r}.")

@@ -55,18 +55,24 @@ class Rule(Protocol):
 
 
 def backward(
-    model: Any, rule: Rule, spikes: list[Any], signal: Floats, t_stop: float, threads: int = 1
+    model: Any,
+    rule: Rule,
+    spikes: list[Any],
+    signal: Floats,
+    t_stop: float,
+    threads: int = 1,
+    wants_signal: bool = False,
 ) -> tuple[list[dict[str, Floats]], Floats]:
     """A rule from the last layer to the first: gradients of each layer, and the signal at the model's input.
 
-    spikes : what ``model.forward`` gave; signal : the loss's derivative
+    spikes : what ``model.forward`` gave; signal : the loss's derivative; wants_signal : at the model's input too
     """
     gradients: list[dict[str, Floats]] = []
     last = len(model.layers) - 1
     for k in range(last, -1, -1):
         gradient, signal = rule.backward(
             model.layers[k], spikes[k], spikes[k + 1], signal, t_stop,
-            is_output=k == last, wants_signal=k > 0, threads=threads,
+            is_output=k == last, wants_signal=wants_signal or k > 0, threads=threads,
         )  # fmt: skip
         gradients.insert(0, gradient)
     return gradients, signal

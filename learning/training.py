@@ -81,12 +81,12 @@ class TrainingOptions:
 
         x : (n, features) in [0, 1], or a SpikeBatch
         """
-        if isinstance(x, SpikeBatch):
-            return x.take(keys)
-        values = x[keys]
         early, late = self.window or (0.0, self.duration)
-        if self.encoder == "poisson":
-            result: SpikeBatch = encode.poisson(
+        values = None if isinstance(x, SpikeBatch) else x[keys]
+        if isinstance(x, SpikeBatch):
+            result = x.take(keys)
+        elif self.encoder == "poisson":
+            result = encode.poisson(
                 values * self.max_rate, self.duration, seed=self.seed, keys=keys, epoch=epoch, threads=self.threads
             )
         elif self.encoder == "regular":
@@ -193,7 +193,7 @@ class Trainer:
         Raises SilentLayerError : a layer emitted no spike in a whole epoch.
         """
         o = self.options
-        train, held = self.split(len(x))
+        train, held = self.split(len(x)) if validation is None else (np.arange(len(x)), np.arange(0))
         while self.epoch < o.epochs:
             started = time.perf_counter()
             epoch = self.epoch + 1

@@ -1,4 +1,4 @@
-"""evsim.io.datasets: digits, and the idx data sets from folders made here or from real files."""
+"""evsim.io.datasets: digits, the idx data sets from folders made here or from real files, and data by formula."""
 
 import gzip
 import os
@@ -10,7 +10,8 @@ import pytest
 
 from evsim.errors import DataError
 from evsim.io import datasets
-from evsim.io.datasets import load_dataset
+from evsim.io.datasets import load_dataset, parameters_of
+from evsim.types import SpikeBatch
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -154,6 +155,103 @@ def test_a_new_data_set_is_one_line_in_the_registry(monkeypatch):
     monkeypatch.setitem(datasets.LOADERS, "tiny", lambda data_dir: source)
     data = load_dataset("tiny")
     assert (data.name, data.x_train[0, 0], data.n_classes) == ("tiny", 0.5, 2)
+
+
+def test_a_loaders_arguments_with_a_default_are_the_data_sets_parameters(monkeypatch):
+    def loader(data_dir, value=1.0, scale=None):
+        return datasets.Source(np.full((2, 3), value), np.array([0, 1]), np.zeros((1, 3)), np.array([1]), scale, 2)
+
+    monkeypatch.setitem(datasets.LOADERS, "tiny", loader)
+    assert parameters_of("tiny") == {"value": 1.0, "scale": None}
+    assert load_dataset("tiny", value=0.25).x_train[0, 0] == 0.25
+    assert load_dataset("tiny", value=0.25, scale=0.5).x_train[0, 0] == 0.5
+
+
+def test_yin_yang_comes_in_its_three_published_parts_and_keeps_every_bit():
+    data = load_dataset("yin-yang", train_size=100)
+    assert (data.x_train.shape, data.x_validation.shape, data.x_test.shape) == ((100, 4), (1000, 4), (1000, 4))
+    assert (data.n_classes, data.duration, data.targets) == (3, None, None)
+    for seed, x, y in (
+        (42, data.x_train, data.y_train),
+        (41, data.x_validation, data.y_validation),
+        (40, data.x_test, data.y_test),
+    ):
+        samples, classes = datasets.formula.yin_yang(100, seed)
+        assert x.dtype == np.float64
+        assert np.array_equal(x[:100], samples)
+        assert np.array_equal(y[:100], classes)
+
+
+SMALL = {
+    "randman": ({"classes": 3, "samples_per_class": 11, "units": 4}, 3, 100.0),
+    "temporal-xor": ({"samples_per_case": 11}, 4, 50.0),
+    "spike-patterns": ({"classes": 3, "samples_per_class": 11, "duration": 60.0}, 3, 60.0),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_of_spikes_by_formula_the_last_fifth_of_every_class_is_for_test(name):
+    parameters, cases, duration = SMALL[name]
+    data = load_dataset(name, **parameters)
+    whole = getattr(datasets.formula, name.replace("-", "_"))(**parameters)
+    assert (len(data.x_train), len(data.x_test)) == (9 * cases, 2 * cases)
+    assert np.array_equal(np.append(data.x_train.times, data.x_test.times), whole.x.times)
+    assert np.array_equal(np.append(data.x_train.neurons, data.x_test.neurons), whole.x.neurons)
+    assert np.array_equal(np.append(data.y_train, data.y_test), whole.y)
+    assert (data.features, data.duration, data.y_validation) == (whole.x.size, duration, None)
+    assert data.n_classes == len(set(data.y_train)) == len(set(data.y_test))
+
+
+def test_a_part_of_spikes_is_the_first_samples_and_holds_the_classes_evenly():
+    whole, part = load_dataset("randman"), load_dataset("randman", train_size=50, test_size=20)
+    assert isinstance(part.x_train, SpikeBatch)
+    assert np.array_equal(part.x_train.times, whole.x_train.times[: 50 * 20])
+    assert np.array_equal(part.x_test.times, whole.x_test.times[: 20 * 20])
+    assert np.bincount(part.y_train).tolist() == [5] * 10
+
+
+def test_two_samples_of_a_class_are_split_and_one_is_refused():
+    data = load_dataset("spike-patterns", samples_per_class=2, jitter=0.0)
+    assert np.array_equal(data.x_train.times, data.x_test.times)
+    with pytest.raises(DataError, match="spike_patterns must make at least 2 samples of each case"):
+        load_dataset("spike-patterns", samples_per_class=1)
+
+
+def test_targets_are_one_train_for_each_class():
+    data = load_dataset("spike-patterns", classes=4, outputs=2, target_spikes=5, duration=200.0)
+    assert (len(data.targets), data.targets.size, data.n_classes) == (4, 2, 4)
+    assert np.all(data.targets.counts() == 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("randman", r"randman has no parameter colour, n\. It takes classes, units, dimension, .*jitter, seed\."),
+        ("temporal-xor", r"temporal-xor has no parameter colour, n\. It takes samples_per_case, copies, window, gap"),
+        ("digits", r"digits has no parameter colour, n\. It takes none\."),
+        ("mnist", r"mnist has no parameter colour, n\. It takes none\."),
+    ],
+)
+def test_unknown_parameters_are_refused_with_the_known_ones(name, message):
+    with pytest.raises(DataError, match=message):
+        load_dataset(name, colour=1, n=2, **({"seed": 1} if name == "randman" else {}))
+
+
+def test_a_mistake_inside_a_loader_is_not_taken_for_an_unknown_parameter(monkeypatch):
+    monkeypatch.setitem(datasets.LOADERS, "broken", lambda data_dir, n=1: n + "1")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        load_dataset("broken", n=2)
+
+
+@pytest.mark.data
+def test_yin_yang_is_the_published_arrays():
+    root = Path(os.environ.get("EVSIM_DATA", "absent")) / "yin-yang"
+    if not root.is_dir():
+        pytest.skip("EVSIM_DATA does not name a folder that contains yin-yang/")
+    data = load_dataset("yin-yang")
+    for part in ("train", "validation", "test"):
+        assert np.array_equal(getattr(data, f"x_{part}"), np.load(root / f"{part}_samples.npy"))
+        assert np.array_equal(getattr(data, f"y_{part}"), np.load(root / f"{part}_labels.npy"))
 
 
 @pytest.mark.data

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
-from mpmath import mp
+from mpmath import mp, mpf
 
 from evsim import LIF
 from evsim.testing import (
@@ -26,7 +26,7 @@ from evsim.testing import (
 )
 from evsim.testing.derivatives import STEP, _moved
 from evsim.testing.follow import base_of
-from evsim.testing.oracle import DIGITS
+from evsim.testing.oracle import DIGITS, flow
 
 # No shrinking: a failure is found within seconds, its smallest form after minutes.
 quick = settings(deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -125,6 +125,16 @@ def test_delays_of_an_input_sum_to_the_shifts_of_its_spikes(description):
         np.testing.assert_allclose(by_delay, by_input, rtol=1e-13, atol=1e-15)
 
 
+def test_time_constants_a_step_apart_keep_their_digits():
+    s, tau_m = mpf(7), mpf(20)
+    with mp.workdps(DIGITS):
+        tau = tau_m + STEP
+        (found,) = flow(s, tau_m, [tau]).psps
+    with mp.workdps(120):
+        exact = tau / (tau_m - tau) * (mp.exp(-s / tau_m) - mp.exp(-s / tau))
+        assert abs(found - exact) < mpf(10) ** -46
+
+
 # ------------------------------------------------------------------------------------ spikes without a crossing
 
 
@@ -196,13 +206,17 @@ def test_an_arrival_at_the_spike_of_its_target_has_no_derivative():
 
 
 def test_a_kick_at_the_end_of_the_trial_has_no_derivative():
-    """It is left out, but a little earlier it would make a neuron fire. With a current instead, nothing depends on it."""
-    arrivals = [(1.0, 1.5), (8.0, 1.5)]
+    """It is left out, but a little earlier it would make a neuron fire. A current that begins then changes nothing."""
+    arrivals = [(1.0, 1.5), (15.0, 1.5)]
     with pytest.raises(SpikesChanged, match="end of the trial"):
-        only(one(DELTA, arrivals, 9.0, [0.0, 1.0]), "input", 1)
-    d = one(LIF(bias=2.0), arrivals, 9.0, [0.0, 1.0])
-    assert base_of(d).spikes == ()
-    assert len(base_of(one(LIF(bias=2.0), arrivals, 16.0, [0.0, 8.0])).spikes) == 1
+        only(one(DELTA, arrivals, 16.0, [0.0, 1.0]), "input", 1)
+    np.testing.assert_array_equal(only(one(LIF(bias=2.0), arrivals, 16.0, [0.0, 1.0]), "input", 1), [0.0])
+
+
+def test_arrivals_nearer_than_the_step_change_places():
+    d = one(LIF(bias=2.0), [(1e-17, 1.0), (2e-17, 1.0)])
+    with pytest.raises(SpikesChanged, match="change places"):
+        only(d, "input", 0)
 
 
 def test_grazing_is_refused():
@@ -269,6 +283,17 @@ def test_gradient_is_the_pull_along_each_parameter():
     np.testing.assert_array_equal(by_name["v_th"], by_array["v_th"])
     assert by_array["weight"][1] == only(d, "weight", 1) @ pull
     assert gradient(d, {(0, 1): 2.0}, ["bias"])["bias"] == pytest.approx(2.0 * only(d, "bias")[1])
+
+
+def test_spikes_are_named_by_neuron_and_number():
+    lifs = [LIF(bias=2.0, t_ref=1.0), LIF(bias=2.5, t_ref=1.0)]
+    d = NetworkDescription(1, [2], lifs, [], [], 40.0)
+    spikes = base_of(d).spikes
+    third = [place for place, (_, n) in enumerate(spikes) if n == 1][2]
+    assert third > 2
+    named = gradient(d, {(1, 2): 1.0}, ["tau_m"])["tau_m"]
+    np.testing.assert_array_equal(named, gradient(d, np.eye(len(spikes))[third], ["tau_m"])["tau_m"])
+    assert named[0] == 0.0 and named[1] > 0.0
 
 
 def test_gradient_refuses_spikes_that_do_not_exist():

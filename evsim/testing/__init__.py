@@ -1,6 +1,18 @@
 """What a person needs who tests a simulator or a learning rule: generated networks, a 50-digit replay, derivatives.
 
-Needs hypothesis and mpmath (``pip install evsim[testing]``).
+Needs hypothesis and mpmath (``pip install evsim[testing]``). A property of a gradient of your own::
+
+    @given(description=small_networks(receptors=1))
+    def test_my_gradient(description):
+        replay = replay_network(*description.arguments())
+        assume(clear_of_grazing(replay, 1e-6))
+        net, inputs = description.network()
+        recording = net.simulate(description.t_stop, inputs=inputs, driver="queue")
+        pull = np.arange(1.0, len(replay) + 1.0)  # dL/dt of each spike, by (time, neuron)
+        wanted = gradient(description, pull, ["weight"])["weight"]
+        np.testing.assert_allclose(my_gradient(recording, pull), wanted, rtol=1e-9)
+
+Where a tie has no derivative `SpikesChanged` is raised; let hypothesis pass over such cases by ``assume(False)``.
 """
 
 from evsim.testing.derivatives import KINDS as KINDS
