@@ -1,4 +1,4 @@
-"""Training samples per second of the reference EventProp implementation (github.com/eventprop/eventprop, C++ with OpenMP).
+"""Training samples per second of the reference EventProp implementation (github.com/eventprop/eventprop: C++, OpenMP).
 
 Run in an interpreter that has that package; evsim is not needed there. Prints one JSON line.
 
@@ -79,7 +79,7 @@ def main() -> None:
         readout = GaussianDistribution(w_mean=0.2, w_std=0.37)
         loss = VMaxCrossEntropyLossParameters(n_in=hidden, n=10, w_dist=readout, **taus)
         base = TwoLayerVMax
-    np.random.seed(1)
+    np.random.seed(1)  # noqa: NPY002 - the peer draws from it
     run = type("Run", (Data, base), {})(gd_parameters=gd, hidden_parameters=first, loss_parameters=loss)
 
     def step(k: int) -> None:

@@ -1,8 +1,8 @@
 """Training samples per second of jaxsnn's own Yin-Yang example (its event-based EventProp, layered).
 
-Run in an interpreter that has jaxsnn; evsim is not needed there. The example is run with 1 and with ``--epochs`` epochs;
-the difference of their times is that of the further epochs, without compilation. Each epoch also tests on 2,944 points,
-forwards only. Prints one JSON line.
+Run in an interpreter that has jaxsnn; evsim is not needed there. The example is run with 1 and with ``--epochs``
+epochs; the difference of their times is that of the further epochs, without compilation. Each epoch also tests on 2,944
+points, forwards only. Prints one JSON line.
 
     python benchmarks/peers_jaxsnn.py --hidden 120 --threads 2
 """

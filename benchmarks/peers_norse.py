@@ -25,10 +25,11 @@ class Net(torch.nn.Module):
 
     def __init__(self, n_in: int, hidden: int, n_out: int, dt: float) -> None:
         super().__init__()
-        p = LIFParameters(tau_mem_inv=torch.tensor(1 / 20e-3), tau_syn_inv=torch.tensor(1 / 5e-3), v_th=torch.tensor(1.0))
+        taus = {"tau_mem_inv": torch.tensor(1 / 20e-3), "tau_syn_inv": torch.tensor(1 / 5e-3)}
+        p = LIFParameters(v_th=torch.tensor(1.0), **taus)
         self.first, self.second = torch.nn.Linear(n_in, hidden, bias=False), torch.nn.Linear(hidden, n_out, bias=False)
         self.lif = LIFCell(p=p, dt=dt * 1e-3)
-        self.read = LICell(p=LIParameters(tau_mem_inv=torch.tensor(1 / 20e-3), tau_syn_inv=torch.tensor(1 / 5e-3)), dt=dt * 1e-3)
+        self.read = LICell(p=LIParameters(**taus), dt=dt * 1e-3)
         with torch.no_grad():
             self.first.weight.normal_(1.5 if n_in == 5 else 0.2, 0.78 if n_in == 5 else 0.2).mul_(2.0)
             self.second.weight.normal_(0.2, 0.4)

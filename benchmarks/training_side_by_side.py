@@ -3,12 +3,13 @@
     python benchmarks/training_side_by_side.py --data DIR \\
         --eventprop-python PYTHON --torch-python PYTHON --jaxsnn-python PYTHON
 
-DIR holds yin-yang/ (the published arrays, for the C++ program) and mnist/ (the idx files). A peer without an interpreter is
-left out. Forward, backward and the optimiser's step are timed; drawing and encoding inputs is not, for anyone. Workloads:
+DIR holds yin-yang/ (the published arrays, for the C++ program) and mnist/ (the idx files). A peer without an
+interpreter is left out. Forward, backward and the optimiser's step are timed; drawing and encoding inputs is not, for
+anyone. Workloads:
 
     yin-yang   5-120-3, batch 150; evsim and EventProp C++ (multi-spike, first-spike loss), jaxsnn's example, Norse
-    mnist-350  784-350-10, latency code, batch 20; evsim with the maximal voltage, as EventProp C++, and with the integral;
-               snnTorch at 100 steps
+    mnist-350  784-350-10, latency code, batch 20; evsim with the maximal voltage, as EventProp C++, and with the
+               integral; snnTorch at 100 steps
     mnist-800  784-800-10; snnTorch at 400 steps, Norse at 400 steps
 """
 
@@ -31,7 +32,15 @@ def ours(work: str, data: Path, threads: int) -> dict[str, Any]:
     """evsim on one workload, in this process."""
     from evsim.io.datasets import load_dataset
     from evsim.learning import (
-        Adam, Dense, EventProp, Readout, Sequential, Trainer, TrainingOptions, TTFSLoss, VoltageCrossEntropy,
+        Adam,
+        Dense,
+        EventProp,
+        Readout,
+        Sequential,
+        Trainer,
+        TrainingOptions,
+        TTFSLoss,
+        VoltageCrossEntropy,
     )  # fmt: skip
     from evsim.memory import peak_memory_mb
     from evsim.types import LIF

@@ -41,13 +41,16 @@ def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> None:
         model, trainer.rule, trainer.loss, inputs, data.y_train[:samples], config.duration, seed=config.seed
     )
     sizes = "-".join(str(n) for n in (model.layers[0].n_in, *(layer.n_out for layer in model.layers)))
-    table = Table(title=f"{config.rule} on {samples} samples of {config.dataset}, {sizes}; true loss: {report.true_loss}")
+    title = f"{config.rule} on {samples} samples of {config.dataset}, {sizes}; true loss: {report.true_loss}"
+    table = Table(title=title)
     for name in ("layer", "parameter", "against", "n", "error", "cosine", "signs", "scale"):
         table.add_column(name, no_wrap=True)
     for row in report.rows:
         table.add_row(
-            str(row.layer + 1), row.parameter.replace("recurrent", "rec."), row.against, str(row.n), f"{row.relative_error:.1e}",
-            f"{row.cosine:.4f}", f"{row.sign_agreement:.3f}", f"{row.scale:.4g}",
+            str(row.layer + 1), row.parameter.replace("recurrent", "rec."), row.against, str(row.n),
+            f"{row.relative_error:.1e}", f"{row.cosine:.4f}",
+            f"{row.cosine:.4f}",
+            f"{row.sign_agreement:.3f}", f"{row.scale:.4g}",
         )  # fmt: skip
     console.print(table)
     console.print(

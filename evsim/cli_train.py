@@ -12,9 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from evsim import plot
+from evsim.cli_train_config import RunConfig, build, config_of, start
 from evsim.errors import RunFileError
 from evsim.io import runs
-from evsim.cli_train_config import RunConfig, build, config_of, start
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.learning import Trainer, calibrate
 from evsim.learning.readout import Voltages

@@ -1,4 +1,4 @@
-"""What names a training run: settings, presets by data set and rule, and the model and trainer that follow from them."""
+"""What names a training run: settings, presets by data set and rule, and the model and trainer made of them."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ def _layer(config: RunConfig, n_in: int, n_out: int, last: bool) -> Any:
         feature = config.loss.removesuffix("-voltage")
         return Readout(n_in, n_out, neuron, feature=feature, weighting=config.weighting, **delays)
     if not last and config.recurrent_scale > 0:
-        recurrent = {"recurrent_scale": config.recurrent_scale, "recurrent_delay": config.recurrent_delay}
-        return Recurrent(n_in, n_out, neuron, **recurrent, **delays)
+        delays |= {"recurrent_scale": config.recurrent_scale, "recurrent_delay": config.recurrent_delay}
+        return Recurrent(n_in, n_out, neuron, **delays)
     return Dense(n_in, n_out, neuron, lateral_inhibition=config.lateral_inhibition if last else 0.0, **delays)
 
 

@@ -65,7 +65,9 @@ def poisson(
 
 
 def latency(values: ArrayLike, duration: float, *, threshold: float = 0.0, early: float = 0.0) -> Any:
-    """One spike per neuron, the earlier the larger: t = early + (1 - value) (duration - early); none for value <= threshold.
+    """One spike per neuron, the earlier the larger: t = early + (1 - value) (duration - early).
+
+    A value <= threshold gives none.
 
     values : (n,) or (samples, n) within [0, 1]
     """

@@ -16,7 +16,8 @@ from evsim.types import LIF, Floats
 class NeuronArrays:
     """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias.
 
-    n_receptors : currents that are simulated; declared : receptors of the LIF. Two of one time constant are one current.
+    n_receptors : currents that are simulated; declared : receptors of the LIF. Two that share a time constant are one
+    current.
     """
 
     v_inf: Floats
@@ -36,7 +37,8 @@ class NeuronArrays:
 def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
     """Parameters of one population as arrays of its size."""
     # Training asks for the same arrays in every batch. Arrays within a LIF can be changed by their owner, numbers not.
-    if all(np.isscalar(v) or v is None for v in (*neuron.asdict().values(), *neuron.receptor_taus()) if v is not neuron.tau_syn):
+    others = (v for k, v in neuron.asdict().items() if k != "tau_syn")
+    if all(v is None or np.isscalar(v) for v in (*others, *neuron.receptor_taus())):
         return _of_equal_neurons(neuron, size)
     return _arrays(neuron, size)
 

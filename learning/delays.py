@@ -25,7 +25,7 @@ class Delays:
     """
 
     def __init__(self, fixed: Any, trained: str | None, max_delay: float, shape: tuple[int, int]) -> None:
-        self.fixed = np.asarray(fixed, dtype=np.float64)
+        self.fixed: Floats = np.asarray(fixed, dtype=np.float64)
         self.shape, self.trained, self.max_delay = shape, trained, float(max_delay)
         if self.fixed.shape not in ((), shape[:1], shape):
             raise ValueError(f"delay must be a number or have shape {shape[:1]} or {shape}; got {self.fixed.shape}.")
@@ -35,7 +35,7 @@ class Delays:
             raise ValueError(f"trainable delays are None, 'input' or 'synapse'; got {trained!r}.")
         if trained is not None and not (np.isfinite(max_delay) and max_delay > 0):
             raise ValueError(f"trainable delays need a max_delay > 0 ms; got {max_delay}.")
-        self.logit = np.zeros(shape[:1] if trained == "input" else shape if trained else ())
+        self.logit: Floats = np.zeros(shape[:1] if trained == "input" else shape if trained else ())
 
     def init(self, rng: np.random.Generator) -> None:
         """Draw the logits of trained delays."""
@@ -46,7 +46,8 @@ class Delays:
         """Delays of now, ms: (), (n_in,) or (n_in, n_out)."""
         if not self.trained:
             return self.fixed
-        return self.max_delay / (1.0 + np.exp(-self.logit))
+        value: Floats = self.max_delay / (1.0 + np.exp(-self.logit))
+        return value
 
     def matrix(self) -> Any:
         """As ``Network.connect`` takes them: a number, or (n_in, n_out)."""

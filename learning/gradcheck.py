@@ -1,4 +1,4 @@
-"""A rule's gradient beside the true one: EventProp, differences of the float64 engine, differences of the 50-digit replay."""
+"""A rule's gradient beside the true one: EventProp, and differences of the engine and of the 50-digit replay."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def check_gradient(
     true_loss : the loss of the true gradient; None: ``loss`` itself, or, as spike counts have no derivative, a
         SmoothCountLoss with the counts of a CountLoss
     differences : parameters per array that are moved by +-step in the float64 engine, drawn by ``seed``; 0: none
-    replays : the same with 50 digits, for models of up to 60 neurons and 300 spikes, without a Readout; needs evsim[testing]
+    replays : the same with 50 digits, for models of up to 60 neurons and 300 spikes, without a Readout; needs
+        evsim[testing]
 
     Raises
     ------
@@ -212,7 +213,7 @@ def _description(model: Sequential, inputs: SpikeBatch, sample: int, t_stop: flo
     starts: dict[tuple[int, str], int] = {}
     neurons, below, above = [], 0, 0
     for k, layer in enumerate(model.layers):
-        blocks: list[tuple[str, Any, Any, int]] = [("", layer.weight, layer.delays, below)]  # type: ignore[attr-defined]
+        blocks: list[tuple[str, Any, Any, int]] = [("", layer.weight, layer.delays, below)]
         above = n_inputs + sum(x.n_out for x in model.layers[:k])
         if isinstance(layer, Recurrent):
             blocks.append(("recurrent_", layer.recurrent_weight, layer.recurrent_delays, above))

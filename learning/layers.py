@@ -23,6 +23,7 @@ class Layer(Protocol):
     n_out: int
     neuron: LIF
     weight: Floats
+    delays: Delays
 
     def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
         """Draw the parameters."""
@@ -111,7 +112,8 @@ class Dense:
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
         """Exact spikes: by the sweep, or by the queue where neurons inhibit each other or synapses have own delays."""
         if self.shares_events:
-            return run_layer_batch(pack_layer(self.weight, self.neuron), self.delays.arrivals(inputs)[0], t_stop, 0.0, threads)
+            arrivals, _ = self.delays.arrivals(inputs)
+            return run_layer_batch(pack_layer(self.weight, self.neuron), arrivals, t_stop, 0.0, threads)
         return run_plan_batch(self.plan(), inputs, t_stop, threads)
 
     def network(self) -> Network:

@@ -16,7 +16,9 @@ _WORTH_A_THREAD = 30_000
 class Optimiser(Protocol):
     """Changes weights in place, layer by layer."""
 
-    def step(self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1) -> None:
+    def step(
+        self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1
+    ) -> None:
         """One step; rates : its size, one for all arrays or one for each."""
         ...
 
@@ -40,7 +42,9 @@ class Adam:
         self.first: list[Floats] = []
         self.second: list[Floats] = []
 
-    def step(self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1) -> None:
+    def step(
+        self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1
+    ) -> None:
         """One step; elements are independent, so threads change nothing."""
         _check_order(weights)
         if not self.first:
@@ -74,7 +78,9 @@ class SGD:
         self.momentum, self.weight_decay = momentum, weight_decay
         self.velocity: list[Floats] = []
 
-    def step(self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1) -> None:
+    def step(
+        self, weights: list[Floats], gradients: list[Floats], rates: float | list[float], threads: int = 1
+    ) -> None:
         """One step."""
         _check_order(weights)
         if not self.velocity:

@@ -76,7 +76,7 @@ class Readout:
         if self.weighting is not None and not self.weighting > 0:
             raise ValueError(f"weighting must be > 0 ms, or None; got {self.weighting}.")
         if not sweepable(self.neuron) or len(self.neuron.receptor_taus()) != 1:
-            raise NetworkError("a Readout needs one exponential synaptic current, and tau_m and tau_syn that all share.")
+            raise NetworkError("a Readout needs one exponential synaptic current; all neurons share tau_m and tau_syn.")
         self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
         if not self.delays.by_input:
             raise ValueError("a Readout takes one delay, or one per input; got one per synapse.")

@@ -1,6 +1,6 @@
 """Remedies for what a gradient of spike times cannot see: silent neurons, runaway activity, reliance on single spikes.
 
-Each is a named option of ``Trainer(remedies=[...])`` that changes the gradients of a batch after the rule has made them.
+Each is a named option of ``Trainer(remedies=[...])`` that changes the gradients of a batch after the rule made them.
 Grazing spikes have theirs in the rule (``EventProp.min_slope``) and its report (``evsim.learning.conditioning``).
 """
 
@@ -92,8 +92,7 @@ class CountRegularisation:
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Remedy``."""
-        hidden = model.layers[:-1]
-        for layer, g, (before, after) in zip(hidden, _weights(model, gradients), pairwise(spikes)):
+        for g, (before, after) in zip(_weights(model, gradients)[:-1], pairwise(spikes)):
             mean = after.counts().mean(axis=0)
             excess = np.where(mean < self.lower, mean - self.lower, np.maximum(mean - self.upper, 0.0))
             g += self.strength * np.outer(before.counts().mean(axis=0), excess)

@@ -82,9 +82,9 @@ class TrainingOptions:
         x : (n, features) in [0, 1], or a SpikeBatch
         """
         early, late = self.window or (0.0, self.duration)
-        values = None if isinstance(x, SpikeBatch) else x[keys]
+        values: Any = None if isinstance(x, SpikeBatch) else x[keys]
         if isinstance(x, SpikeBatch):
-            result = x.take(keys)
+            result: SpikeBatch = x.take(keys)
         elif self.encoder == "poisson":
             result = encode.poisson(
                 values * self.max_rate, self.duration, seed=self.seed, keys=keys, epoch=epoch, threads=self.threads
@@ -188,8 +188,9 @@ class Trainer:
     ) -> Iterator[dict[str, float]]:
         """Train until ``options.epochs`` are done; yields a row of figures after each epoch.
 
-        x, x_test : (n, features) in [0, 1], or SpikeBatches; y : (n,) labels; validation : samples and labels to select
-        the epoch by, instead of ``options.validation`` training samples; progress(done, total) is called after each batch.
+        x, x_test : (n, features) in [0, 1], or SpikeBatches; y : (n,) labels; validation : samples and labels to
+        select the epoch by, instead of ``options.validation`` training samples; progress(done, total) is called after
+        each batch.
         Raises SilentLayerError : a layer emitted no spike in a whole epoch.
         """
         o = self.options
@@ -357,6 +358,8 @@ def calibrate(
     spikes = options.encode(x, np.arange(n), _CALIBRATION)
     chosen = []
     for k, (layer, target) in enumerate(zip(model.layers, targets)):
+        if not isinstance(layer, Dense):
+            raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
         crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
         at_rest = np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)
         rest = float(np.max(np.maximum(at_rest, layer.neuron.v_reset)))

@@ -119,7 +119,7 @@ def test_layers_agree_with_50_digits(description, seed, kinds):
 
 
 @settings(quick, max_examples=12)
-@given(description=small_networks(recurrent=True, t_stop=20.0, max_spikes=8), seed=st.integers(0, 99), kinds=some_kinds())
+@given(description=small_networks(t_stop=20.0, max_spikes=8), seed=st.integers(0, 99), kinds=some_kinds())
 def test_recurrent_networks_agree_with_50_digits(description, seed, kinds):
     compare(description, seed, kinds)
 

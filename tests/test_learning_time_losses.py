@@ -130,7 +130,7 @@ def test_the_voltage_loss_is_a_cross_entropy():
 @pytest.mark.parametrize("loss", LOSSES[:7], ids=lambda loss: type(loss).__name__)
 def test_labels_that_are_no_class_are_refused(loss):
     spikes = SpikeBatch.from_trains([SpikeTrains([1.0], [0], N_OUT)])
-    with pytest.raises(ValueError, match="labels must lie in 0 ... 2"):
+    with pytest.raises(ValueError, match=r"labels must lie in 0 \.\.\. 2"):
         loss(spikes, np.array([3]))
     with pytest.raises(ValueError, match="shape"):
         loss(spikes, np.array([0, 1]))

@@ -26,7 +26,10 @@ def some_times(n=3):
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"readout": True}, {"trainable_delays": "synapse", "max_delay": 4.0}, {"trainable_delays": "input", "max_delay": 4.0}
+    {},
+    {"readout": True},
+    {"trainable_delays": "synapse", "max_delay": 4.0},
+    {"trainable_delays": "input", "max_delay": 4.0},
 ])  # fmt: skip
 def test_torch_finds_the_gradient_right(changes):
     net = module(**changes)

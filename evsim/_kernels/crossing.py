@@ -159,7 +159,7 @@ def crossing_newton(u, i, theta, tau_m, tau_s, h):
 
 @formula
 def peak_height(u, i, tau_m, tau_s):
-    """Height of the maximum that lies ahead where i > max(u, 0), one synaptic time constant; 0 if u rises to 0 for ever.
+    """Height of the maximum ahead where i > max(u, 0), one synaptic time constant; 0 if u rises to 0 for ever.
 
     There u' = 0, so the potential equals the current: i (1 - y)^(tau_m/(tau_m - tau_s)).
     """
@@ -175,8 +175,8 @@ def peak_height(u, i, tau_m, tau_s):
 def may_reach(u, i, u_end, i_end, theta, tau_m, tau_s, peak):
     """Can a trace come near theta > 0 within an interval? One synaptic time constant, cheapest test first.
 
-    u, i : at the interval's start, u < theta; u_end, i_end : without a spike at its end. False: clearly no crossing and no
-    grazing peak, so that neither is looked for.
+    u, i : at the interval's start, u < theta; u_end, i_end : without a spike at its end. False: clearly no crossing
+    and no grazing peak, so that neither is looked for.
     """
     clear = theta * (1.0 - CLEAR)
     if i < clear or max(u, 0.0) + i * peak < clear:

@@ -26,8 +26,9 @@ def highest(
 ):  # fmt: skip
     """Highest u of each neuron over [0, t_stop] in samples ``first`` ... ``last - 1``.
 
-    times, neurons, offsets : arrivals; weight : (n_in, n_out). Written, (samples, n_out): value; when, the first instant
-    that reaches it; corner, the arrival at which the trace stops rising (-1: a smooth peak, or an end); slope, du/dt there
+    times, neurons, offsets : arrivals; weight : (n_in, n_out). Written, (samples, n_out): value; when, the first
+    instant that reaches it; corner, the arrival at which the trace stops rising (-1: a smooth peak, or an end); slope,
+    du/dt there
     """
     n_out = u_init.size
     u = np.empty(n_out)

@@ -50,7 +50,7 @@ class CustomLoss:
             slope = np.asarray(slope, dtype=np.float64)
             if slope.shape != train.times.shape:
                 raise GradientError(
-                    f"the loss function must give one derivative per spike, shape {train.times.shape}; got {slope.shape}."
+                    f"the loss function must give one derivative per spike, {train.times.shape}; got {slope.shape}."
                 )
             return float(value), slope
         slope = np.empty(len(train))

@@ -92,7 +92,7 @@ class TargetTrains:
         error = np.zeros(place.size)
         goal = self.targets.times[theirs][(target_starts[:-1][cell[place]] + rank)[paired]]
         error[paired] = outputs.times[mine][paired] - goal
-        loss = 0.5 * np.bincount(place // outputs.size, weights=error**2, minlength=len(outputs))
+        loss = 0.5 * np.bincount(place // outputs.size, weights=error**2, minlength=len(outputs)).astype(np.float64)
         loss += self.penalty * np.abs(wanted - there).reshape(-1, outputs.size).sum(axis=1)
         gradient = np.empty_like(error)
         gradient[mine] = error

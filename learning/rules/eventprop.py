@@ -76,8 +76,10 @@ def least_slope(p: NeuronArrays, min_slope: float) -> float:
     return min_slope * max(float(np.max(np.abs(p.theta))), 1e-300)
 
 
-def conditioning(layer: Dense, outputs: SpikeBatch) -> Floats:
+def conditioning(layer: Any, outputs: SpikeBatch) -> Floats:
     """How far each spike is from grazing: |theta|/(tau_m dv/dt) at its threshold crossing, (n_spikes,).
+
+    layer : Dense or Recurrent
 
     A relative change of the input moves the spike by about this times tau_m. Large values are grazing spikes; the
     derivatives of their times are as large, and right only as far as the spikes persist.
@@ -108,9 +110,9 @@ def _dense(
         layer.weight, p, arrivals, outputs, signal, t_stop, least_slope(p, rule.min_slope), True,
         wants_signal or by_delay, threads,
     )  # fmt: skip
-    gradients = {"weight": gradient}
+    gradients: dict[str, Floats] = {"weight": gradient}
     if by_delay:
-        gradients["delay"] = np.bincount(arrivals.neurons, weights=d_arrival, minlength=layer.n_in)
+        gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)
     return gradients, _put_back(d_arrival, order)
 
 
@@ -144,6 +146,11 @@ def _added(parts: Floats) -> Floats:
     return out
 
 
+def by_input(arrivals: SpikeBatch, d_arrival: Floats, n_in: int) -> Floats:
+    """dL/d arrival summed over each input's spikes, (n_in,): the gradient of a delay that all its synapses share."""
+    return np.bincount(arrivals.neurons, weights=d_arrival, minlength=n_in).astype(np.float64)
+
+
 def _put_back(d_arrival: Floats, order: np.ndarray | None) -> Floats:
     if order is None:
         return d_arrival
@@ -158,14 +165,14 @@ def _any_layer(
     plan = layer.plan()
     g = plan_gradient(plan, inputs, outputs, signal, t_stop, rule, threads)
     own = plan.source < layer.n_in
-    gradients = {}
+    gradients: dict[str, Floats] = {}
     for name, mine, n_pre in (("", own, layer.n_in), ("recurrent_", ~own, layer.n_out)):
         if name and not isinstance(layer, Recurrent):
             continue
         place = (plan.source[mine] - (layer.n_in if name else 0)) * layer.n_out + plan.target[mine]
         for key, values in (("weight", g.weight), ("delay", g.delay)):
             flat = np.bincount(place, weights=values[mine], minlength=n_pre * layer.n_out)
-            gradients[name + key] = flat.reshape(n_pre, layer.n_out)
+            gradients[name + key] = flat.reshape(n_pre, layer.n_out).astype(np.float64)
     if rule.neuron_parameters:
         gradients |= neuron_gradients(layer.neuron, g.neuron)
     return gradients, g.inputs
@@ -182,7 +189,13 @@ class PlanGradient:
 
 
 def plan_gradient(
-    plan: Plan, inputs: SpikeBatch, outputs: SpikeBatch, signal: Floats, t_stop: float, rule: EventProp, threads: int = 1
+    plan: Plan,
+    inputs: SpikeBatch,
+    outputs: SpikeBatch,
+    signal: Floats,
+    t_stop: float,
+    rule: EventProp,
+    threads: int = 1,
 ) -> PlanGradient:
     """The adjoint of any planned network; inputs and outputs : spikes of all its inputs and all its neurons.
 
@@ -248,7 +261,7 @@ def _readout(
     sample = np.repeat(np.arange(len(arrivals)), np.diff(arrivals.offsets))
     shift = signal.sum(axis=0)
     if layer.feature == "integral":
-        share, start = integral_shares(layer, arrivals, t_stop)
+        share, _ = integral_shares(layer, arrivals, t_stop)
         gradient = share[0].T @ signal
         push = signal @ layer.weight.T
         d_arrival = arrival_factors(layer, arrivals, t_stop)[:, 1] * push[sample, arrivals.neurons]
@@ -275,7 +288,7 @@ def _readout(
             )  # fmt: skip
     gradients = {"weight": gradient}
     if layer.delays.trained:
-        gradients["delay"] = np.bincount(arrivals.neurons, weights=d_arrival, minlength=layer.n_in)
+        gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)
     if rule.neuron_parameters:
         at_rest = d_init if layer.neuron.v_init is None else 0.0
         gradients |= {
@@ -290,5 +303,5 @@ def _peaks(outputs: Voltages, signal: Floats) -> tuple[SpikeBatch, Floats]:
     n, n_out = signal.shape
     order = np.argsort(outputs.times, axis=1, kind="stable")
     times = np.take_along_axis(outputs.times, order, axis=1).ravel()
-    batch = SpikeBatch(times, order.ravel(), np.arange(n + 1) * n_out, n_out, np.zeros(n * n_out))
+    batch = SpikeBatch(times, order.ravel().astype(np.int32), np.arange(n + 1) * n_out, n_out, np.zeros(n * n_out))
     return batch, np.take_along_axis(signal, order, axis=1).ravel()
