@@ -1,4 +1,4 @@
-"""Samples per second of snnTorch on the networks that evsim is measured on: 784-800-10, a grid of 400 steps.
+"""Samples per second of snnTorch on the network that evsim is measured on: 784-800-10, a grid of 400 steps.
 
 A grid simulator's cost is set by neurons x steps, not by spikes. One sample is a 28 x 28 digit-like image
 shown for 400 ms at 1 ms a step; pixel x in [0, 1] spikes in a step with probability x / 5.5, and the images
@@ -37,7 +37,7 @@ import snntorch as snn
 import torch
 from snntorch import surrogate
 
-SIDE, CLASSES = 28, 10
+SIDE, HIDDEN, CLASSES = 28, 800, 10
 SPIKES_PER_SAMPLE = 7450
 PIXEL_DIVISOR = 5.5  # probability of a spike in a 1 ms step = pixel / 5.5
 ALPHA, BETA = math.exp(-1 / 8), math.exp(-1 / 64)
@@ -64,13 +64,13 @@ def digit_like_images(count: int, mean_sum: float, generator: torch.Generator) -
 class Net(torch.nn.Module):
     """784-800-10 with the usual snnTorch loop over time."""
 
-    def __init__(self, products: str, hidden: int) -> None:
+    def __init__(self, products: str) -> None:
         super().__init__()
         self.products = products
         grad = surrogate.fast_sigmoid()
-        self.fc1 = torch.nn.Linear(SIDE * SIDE, hidden, bias=False)
+        self.fc1 = torch.nn.Linear(SIDE * SIDE, HIDDEN, bias=False)
         self.lif1 = snn.Synaptic(alpha=ALPHA, beta=BETA, spike_grad=grad)
-        self.fc2 = torch.nn.Linear(hidden, CLASSES, bias=False)
+        self.fc2 = torch.nn.Linear(HIDDEN, CLASSES, bias=False)
         self.lif2 = snn.Synaptic(alpha=ALPHA, beta=BETA, spike_grad=grad)
         with torch.no_grad():
             self.fc1.weight *= WEIGHT_SCALE[0]
@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> dict:
     inputs = torch.bernoulli(chance, generator=generator)  # (batches, steps, batch, 784)
     encoding = time.perf_counter() - begin
 
-    net = Net(options.products, options.hidden)
+    net = Net(options.products)
     optimiser = torch.optim.Adam(net.parameters(), lr=5e-4)
     activity: dict[str, float] = {}
 
@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> dict:
 
     result: dict = {
         "simulator": "snntorch",
-        "network": [SIDE * SIDE, options.hidden, CLASSES],
+        "network": [SIDE * SIDE, HIDDEN, CLASSES],
         "steps": options.steps,
         "batch": options.batch,
         "batches": options.batches,
@@ -182,7 +182,6 @@ def main() -> None:
     parser.add_argument("--batch", type=positive, default=20, help="samples in a batch")
     parser.add_argument("--batches", type=positive, default=5, help="measured batches")
     parser.add_argument("--steps", type=positive, default=400, help="steps of 1 ms")
-    parser.add_argument("--hidden", type=positive, default=800)
     parser.add_argument("--threads", type=positive, default=1, help="torch.set_num_threads")
     parser.add_argument("--products", choices=["step", "once"], default="step")
     parser.add_argument("--work", choices=["forward", "train", "both"], default="both")

@@ -132,23 +132,23 @@ def main() -> None:
         return [[python, str(HERE / script), "--threads", t, *options]] if python else []
 
     cpp, torch, jax = a.eventprop_python, a.torch_python, a.jaxsnn_python
+    yin_yang, mnist = str(a.data / "yin-yang"), str(a.data / "mnist")
     plans = {
         "yin-yang": [
             mine("yin-yang"),
-            *peer(cpp, "peers_eventprop_cpp.py", "--work", "yin-yang", "--data", str(a.data / "yin-yang")),
-            *peer(torch, "peers_norse.py", "--work", "yin-yang"),
-            *peer(jax, "peers_jaxsnn.py", "--hidden", "120"),
+            *peer(cpp, "peers_eventprop_cpp.py", "--work", "yin-yang", "--data", yin_yang),
+            *peer(torch, "peers_norse.py", "--work", "yin-yang", "--data", yin_yang),
+            *peer(jax, "peers_jaxsnn.py"),
         ],
         "mnist-350": [
             mine("mnist-350-max"), mine("mnist-350-integral"),
-            *peer(cpp, "peers_eventprop_cpp.py", "--work", "mnist", "--data", str(a.data / "mnist")),
-            *peer(torch, "snntorch_forward.py", "--work", "train", "--hidden", "350", "--steps", "100"),
+            *peer(cpp, "peers_eventprop_cpp.py", "--work", "mnist", "--data", mnist),
+            *peer(torch, "peers_snntorch.py", "--work", "mnist", "--data", mnist, "--steps", "100"),
         ],
         "mnist-800": [
-            mine("mnist-800-integral"),
-            *peer(torch, "snntorch_forward.py", "--work", "train", "--products", "once"),
-            *peer(torch, "peers_norse.py", "--work", "mnist", "--hidden", "800", "--steps", "400", "--dt", "0.1",
-                  "--batch", "20", "--batches", "2"),
+            mine("mnist-800-max"), mine("mnist-800-integral"),
+            *peer(torch, "peers_snntorch.py", "--work", "mnist", "--hidden", "800", "--data", mnist, "--steps", "400"),
+            *peer(torch, "peers_norse.py", "--work", "mnist", "--hidden", "800", "--data", mnist, "--steps", "400"),
         ],
     }  # fmt: skip
     for work, commands in plans.items():
@@ -162,7 +162,7 @@ def main() -> None:
         print(f"\n{work}, {a.threads} threads, median of {a.rounds}:")
         best = None
         for found in runs:
-            good = [r.get("train", r) for r in found if "error" not in r]
+            good = [r for r in found if "error" not in r]
             if not good:
                 continue
             speed = float(np.median([r["samples_per_second"] for r in good]))
