@@ -1,89 +1,40 @@
-"""Training samples per second of Norse: backpropagation through time with a surrogate gradient, on a grid.
+"""Training samples per second of Norse: backpropagation through time with a surrogate gradient, on a grid; float32.
 
-Run in an interpreter that has torch and norse; evsim is not needed there. Two layers of LIF neurons with exponential
-currents, tau 20 and 5 ms, first spikes of the output as logits (yin-yang) or the largest output voltage (mnist), Adam.
-Inputs are drawn before the clock starts. Prints one JSON line.
+Hidden neurons are `LIFCell` (reset to zero), outputs `LICell`, both by forward Euler; network, loss, and what favours
+the peer are those of peers_snntorch.py. Default steps: the coarsest grid of a few tried with the accuracy of finer ones.
 
-    python benchmarks/peers_norse.py --work yin-yang --steps 120 --dt 0.5 --threads 2
+Runs in an interpreter that has torch and norse; evsim is not needed there. Prints one JSON line; what it means is in
+peers_training.py.
+
+    python benchmarks/peers_norse.py --work yin-yang --data DIR --steps 120 --threads 2
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import time
-from importlib.metadata import version
-
 import torch
-from norse.torch import LIFCell, LIFParameters, LIParameters
-from norse.torch.module.leaky_integrator import LICell
+from norse.torch import LICell, LIFCell, LIFParameters, LIParameters
+from peers_snntorch import Grid, Layer, arguments
+from peers_training import DURATIONS, TAU_M, TAU_S, run
 
 
-class Net(torch.nn.Module):
-    """n_in-hidden-n_out over a grid of time steps."""
+def layer(cell: torch.nn.Module) -> Layer:
+    def over_time(currents: torch.Tensor) -> torch.Tensor:
+        state, outputs = None, []
+        for current in currents.unbind(0):
+            output, state = cell(current, state)
+            outputs.append(output)
+        return torch.stack(outputs)
 
-    def __init__(self, n_in: int, hidden: int, n_out: int, dt: float) -> None:
-        super().__init__()
-        taus = {"tau_mem_inv": torch.tensor(1 / 20e-3), "tau_syn_inv": torch.tensor(1 / 5e-3)}
-        p = LIFParameters(v_th=torch.tensor(1.0), **taus)
-        self.first, self.second = torch.nn.Linear(n_in, hidden, bias=False), torch.nn.Linear(hidden, n_out, bias=False)
-        self.lif = LIFCell(p=p, dt=dt * 1e-3)
-        self.read = LICell(p=LIParameters(**taus), dt=dt * 1e-3)
-        with torch.no_grad():
-            self.first.weight.normal_(1.5 if n_in == 5 else 0.2, 0.78 if n_in == 5 else 0.2).mul_(2.0)
-            self.second.weight.normal_(0.2, 0.4)
-
-    def forward(self, spikes: torch.Tensor) -> torch.Tensor:
-        """(steps, batch, n_in) -> (batch, n_out), the largest readout voltage."""
-        state, read_state, top = None, None, None
-        for x in spikes:
-            z, state = self.lif(self.first(x), state)
-            v, read_state = self.read(self.second(z), read_state)
-            top = v if top is None else torch.maximum(top, v)
-        assert top is not None
-        return top
+    return over_time
 
 
 def main() -> None:
-    """One unmeasured batch, then the measured ones."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", choices=["yin-yang", "mnist"], default="yin-yang")
-    parser.add_argument("--hidden", type=int, default=120)
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--dt", type=float, default=0.5, help="ms")
-    parser.add_argument("--batch", type=int, default=150)
-    parser.add_argument("--batches", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    a = parser.parse_args()
-    torch.set_num_threads(a.threads)
-    torch.manual_seed(1)
-    n_in, n_out = (5, 3) if a.work == "yin-yang" else (784, 10)
-    share = 1.0 if a.work == "yin-yang" else 137 / 784
-    net = Net(n_in, a.hidden, n_out, a.dt)
-    optimiser = torch.optim.Adam(net.parameters(), lr=5e-3)
-    window = int((30.0 if a.work == "yin-yang" else 20.0) / a.dt)
-    inputs = torch.zeros(a.steps, a.batch, n_in)
-    when = torch.randint(0, min(window, a.steps), (a.batch, n_in))
-    inputs.scatter_(0, when[None], (torch.rand(a.batch, n_in) < share).float()[None])
-    labels = torch.randint(n_out, (a.batch,))
-
-    def step() -> None:
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(net(inputs), labels).backward()
-        optimiser.step()
-
-    step()
-    started = time.perf_counter()
-    for _ in range(a.batches):
-        step()
-    seconds = time.perf_counter() - started
-    print(json.dumps({
-        "simulator": "norse", "version": version("norse"), "torch": torch.__version__, "work": a.work,
-        "hidden": a.hidden, "batch": a.batch, "steps": a.steps, "dt": a.dt, "threads": a.threads,
-        "samples_per_second": a.batch * a.batches / seconds,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }))  # fmt: skip
+    a = arguments(__doc__, 120)
+    dt = DURATIONS[a.work] / a.steps
+    taus = {"tau_mem_inv": torch.tensor(1e3 / TAU_M), "tau_syn_inv": torch.tensor(1e3 / TAU_S)}
+    lif = LIFCell(LIFParameters(**taus, v_th=torch.tensor(1.0)), dt=dt * 1e-3)
+    leaky = LICell(LIParameters(**taus), dt=dt * 1e-3)
+    run("norse", a, Grid(a, layer(lif), layer(leaky), 1.0), ["norse", "torch"], steps=a.steps, dt=dt)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evsim.types import Floats, SpikeBatch
 
 
-def check_labels(labels: np.ndarray, samples: int, classes: int) -> None:
-    """Raises ValueError : not one label per sample, or one that is no class."""
-    if labels.shape != (samples,):
-        raise ValueError(f"labels must have shape ({samples},); got {labels.shape}.")
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+def check_labels(labels: Any, samples: int, classes: int | None) -> np.ndarray:
+    """Labels as (samples,) int64; classes : how many there are, None if anything goes.
+
+    Raises ValueError : not one label per sample, labels that are no integers, or one that is no class.
+    """
+    found = np.asarray(labels)
+    if found.shape != (samples,):
+        raise ValueError(f"labels must have shape ({samples},); got {found.shape}.")
+    if found.size and found.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers; got {found.dtype}.")
+    if found.size and classes is not None and (found.min() < 0 or found.max() >= classes):
         raise ValueError(
-            f"labels must lie in 0 ... {classes - 1}; got {labels.min()} ... {labels.max()}. "
+            f"labels must lie in 0 ... {classes - 1}; got {found.min()} ... {found.max()}. "
             "Give the last layer one neuron per class."
         )
+    return found.astype(np.int64, copy=False)
+
+
+def check_finite(**values: float | None) -> None:
+    """Raises ValueError : a value that is neither finite nor None, named as it was given."""
+    for name, value in values.items():
+        if value is not None and not np.isfinite(value):
+            raise ValueError(f"{name} must be finite; got {value}.")
 
 
 def sample_of(spikes: SpikeBatch) -> np.ndarray:
@@ -23,11 +39,23 @@ def sample_of(spikes: SpikeBatch) -> np.ndarray:
     return np.repeat(np.arange(len(spikes)), np.diff(spikes.offsets))
 
 
+def place_of(spikes: SpikeBatch) -> np.ndarray:
+    """Sample times size plus neuron, of each spike, (n_spikes,)."""
+    return sample_of(spikes) * spikes.size + spikes.neurons
+
+
 def first_spikes(spikes: SpikeBatch) -> tuple[np.ndarray, Floats]:
     """Index of each neuron's first spike in each sample (-1: none) and its time (inf: none), (samples, size)."""
-    place = sample_of(spikes) * spikes.size + spikes.neurons
+    place = place_of(spikes)
+    # Sorted by neuron without changing the order in time. (Writing all spikes, last to first, would rest on the order
+    # in which numpy assigns to repeated indices, which it does not promise.)
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    is_first = np.empty(place.size, np.bool_)
+    is_first[:1] = True
+    np.not_equal(place[1:], place[:-1], out=is_first[1:])
     index = np.full(len(spikes) * spikes.size, -1)
-    index[place[::-1]] = np.arange(place.size)[::-1]
+    index[place[is_first]] = order[is_first]
     times = np.append(spikes.times, np.inf)[index]
     shape = len(spikes), spikes.size
     return index.reshape(shape), times.reshape(shape)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evsim.learning.losses.checks import check_labels, sample_of
+from evsim.learning.losses.checks import check_finite, check_labels, place_of
 from evsim.types import Floats, SpikeBatch
 
 
@@ -33,9 +33,9 @@ class CountLoss:
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and dE/d count, shape (n, n_out).
 
-        Raises ValueError : a label that is no output neuron.
+        Raises ValueError : a label that is no output neuron, or no integer.
         """
-        check_labels(labels, len(outputs), outputs.size)
+        labels = check_labels(labels, len(outputs), outputs.size)
         counts = outputs.counts().astype(np.float64)
         error = counts - _wanted(self.desired, self.undesired, counts.shape, labels)
         error[np.abs(error) <= self.margin] = 0.0
@@ -62,14 +62,15 @@ class SmoothCountLoss:
     signal: ClassVar[str] = "times"
 
     def __post_init__(self) -> None:
+        check_finite(end=self.end, desired=self.desired, undesired=self.undesired)
         if not self.width > 0:
             raise ValueError(f"width must be > 0 ms; got {self.width}.")
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
-        check_labels(labels, len(outputs), outputs.size)
+        labels = check_labels(labels, len(outputs), outputs.size)
         share = 1.0 / (1.0 + np.exp(-np.clip((self.end - outputs.times) / self.width, -500.0, 500.0)))
-        place = sample_of(outputs) * outputs.size + outputs.neurons
+        place = place_of(outputs)
         shape = len(outputs), outputs.size
         counts = np.bincount(place, weights=share, minlength=shape[0] * shape[1])
         error = counts.reshape(shape) - _wanted(self.desired, self.undesired, shape, labels)

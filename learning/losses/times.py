@@ -7,8 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from evsim.learning.losses.checks import at_spikes, check_labels, first_spikes
+from evsim.errors import GradientError
+from evsim.learning.losses.checks import at_spikes, check_finite, check_labels, first_spikes
 from evsim.types import Floats, SpikeBatch
+
+_MOST = 700.0
+"""exp of this is still finite, with room for the factors."""
 
 
 def earliest(outputs: SpikeBatch) -> np.ndarray:
@@ -27,7 +31,7 @@ class TTFSLoss:
 
     t_j is the first spike of output neuron j, c the label. The second term pulls the right one forward.
 
-    tau0, tau1 : ms
+    tau0, tau1 : ms; alpha : weight of the second term
     missing : ms, the first spike that a silent neuron is taken to have, which has no derivative; None: its term is left
         out of the sum, and a sample whose right neuron is silent has the loss ``silent_loss`` and no gradient
     """
@@ -42,10 +46,14 @@ class TTFSLoss:
     def __post_init__(self) -> None:
         if not (self.tau0 > 0 and self.tau1 > 0):
             raise ValueError(f"tau0 and tau1 must be > 0 ms; got {self.tau0} and {self.tau1}.")
+        check_finite(alpha=self.alpha, missing=self.missing, silent_loss=self.silent_loss)
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
-        """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
-        check_labels(labels, len(outputs), outputs.size)
+        """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,).
+
+        Raises GradientError : exp(t_c/tau1) beyond float64; ValueError : a label that is no output neuron.
+        """
+        labels = check_labels(labels, len(outputs), outputs.size)
         index, times = first_spikes(outputs)
         if self.missing is not None:
             times = np.where(index < 0, self.missing, times)
@@ -55,16 +63,26 @@ class TTFSLoss:
         of_label = np.where(there, of_label, 0.0)
         # Differences to the label's time: no sum over- or underflows to 0.
         ahead = np.where(there[:, None], (of_label[:, None] - times) / self.tau0, -np.inf)
-        ahead[~there, labels[~there]] = 0.0
+        ahead[~there, labels[~there]] = 0.0  # all weight on the silent neuron: none of the others has a derivative
         top = ahead.max(axis=1)
         weights = np.exp(ahead - top[:, None])
         total = weights.sum(axis=1)
-        late = np.exp(of_label / self.tau1)
+        # Without alpha there is no second term, however late the spikes.
+        late = self._late(of_label) if self.alpha else np.ones_like(of_label)
         loss = top + np.log(total) + self.alpha * (late - 1.0)
         slope = -weights / total[:, None] / self.tau0
         slope[rows, labels] += 1.0 / self.tau0 + self.alpha / self.tau1 * late
-        slope[~there] = 0.0
         return np.where(there, loss, self.silent_loss), at_spikes(slope, index, outputs.times.size)
+
+    def _late(self, times: Floats) -> Floats:
+        """exp(t/tau1)."""
+        last = times.max(initial=0.0)
+        if last > _MOST * self.tau1:
+            raise GradientError(
+                f"a labelled neuron first spikes at {last} ms, where exp(t/tau1) with tau1 = {self.tau1} ms passes the "
+                "range of float64. Give a tau1 nearer to the duration, or alpha = 0."
+            )
+        return np.exp(times / self.tau1)
 
     def predict(self, outputs: SpikeBatch) -> np.ndarray:
         """The output neuron that spikes first; -1, which no label equals, where none spikes; (n,)."""
@@ -86,9 +104,12 @@ class TargetTimes:
     missing: float | None = None
     signal: ClassVar[str] = "times"
 
+    def __post_init__(self) -> None:
+        check_finite(correct=self.correct, wrong=self.wrong, missing=self.missing)
+
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
-        check_labels(labels, len(outputs), outputs.size)
+        labels = check_labels(labels, len(outputs), outputs.size)
         index, times = first_spikes(outputs)
         if self.missing is not None:
             times = np.where(index < 0, self.missing, times)

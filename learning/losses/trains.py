@@ -8,15 +8,28 @@ from typing import ClassVar
 import numpy as np
 
 from evsim.learning._kernels.van_rossum import van_rossum_samples
-from evsim.learning.losses.checks import check_labels, sample_of
+from evsim.learning.losses.checks import check_finite, check_labels, place_of
 from evsim.types import Floats, SpikeBatch
 
 
 def _by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:
     """Order of all spikes by (sample, neuron, time), and where each (sample, neuron) begins."""
-    place = sample_of(spikes) * spikes.size + spikes.neurons
+    place = place_of(spikes)
     order = np.argsort(place, kind="stable")
     return order, np.searchsorted(place[order], np.arange(len(spikes) * spikes.size + 1))
+
+
+def _check(outputs: SpikeBatch, labels: np.ndarray, targets: SpikeBatch) -> np.ndarray:
+    """Labels as (samples,) int64. Raises ValueError : labels or sizes that do not fit the targets."""
+    if outputs.size != targets.size:
+        raise ValueError(f"the targets have {targets.size} neurons, the outputs {outputs.size}.")
+    return check_labels(labels, len(outputs), len(targets))
+
+
+def _nearest(loss: VanRossum | TargetTrains, outputs: SpikeBatch) -> np.ndarray:
+    n = len(outputs)
+    distance = [loss(outputs, np.full(n, c))[0] for c in range(len(loss.targets))]
+    return np.argmin(distance, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,25 +55,22 @@ class VanRossum:
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
-        check_labels(labels, len(outputs), len(self.targets))
-        if outputs.size != self.targets.size:
-            raise ValueError(f"the targets have {self.targets.size} neurons, the outputs {outputs.size}.")
+        labels = _check(outputs, labels, self.targets)
         mine, starts = _by_neuron(outputs)
         theirs, target_starts = _by_neuron(self.targets)
         loss, slope = np.zeros(len(outputs)), np.empty(outputs.times.size)
         van_rossum_samples(
             outputs.times[mine], starts, self.targets.times[theirs], target_starts,
-            labels.astype(np.int64), outputs.size, self.tau, loss, slope,
+            labels, outputs.size, self.tau, loss, slope,
         )  # fmt: skip
         gradient = np.empty_like(slope)
         gradient[mine] = slope
-        return loss, gradient
+        # A squared distance, but sums that cancel to within rounding.
+        return np.maximum(loss, 0.0), gradient
 
     def predict(self, outputs: SpikeBatch) -> np.ndarray:
-        """The class whose target trains are nearest; (n,)."""
-        n = len(outputs)
-        distance = [self(outputs, np.full(n, c))[0] for c in range(len(self.targets))]
-        return np.argmin(distance, axis=0)
+        """The class whose target trains are nearest, ties to the smallest; (n,)."""
+        return _nearest(self, outputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +86,16 @@ class TargetTrains:
     penalty: float = 0.0
     signal: ClassVar[str] = "times"
 
+    def __post_init__(self) -> None:
+        check_finite(penalty=self.penalty)
+
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
-        check_labels(labels, len(outputs), len(self.targets))
-        if outputs.size != self.targets.size:
-            raise ValueError(f"the targets have {self.targets.size} neurons, the outputs {outputs.size}.")
+        labels = _check(outputs, labels, self.targets)
         mine, starts = _by_neuron(outputs)
         theirs, target_starts = _by_neuron(self.targets)
         neuron = np.tile(np.arange(outputs.size), len(outputs))
-        cell = np.repeat(labels.astype(np.int64), outputs.size) * outputs.size + neuron
+        cell = np.repeat(labels, outputs.size) * outputs.size + neuron
         wanted, there = np.diff(target_starts)[cell], np.diff(starts)
         place = np.repeat(np.arange(there.size), there)
         rank = np.arange(place.size) - starts[:-1][place]
@@ -99,7 +110,5 @@ class TargetTrains:
         return loss, gradient
 
     def predict(self, outputs: SpikeBatch) -> np.ndarray:
-        """The class whose target trains are nearest; (n,)."""
-        n = len(outputs)
-        distance = [self(outputs, np.full(n, c))[0] for c in range(len(self.targets))]
-        return np.argmin(distance, axis=0)
+        """The class whose target trains are nearest, ties to the smallest; (n,)."""
+        return _nearest(self, outputs)

@@ -16,15 +16,19 @@ from evsim.types import Floats
 class VoltageCrossEntropy:
     """Softmax cross-entropy of a Readout's values: maxima (Wunderlich and Pehle 2021) or integrals (Nowotny et al.).
 
-    scale : factor on the values before the softmax
+    scale : > 0, factor on the values before the softmax
     """
 
     scale: float = 1.0
     signal: ClassVar[str] = "values"
 
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale must be finite and > 0; got {self.scale}.")
+
     def __call__(self, outputs: Voltages, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and dL/d value, (n, n_out)."""
-        check_labels(labels, len(outputs), outputs.size)
+        labels = check_labels(labels, len(outputs), outputs.size)
         v = outputs.values * self.scale
         v = v - v.max(axis=1, keepdims=True)
         e = np.exp(v)
