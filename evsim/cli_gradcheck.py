@@ -49,7 +49,6 @@ def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> None:
         table.add_row(
             str(row.layer + 1), row.parameter.replace("recurrent", "rec."), row.against, str(row.n),
             f"{row.relative_error:.1e}", f"{row.cosine:.4f}",
-            f"{row.cosine:.4f}",
             f"{row.sign_agreement:.3f}", f"{row.scale:.4g}",
         )  # fmt: skip
     console.print(table)
