@@ -66,7 +66,7 @@ def main() -> None:
                 slope_error = max(slope_error, float(abs((mpf(slope) - exact) / exact)))
                 largest = max(largest, abs(slope))
         print(
-            f"tau_m/tau_syn {ratio:<12.10g} spikes {found} of {wanted}; worst time error {time_error:.2f} eps x condition; "
+            f"tau_m/tau_syn {ratio:<12.10g} spikes {found} of {wanted}; time error {time_error:.2f} eps x condition; "
             f"largest derivative {largest:.2e} ms, finite, worst relative error {slope_error:.1e}"
         )
 

@@ -1,7 +1,8 @@
 """Training samples per second of the reference EventProp implementation (eventprop/eventprop, C++ with OpenMP).
 
 Neurons may spike many times; first-spike cross-entropy of LIF outputs on yin-yang, cross-entropy of the maximal
-voltages of leaky integrators on mnist, with the published initial weights and losses; float64. It has no grid, no budget
+voltages of leaky integrators on mnist, with the published initial weights and losses; float64. It has no
+grid, no budget
 of spikes and no stop time: a layer runs until nothing can fire any more. Its Adam and its loss are numpy and Python.
 
 Runs in an interpreter that has that package; evsim is not needed there. To build it, it needs numpy < 1.24, Boost,

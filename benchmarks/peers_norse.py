@@ -1,7 +1,8 @@
 """Training samples per second of Norse: backpropagation through time with a surrogate gradient, on a grid; float32.
 
 Hidden neurons are `LIFCell` (reset to zero), outputs `LICell`, both by forward Euler; network, loss, and what favours
-the peer are those of peers_snntorch.py. Default steps: the coarsest grid of a few tried with the accuracy of finer ones.
+the peer are those of peers_snntorch.py. Default steps: the coarsest grid of a few tried with the accuracy of
+finer ones.
 
 Runs in an interpreter that has torch and norse; evsim is not needed there. Prints one JSON line; what it means is in
 peers_training.py.
