@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from evsim.errors import DataError, GradientError, NetworkError, RunFileError, SilentLayerError
+from evsim.errors import DataError, NetworkError, RunFileError, SilentLayerError
 
 
 class _Commands(click.Group):
@@ -18,7 +18,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (DataError, GradientError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError) as error:
+        except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError) as error:
             raise click.ClickException(str(error)) from error
 
 

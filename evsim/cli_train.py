@@ -135,12 +135,12 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
     }
     runs.write_json(out / "summary.json", summary)
     inputs = config.encode(data.x_test, np.zeros(1, np.int64), -2)
-    spikes = trainer.model.forward(inputs, config.duration, config.threads)
-    spikes = [s for s in spikes if not isinstance(s, Voltages)]
+    outputs = trainer.model.forward(inputs, config.duration, config.threads)
+    spikes = [s for s in outputs if not isinstance(s, Voltages)]
     names = ["input", *(f"layer {k + 1}" for k in range(len(spikes) - 1))]
     label = int(data.y_test[0])
-    guess = int(trainer.loss.predict(trainer.model.forward(inputs, config.duration)[-1])[0])
-    if len(spikes) == len(trainer.model.layers) + 1:
+    guess = int(trainer.loss.predict(outputs[-1])[0])
+    if len(spikes) == len(outputs):
         names[-1] = "output"
     figures = {
         "raster": plot.raster(

@@ -33,7 +33,6 @@ from evsim.learning.remedies import Remedy
 from evsim.learning.rules import HM2BP
 from evsim.types import LIF
 
-RULES = ("hm2bp", "eventprop")
 LOSSES = ("count", "ttfs", "target-times", "smooth-count", "van-rossum", "max-voltage", "integral-voltage")
 FORMULAS = ("yin-yang", "randman", "temporal-xor", "spike-patterns")
 

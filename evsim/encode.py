@@ -92,8 +92,7 @@ def linear(values: ArrayLike, early: float, late: float) -> Any:
 
 def with_spike(spikes: SpikeBatch, time: float) -> SpikeBatch:
     """The same samples with one more neuron, the last, that spikes at ``time`` (ms) in each of them: a bias input."""
-    sample = np.repeat(np.arange(len(spikes) + 1), np.append(np.diff(spikes.offsets), len(spikes)))
-    sample[spikes.times.size :] = np.arange(len(spikes))
+    sample = np.append(spikes.samples(), np.arange(len(spikes)))
     times = np.append(spikes.times, np.full(len(spikes), time))
     neurons = np.append(spikes.neurons, np.full(len(spikes), spikes.size))
     batch: SpikeBatch = _sorted(times, sample, neurons, (len(spikes), spikes.size + 1), False)  # type: ignore[assignment]

@@ -197,6 +197,14 @@ class SpikeBatch:
         a, b = self.offsets[k], self.offsets[k + 1]
         return SpikeTrains(self.times[a:b], self.neurons[a:b], self.size)
 
+    def samples(self) -> NDArray[np.int64]:
+        """Sample of each spike, (n_spikes,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def places(self) -> NDArray[np.int64]:
+        """Sample times size plus neuron, of each spike, (n_spikes,): where it stands in a flat (n_samples, size)."""
+        return self.samples() * self.size + self.neurons
+
     def take(self, samples: ArrayLike) -> SpikeBatch:
         """Some of the samples, in the given order, with their currents.
 
@@ -216,8 +224,7 @@ class SpikeBatch:
 
     def counts(self) -> NDArray[np.int64]:
         """Spikes of each neuron in each sample, shape (n_samples, size)."""
-        sample = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        flat = np.bincount(sample * self.size + self.neurons, minlength=len(self) * self.size)
+        flat = np.bincount(self.places(), minlength=len(self) * self.size)
         return flat.reshape(len(self), self.size)
 
 

@@ -57,7 +57,7 @@ class Delays:
     @property
     def by_input(self) -> bool:
         """Does each spike arrive at all targets at once?"""
-        return self.value().ndim < 2
+        return (self.logit if self.trained else self.fixed).ndim < 2
 
     def arrivals(self, inputs: SpikeBatch) -> tuple[SpikeBatch, np.ndarray | None]:
         """Input spikes moved to their arrivals, and the order in which they stand there (None: the same)."""
@@ -67,8 +67,7 @@ class Delays:
                 return inputs, None
             return SpikeBatch(inputs.times + d, inputs.neurons, inputs.offsets, inputs.size), None
         times = inputs.times + d[inputs.neurons]
-        sample = np.repeat(np.arange(len(inputs)), np.diff(inputs.offsets))
-        order = np.lexsort((inputs.neurons, times, sample))
+        order = np.lexsort((inputs.neurons, times, inputs.samples()))
         return SpikeBatch(times[order], inputs.neurons[order], inputs.offsets, inputs.size), order
 
     def parameters(self, name: str) -> dict[str, Floats]:

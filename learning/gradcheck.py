@@ -11,7 +11,7 @@ from evsim.errors import GradientError
 from evsim.learning.layers import Recurrent
 from evsim.learning.losses import CountLoss, SmoothCountLoss
 from evsim.learning.model import Sequential
-from evsim.learning.protocols import Loss, Rule, backward
+from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.readout import Readout
 from evsim.learning.rules.eventprop import EventProp, conditioning
 from evsim.types import Floats, SpikeBatch
@@ -87,8 +87,7 @@ def check_gradient(
     ------
     GradientError : a loss that the rule cannot start from, or that has no true gradient
     """
-    if loss.signal not in rule.signals:
-        raise GradientError(f"{type(rule).__name__} starts from {' or '.join(rule.signals)}, not from {loss.signal}.")
+    check_signal(rule, loss)
     if true_loss is None:
         true_loss = _with_derivative(loss, t_stop)
     spikes = model.forward(inputs, t_stop)
@@ -186,21 +185,17 @@ def _fifty_digits(
     for sample in range(len(inputs)):
         description, index_of = _description(model, inputs, sample, t_stop)
         part = slice(last.offsets[sample], last.offsets[sample + 1])
-        pull = {}
-        seen: dict[int, int] = {}
-        for neuron, d in zip(last.neurons[part], signal[part]):
-            seen[int(neuron)] = seen.get(int(neuron), -1) + 1
-            pull[int(neuron), seen[int(neuron)]] = d
+        # By neuron, then in order: the k-th spike of a neuron is the k-th of the replay.
+        pull = signal[part][np.argsort(last.neurons[part], kind="stable")]
         for place, entry in enumerate(some):
             synapses = index_of(k, name, int(entry))
             kind = "delay" if name in _DELAYS else "weight"
             move = np.zeros(len(description.synapses))
             move[synapses] = 1.0
             times, slopes = spike_time_derivatives(description, {kind: move})
-            rank: dict[int, int] = {}
-            for (_, n), slope in zip(times, slopes):
-                rank[n] = rank.get(n, -1) + 1
-                out[place] += pull.get((n - first_output, rank[n]), 0.0) * slope
+            neurons = np.array([n for _, n in times], np.int64)
+            order = np.argsort(neurons, kind="stable")
+            out[place] += pull @ slopes[order[neurons[order] >= first_output]]
     return out
 
 

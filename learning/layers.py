@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,34 +16,49 @@ from evsim.sweep import pack_layer, run_layer_batch, sweepable
 from evsim.types import LIF, Floats, SpikeBatch
 
 
-class Layer(Protocol):
-    """What a model is made of."""
+class Layer:
+    """What a model is made of: weights and delays from ``n_in`` inputs to ``n_out`` neurons.
+
+    A kind of layer has a ``forward``; more trained arrays than these are added to what the methods here give.
+    """
 
     n_in: int
     n_out: int
     neuron: LIF
+    delay: Any
+    trainable_delays: str | None
+    max_delay: float
     weight: Floats
     delays: Delays
 
+    def make_synapses(self) -> None:
+        """Weights of 0, and the delays; ValueError for sizes < 1 or delays that cannot be."""
+        if self.n_in < 1 or self.n_out < 1:
+            raise ValueError(f"{type(self).__name__} needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
+        self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
+        self.weight = np.zeros((self.n_in, self.n_out))
+
     def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
-        """Draw the parameters."""
-        ...
+        """Draw the weights from U(-scale, scale), or, with a mean, from N(mean, scale^2); and trained delays."""
+        shape = (self.n_in, self.n_out)
+        self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
+        self.delays.init(rng)
 
     def parameters(self) -> dict[str, Floats]:
-        """Trained arrays by name; optimisers change them in place."""
-        ...
+        """Trained arrays by name, which optimisers change in place: the weight, "delay_logit" if delays are trained."""
+        return {"weight": self.weight, **self.delays.parameters("delay_logit")}
 
     def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
         """From derivatives by weights and delays (ms) to derivatives by ``parameters()``."""
-        ...
+        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay")}
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Any:
         """What the layer makes of its input spikes over [0, t_stop) ms."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(eq=False)
-class Dense:
+class Dense(Layer):
     """All inputs to all neurons of the layer.
 
     Parameters
@@ -72,9 +87,7 @@ class Dense:
     delays: Delays = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.n_in < 1 or self.n_out < 1:
-            raise ValueError(f"{type(self).__name__} needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
-        self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
+        self.make_synapses()
         if self.lateral_inhibition < 0 or (self.lateral_inhibition > 0 and not self.lateral_delay > 0):
             raise ValueError(
                 "lateral_inhibition must be >= 0 and its delay > 0 ms; got "
@@ -82,21 +95,6 @@ class Dense:
             )
         if not sweepable(self.neuron):
             raise NetworkError("the neurons of a Dense layer must share tau_m and tau_syn; got arrays.")
-        self.weight = np.zeros((self.n_in, self.n_out))
-
-    def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
-        """Draw the weights from U(-scale, scale), or, with a mean, from N(mean, scale^2); and trained delays."""
-        shape = (self.n_in, self.n_out)
-        self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
-        self.delays.init(rng)
-
-    def parameters(self) -> dict[str, Floats]:
-        """The weight, and "delay_logit" if delays are trained."""
-        return {"weight": self.weight, **self.delays.parameters("delay_logit")}
-
-    def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
-        """As ``Layer.pull_back``."""
-        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay")}
 
     @property
     def theta(self) -> Floats:
@@ -158,7 +156,7 @@ class Recurrent(Dense):
         self.recurrent_weight = np.zeros(shape)
 
     def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
-        """As ``Dense.init``; then the recurrent weights."""
+        """As ``Layer.init``; then the recurrent weights."""
         super().init(rng, scale, mean)
         sd = self.recurrent_scale / np.sqrt(self.n_out)
         self.recurrent_weight = rng.normal(0.0, sd, (self.n_out, self.n_out))

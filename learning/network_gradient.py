@@ -59,8 +59,8 @@ def network_gradient(
             raise GradientError(f"{name!r} has {len(recording[name])} spikes, but its signal has shape {d.shape}.")
         given.append(d)
         spikes.append((recording[name].times, recording[name].neurons + (plan.source_offset[name] - plan.n_inputs)))
-    fed = [(recording.inputs[name].times, recording.inputs[name].neurons + plan.source_offset[name])
-           for name in net.inputs if name in recording.inputs]  # fmt: skip
+    fed_names = [name for name in net.inputs if name in recording.inputs]
+    fed = [(recording.inputs[k].times, recording.inputs[k].neurons + plan.source_offset[k]) for k in fed_names]
     inputs, order = _batch(fed, plan.n_inputs)
     outputs, out_order = _batch(spikes, plan.neurons.theta.size)
     rule = EventProp(True, (rule or EventProp()).min_slope)
@@ -69,7 +69,6 @@ def network_gradient(
     weight[plan.order], delay[plan.order], by_spike[order] = g.weight, g.delay, g.inputs
     cuts = plan.projection_start
     ends = np.cumsum([0, *(t.size for t, _ in fed)])
-    fed_names = [name for name in net.inputs if name in recording.inputs]
     neuron = {}
     for name, population in net.populations.items():
         first = plan.source_offset[name] - plan.n_inputs

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from evsim.errors import GradientError
 from evsim.types import Floats, SpikeBatch
 
 
@@ -52,6 +53,15 @@ class Rule(Protocol):
     ) -> tuple[dict[str, Floats], Floats]:
         """Gradients by weights and delays (ms), named as in ``Layer.pull_back``, and the signal to the layer below."""
         ...
+
+
+def check_signal(rule: Rule, loss: Loss) -> None:
+    """Raises GradientError : a rule that cannot start from what the loss gives."""
+    if loss.signal not in rule.signals:
+        raise GradientError(
+            f"{type(loss).__name__} gives derivatives by {loss.signal}, but {type(rule).__name__} starts from "
+            f"{' or '.join(rule.signals)}. Choose another loss or rule."
+        )
 
 
 def backward(

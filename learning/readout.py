@@ -10,6 +10,7 @@ import numpy as np
 from evsim.errors import NetworkError
 from evsim.learning._kernels.readout import highest, integral_factors
 from evsim.learning.delays import Delays
+from evsim.learning.layers import Layer
 from evsim.neurons import neuron_arrays
 from evsim.sweep import sweepable
 from evsim.threads import over_stretches
@@ -41,7 +42,7 @@ class Voltages:
 
 
 @dataclass(eq=False)
-class Readout:
+class Readout(Layer):
     """All inputs to leaky integrators with one exponential current and no threshold.
 
     Parameters
@@ -69,32 +70,15 @@ class Readout:
     delays: Delays = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.n_in < 1 or self.n_out < 1:
-            raise ValueError(f"Readout needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
+        self.make_synapses()
         if self.feature not in ("max", "integral"):
             raise ValueError(f"feature must be max or integral; got {self.feature!r}.")
         if self.weighting is not None and not self.weighting > 0:
             raise ValueError(f"weighting must be > 0 ms, or None; got {self.weighting}.")
         if not sweepable(self.neuron) or len(self.neuron.receptor_taus()) != 1:
             raise NetworkError("a Readout needs one exponential synaptic current; all neurons share tau_m and tau_syn.")
-        self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
         if not self.delays.by_input:
             raise ValueError("a Readout takes one delay, or one per input; got one per synapse.")
-        self.weight = np.zeros((self.n_in, self.n_out))
-
-    def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
-        """Draw the weights from U(-scale, scale), or, with a mean, from N(mean, scale^2); and trained delays."""
-        shape = (self.n_in, self.n_out)
-        self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
-        self.delays.init(rng)
-
-    def parameters(self) -> dict[str, Floats]:
-        """The weight, and "delay_logit" if delays are trained."""
-        return {"weight": self.weight, **self.delays.parameters("delay_logit")}
-
-    def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
-        """As ``Layer.pull_back``."""
-        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay")}
 
     @property
     def rate(self) -> float:
@@ -108,8 +92,9 @@ class Readout:
         shape = len(inputs), self.n_out
         corner, slope = np.full(shape, -1, np.int64), np.zeros(shape)
         if self.feature == "integral":
-            share, start = integral_shares(self, arrivals, t_stop)
-            values = share[0] @ self.weight + start + p.v_inf * _weight_of_time(self.rate, t_stop)
+            share = by_sample(arrivals, arrival_factors(self, arrivals, t_stop, False)[:, 0])
+            start = p.u_init * weight_of_time(1.0 / p.tau_m + self.rate, t_stop)
+            values = share @ self.weight + start + p.v_inf * weight_of_time(self.rate, t_stop)
             return Voltages(values, np.full(shape, t_stop), corner, slope)
         values, times = np.empty(shape), np.empty(shape)
 
@@ -123,28 +108,21 @@ class Readout:
         return Voltages(values + p.v_inf, times, corner, slope)
 
 
-def integral_shares(layer: Readout, arrivals: SpikeBatch, t_stop: float) -> tuple[Floats, Floats]:
-    """What unit weights add to an integral and to its derivatives, and what the initial potential adds.
-
-    Returns (3, n, n_in): the integral and its derivatives by tau_m and tau_syn, summed over each input's spikes; and
-    (n_out,).
-    """
+def arrival_factors(layer: Readout, arrivals: SpikeBatch, t_stop: float, with_taus: bool) -> Floats:
+    """``integral_factors`` of all arrivals, (n_spikes, 4), or (n_spikes, 2) without those of the time constants."""
     p = neuron_arrays(layer.neuron, layer.n_out)
-    factors = arrival_factors(layer, arrivals, t_stop)
-    n, n_in = len(arrivals), layer.n_in
-    place = np.repeat(np.arange(n), np.diff(arrivals.offsets)) * n_in + arrivals.neurons
-    sums = [np.bincount(place, weights=factors[:, c], minlength=n * n_in).reshape(n, n_in) for c in (0, 2, 3)]
-    a = 1.0 / p.tau_m + layer.rate
-    return np.stack(sums), p.u_init * -np.expm1(-a * t_stop) / a
-
-
-def arrival_factors(layer: Readout, arrivals: SpikeBatch, t_stop: float) -> Floats:
-    """``integral_factors`` of all arrivals, (n_spikes, 4)."""
-    p = neuron_arrays(layer.neuron, layer.n_out)
-    factors = np.empty((arrivals.times.size, 4))
+    factors = np.empty((arrivals.times.size, 4 if with_taus else 2))
     integral_factors(arrivals.times, t_stop, p.tau_m[0], p.tau_exc[0], layer.rate, factors)
     return factors
 
 
-def _weight_of_time(rate: float, t_stop: float) -> float:
-    return t_stop if rate == 0.0 else float(-np.expm1(-rate * t_stop) / rate)
+def by_sample(arrivals: SpikeBatch, values: Floats) -> Floats:
+    """Values of the arrivals, (n_spikes,), summed over each input's spikes: (n, n_in)."""
+    shape = len(arrivals), arrivals.size
+    sums = np.bincount(arrivals.places(), weights=values, minlength=shape[0] * shape[1])
+    return sums.astype(np.float64).reshape(shape)
+
+
+def weight_of_time(rate: Any, t_stop: float) -> Any:
+    """int_0^t_stop exp(-rate t) dt; rate >= 0, per ms, a number or (n,)."""
+    return t_stop if np.ndim(rate) == 0 and rate == 0.0 else -np.expm1(-rate * t_stop) / rate

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evsim.learning.losses.checks import at_spikes, first_spikes, sample_of
+from evsim.learning.losses.checks import at_spikes, first_spikes
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import backward
 from evsim.learning.readout import Readout
@@ -111,4 +111,4 @@ def _as_spikes(times: Floats) -> tuple[SpikeBatch, np.ndarray]:
     order = np.lexsort((neuron, t, sample))
     offsets = np.searchsorted(sample[order], np.arange(len(times) + 1))
     batch = SpikeBatch(t[order], neuron[order].astype(np.int32), offsets, times.shape[1])
-    return batch, sample_of(batch) * times.shape[1] + batch.neurons
+    return batch, batch.places()

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from evsim import encode
-from evsim.errors import GradientError, SilentLayerError
+from evsim.errors import SilentLayerError
 from evsim.learning.layers import Dense, Layer
 from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
-from evsim.learning.protocols import Loss, Rule, backward
+from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.remedies import Remedy, drop_spikes
 from evsim.types import Floats, SpikeBatch
 
@@ -152,11 +152,7 @@ class Trainer:
         options: TrainingOptions,
         remedies: Sequence[Remedy] = (),
     ) -> None:
-        if loss.signal not in rule.signals:
-            raise GradientError(
-                f"{type(loss).__name__} gives derivatives by {loss.signal}, but {type(rule).__name__} starts from "
-                f"{' or '.join(rule.signals)}. Choose another loss or rule."
-            )
+        check_signal(rule, loss)
         self.model, self.rule, self.loss = model, rule, loss
         self.optimiser, self.options, self.remedies = optimiser, options, list(remedies)
         self.epoch = 0

@@ -111,14 +111,14 @@ def sweep_block(
                                 v = v * factors[k, 0] + a * factors[k, 2] + b * factors[k, 4]
                         while walk:
                             h = t_next - t0
-                            if above and t0 == t:
+                            if above:
                                 x = crossing_ahead(v, a0, theta[n], tau_m, tau_exc, h)
                             else:
                                 x = crossing(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, peak, n_receptors, h)
                             # After a spike most traces stay far below; then this saves the exact peak.
-                            some = n_receptors != 1 or max(v, 0.0) + a0 * peak >= theta[n] * (1.0 - CLEAR)
-                            some = some and not (above and t0 == t)
-                            if some and grazes(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
+                            near = n_receptors != 1 or max(v, 0.0) + a0 * peak >= theta[n] * (1.0 - CLEAR)
+                            near = near and not above
+                            if near and grazes(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
                                 tally[0] += 1
                             spike = min(t0 + x, t_next)
                             if x == math.inf or spike >= t_stop:
@@ -134,6 +134,7 @@ def sweep_block(
                                 out_neurons[n_out] = first_neuron + n
                                 out_currents[n_out] = a0 + b0
                             n_out += 1
+                            above = False
                             v = u_reset[n]
                             release[n] = spike + t_ref[n]
                             if release[n] > t_next:

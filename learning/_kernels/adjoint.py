@@ -15,7 +15,7 @@ need is linear in weights and resets too, with the filtered adjoints
 import math
 
 from evsim._kernels.jit import formula
-from evsim._kernels.lif import phi
+from evsim._kernels.lif import psp
 
 _SERIES = 0.7
 """Below this the closed forms of g and h lose digits; their series needs 15 terms."""
@@ -23,10 +23,8 @@ _SERIES = 0.7
 
 @formula
 def adjoint_k(s, tau_m, tau_s):
-    """K(s): lam_I after s ms of a unit lam_V."""
-    if tau_m >= tau_s:
-        return s / tau_s * math.exp(-s / tau_m) * phi((tau_m - tau_s) / (tau_m * tau_s) * s)
-    return s / tau_s * math.exp(-s / tau_s) * phi((tau_s - tau_m) / (tau_m * tau_s) * s)
+    """K(s): lam_I after s ms of a unit lam_V. The membrane drives the current: the PSP with exchanged constants."""
+    return psp(s, tau_s, tau_m)
 
 
 @formula

@@ -102,7 +102,7 @@ def lay_out(
 
 @kernel
 def currents_at_release(
-    when, kind, spike, group, sources, n_inputs, synapse_start, target, weight, tau_exc, tau_inh, n_receptors, t_ref,
+    when, kind, spike, group, sources, n_inputs, synapse_start, target, weight, tau_exc, tau_inh, n_receptors,
     at_spike, at_release,
 ):  # fmt: skip
     """Total synaptic current at each neuron's spike and at the release after it, forward through the events."""
@@ -154,7 +154,7 @@ def adjoint_events(
     at_release = np.zeros(times.size)
     currents_at_release(
         when, kind, spike, group, sources, n_inputs, synapse_start, target, weight, tau_exc, tau_inh, n_receptors,
-        t_ref, at_spike, at_release,
+        at_spike, at_release,
     )  # fmt: skip
     n_neurons = theta.size
     state = np.zeros((N_ROWS, n_neurons))

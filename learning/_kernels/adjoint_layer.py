@@ -72,8 +72,7 @@ def adjoint_layer(
     if spiking:
         for n in range(n_out):
             refractory = refractory or t_ref[n] > 0.0
-    same = tau_m == tau_s
-    d = 0.0 if same else 1.0 / tau_s - 1.0 / tau_m
+    d = 1.0 / tau_s - 1.0 / tau_m
     for sample in range(first, last):
         a0, a = in_offsets[sample], in_offsets[sample + 1] - 1
         s0, s = out_offsets[sample], out_offsets[sample + 1] - 1
@@ -85,15 +84,13 @@ def adjoint_layer(
         lam_i[:] = 0.0
         held[:] = 0.0
         shift[:] = 0.0
-        n_releases = 0
         releases = out_times[:0]
         of_spike = np.empty(0, np.int64)
         if refractory:
             releases = out_times[s0 : s + 1] + t_ref[out_neurons[s0 : s + 1]]
             of_spike = np.argsort(releases, kind="mergesort")
-            n_releases = of_spike.size
         now = t_stop
-        r = n_releases - 1
+        r = of_spike.size - 1
         while a >= a0 and in_times[a] >= t_stop:
             a -= 1
         while r >= 0 and releases[of_spike[r]] >= t_stop:

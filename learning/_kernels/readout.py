@@ -4,20 +4,11 @@ import math
 
 import numpy as np
 
+from evsim._kernels.crossing import peak_time
 from evsim._kernels.jit import formula, kernel
 from evsim._kernels.lif import decay, phi, psp
 
 from .adjoint import moment, weighted_convolution
-
-
-@formula
-def peak_after(u, current, tau_m, tau_s):
-    """Time (ms) of the peak of u where current > max(u, 0): there u equals the current."""
-    q = 1.0 - u / current
-    x = q * (tau_m - tau_s) / tau_m
-    if x == 0.0:
-        return q * tau_s
-    return -q * tau_s * math.log1p(-x) / x
 
 
 @kernel
@@ -53,7 +44,7 @@ def highest(
                 u1 = u[n] * em + i[n] * p
                 i1 = i[n] * es
                 if i[n] > max(u[n], top[n]) and i1 < u1 and i[n] > 0.0:
-                    y = min(peak_after(u[n], i[n], tau_m, tau_s), x)
+                    y = min(peak_time(u[n], i[n], 0.0, tau_m, tau_s, tau_s, 1, x), x)
                     peak = i[n] * decay(y, tau_s)
                     if peak > top[n]:
                         top[n] = peak
@@ -79,15 +70,7 @@ def weighted_integral(length, tau_m, tau_s, rate):
     """int_0^length exp(-rate x) P(x) dx, rate >= 0 per ms."""
     a = 1.0 / tau_m + rate
     b = 1.0 / tau_s + rate
-    return (length * phi(b * length) - _convolution(length, a, b)) / (1.0 + rate * tau_m)
-
-
-@formula
-def _convolution(x, a, b):
-    """int_0^x exp(-b y) exp(-a (x - y)) dy, a and b per ms."""
-    if a <= b:
-        return x * math.exp(-a * x) * phi((b - a) * x)
-    return x * math.exp(-b * x) * phi((a - b) * x)
+    return (length * phi(b * length) - psp(length, 1.0 / a, 1.0 / b) / a) / (1.0 + rate * tau_m)
 
 
 @formula
@@ -123,8 +106,8 @@ def psp_by_tau_s(x, tau_m, tau_s):
 
 @kernel
 def integral_factors(times, t_stop, tau_m, tau_s, rate, out):
-    """(n, 4) for arrivals at ``times``: the integral's share of a unit weight, its derivatives by the arrival time, by
-    tau_m and by tau_s. The integral is of exp(-rate t) v(t) over [0, t_stop]."""
+    """(n, k) for arrivals at ``times``: the integral's share of a unit weight, its derivatives by the arrival time and,
+    with k = 4, by tau_m and by tau_s. The integral is of exp(-rate t) v(t) over [0, t_stop]."""
     for k in range(times.size):
         x = t_stop - times[k]
         if x <= 0.0:
@@ -133,8 +116,9 @@ def integral_factors(times, t_stop, tau_m, tau_s, rate, out):
         shift = math.exp(-rate * times[k])
         out[k, 0] = shift * weighted_integral(x, tau_m, tau_s, rate)
         out[k, 1] = -rate * out[k, 0] - shift * math.exp(-rate * x) * psp(x, tau_m, tau_s)
-        out[k, 2] = shift * weighted_integral_by_tau_m(x, tau_m, tau_s, rate)
-        out[k, 3] = shift * weighted_integral_by_tau_s(x, tau_m, tau_s, rate)
+        if out.shape[1] == 4:
+            out[k, 2] = shift * weighted_integral_by_tau_m(x, tau_m, tau_s, rate)
+            out[k, 3] = shift * weighted_integral_by_tau_s(x, tau_m, tau_s, rate)
 
 
 @kernel

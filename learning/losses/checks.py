@@ -34,19 +34,9 @@ def check_finite(**values: float | None) -> None:
             raise ValueError(f"{name} must be finite; got {value}.")
 
 
-def sample_of(spikes: SpikeBatch) -> np.ndarray:
-    """Sample of each spike, (n_spikes,)."""
-    return np.repeat(np.arange(len(spikes)), np.diff(spikes.offsets))
-
-
-def place_of(spikes: SpikeBatch) -> np.ndarray:
-    """Sample times size plus neuron, of each spike, (n_spikes,)."""
-    return sample_of(spikes) * spikes.size + spikes.neurons
-
-
 def first_spikes(spikes: SpikeBatch) -> tuple[np.ndarray, Floats]:
     """Index of each neuron's first spike in each sample (-1: none) and its time (inf: none), (samples, size)."""
-    place = place_of(spikes)
+    place = spikes.places()
     # Sorted by neuron without changing the order in time. (Writing all spikes, last to first, would rest on the order
     # in which numpy assigns to repeated indices, which it does not promise.)
     order = np.argsort(place, kind="stable")

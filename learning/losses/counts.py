@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evsim.learning.losses.checks import check_finite, check_labels, place_of
+from evsim.learning.losses.checks import check_finite, check_labels
 from evsim.types import Floats, SpikeBatch
 
 
@@ -70,7 +70,7 @@ class SmoothCountLoss:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
         labels = check_labels(labels, len(outputs), outputs.size)
         share = 1.0 / (1.0 + np.exp(-np.clip((self.end - outputs.times) / self.width, -500.0, 500.0)))
-        place = place_of(outputs)
+        place = outputs.places()
         shape = len(outputs), outputs.size
         counts = np.bincount(place, weights=share, minlength=shape[0] * shape[1])
         error = counts.reshape(shape) - _wanted(self.desired, self.undesired, shape, labels)

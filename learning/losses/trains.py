@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from evsim.learning._kernels.van_rossum import van_rossum_samples
-from evsim.learning.losses.checks import check_finite, check_labels, place_of
+from evsim.learning.losses.checks import check_finite, check_labels
 from evsim.types import Floats, SpikeBatch
 
 
 def _by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:
     """Order of all spikes by (sample, neuron, time), and where each (sample, neuron) begins."""
-    place = place_of(spikes)
+    place = spikes.places()
     order = np.argsort(place, kind="stable")
     return order, np.searchsorted(place[order], np.arange(len(spikes) * spikes.size + 1))
 

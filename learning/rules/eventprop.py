@@ -16,7 +16,7 @@ from evsim.learning._kernels import adjoint_events as events
 from evsim.learning._kernels.adjoint_layer import adjoint_layer
 from evsim.learning._kernels.readout import highest_by_taus
 from evsim.learning.layers import Dense, Recurrent
-from evsim.learning.readout import Readout, Voltages, arrival_factors, integral_shares
+from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.plan import Plan
 from evsim.threads import workers
@@ -258,20 +258,22 @@ def _readout(
 ) -> tuple[dict[str, Floats], Floats]:
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, order = layer.delays.arrivals(inputs)
-    sample = np.repeat(np.arange(len(arrivals)), np.diff(arrivals.offsets))
     shift = signal.sum(axis=0)
+    taus = [np.zeros(layer.n_out), np.zeros(layer.n_out)]
     if layer.feature == "integral":
-        share, _ = integral_shares(layer, arrivals, t_stop)
-        gradient = share[0].T @ signal
+        factors = arrival_factors(layer, arrivals, t_stop, rule.neuron_parameters)
+        gradient = by_sample(arrivals, factors[:, 0]).T @ signal
         push = signal @ layer.weight.T
-        d_arrival = arrival_factors(layer, arrivals, t_stop)[:, 1] * push[sample, arrivals.neurons]
+        d_arrival = factors[:, 1] * push.ravel()[arrivals.places()]
         a = 1.0 / p.tau_m + layer.rate
-        unit = -np.expm1(-a * t_stop) / a
+        unit = weight_of_time(a, t_stop)
         d_init = shift * unit
-        taus = [np.einsum("so,si,io->o", signal, share[k], layer.weight) for k in (1, 2)]
-        by_a = (t_stop * np.exp(-a * t_stop) - unit) / a
-        taus[0] = taus[0] - shift * p.u_init * by_a / p.tau_m**2
-        shift = shift * (t_stop if layer.rate == 0.0 else -np.expm1(-layer.rate * t_stop) / layer.rate)
+        if rule.neuron_parameters:
+            shares = (by_sample(arrivals, factors[:, k]) for k in (2, 3))
+            taus = [np.einsum("so,si,io->o", signal, share, layer.weight) for share in shares]
+            by_a = (t_stop * np.exp(-a * t_stop) - unit) / a
+            taus[0] = taus[0] - shift * p.u_init * by_a / p.tau_m**2
+        shift = shift * weight_of_time(layer.rate, t_stop)
     else:
         peaks, d_peak = _peaks(outputs, signal)
         gradient, d_arrival, own = _shared(
@@ -280,7 +282,6 @@ def _readout(
         corners = outputs.corner >= 0
         np.add.at(d_arrival, outputs.corner[corners], (signal * outputs.slope)[corners])
         d_init = own[2]
-        taus = [np.zeros(layer.n_out), np.zeros(layer.n_out)]
         if rule.neuron_parameters:
             highest_by_taus(
                 arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, signal, layer.weight, p.u_init,
