@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from evsim import LIF, Network, SpikeTrains
 from evsim.cli_bench import machine
 from evsim.learning import network_gradient
-from evsim.testing.oracle import DIGITS, Trace, oracle_crossing
+from evsim.testing.closed_form import DIGITS, Trace, oracle_crossing
 
 MARGINS = (1e-2, 1e-4, 1e-6, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12)
 RATIOS = (0.1, 0.5, 1.0, 1.0 + 1e-9, 2.0, 4.0, 20.0)

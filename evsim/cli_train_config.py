@@ -59,7 +59,7 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("yin-yang", "eventprop"): {
         **_EVENTPROP, "loss": "ttfs", "hidden": (200,), "encoder": "linear", "window": (0.0, 30.0), "bias_spike": 0.0,
         "duration": 60.0, "weight_mean": (1.5, 0.93), "weight_scale": (0.78, 0.1), "epochs": 100, "rate": 5e-3,
-        "schedule": "exponential",
+        "min_slope": 0.1,
     },
     ("randman", "eventprop"): {
         **_EVENTPROP, "loss": "integral-voltage", "hidden": (100,), "weight_mean": (1.0, 0.0),

@@ -20,7 +20,7 @@ from evsim._kernels.crossing import (
     peak_time,
 )
 from evsim._kernels.lif import psp_peak
-from evsim.testing.oracle import flow, oracle_crossing
+from evsim.testing.closed_form import flow, oracle_crossing
 from evsim.testing.strategies import ratios
 
 EPS = 2.0**-52

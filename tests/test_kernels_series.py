@@ -9,7 +9,7 @@ import pytest
 from mpmath import mp, mpf
 
 from evsim._kernels.series import LONG, current_factors, kick_factors
-from evsim.testing.oracle import flow
+from evsim.testing.closed_form import flow
 
 ROUND = 2.0**-53
 """Half the spacing of float64 above 1: the error of one rounding, 1.11e-16."""

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 from reference import first_crossing, simulate_twin
 
-from evsim.testing.oracle import Replay, oracle_crossing, replay_network, replay_neuron
+from evsim.testing.closed_form import oracle_crossing
+from evsim.testing.oracle import Replay, replay_network, replay_neuron
 from evsim.testing.strategies import NetworkDescription, lif_parameters, ratios, small_networks, spike_trains
 from evsim.types import LIF
 

@@ -17,7 +17,8 @@ import evsim
 from evsim import LIF, GrazingWarning, Network, NetworkError, SpikeBatch, SpikeTrains
 from evsim._kernels.lif import psp_peak
 from evsim.sweep import pack_layer, run_layer, run_layer_batch
-from evsim.testing.oracle import Replay, flow, replay_network, replay_neuron
+from evsim.testing.closed_form import flow
+from evsim.testing.oracle import Replay, replay_network, replay_neuron
 from evsim.testing.strategies import NetworkDescription, lif_parameters, small_networks
 
 CLOSE = 1e-11  # ms

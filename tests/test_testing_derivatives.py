@@ -24,9 +24,9 @@ from evsim.testing import (
     spike_time_derivatives,
     unit_direction,
 )
+from evsim.testing.closed_form import DIGITS, flow
 from evsim.testing.derivatives import STEP, _moved
 from evsim.testing.follow import base_of
-from evsim.testing.oracle import DIGITS, flow
 
 # No shrinking: a failure is found within seconds, its smallest form after minutes.
 quick = settings(deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))

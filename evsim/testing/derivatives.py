@@ -10,9 +10,10 @@ import numpy as np
 from mpmath import mp, mpf
 from numpy.typing import ArrayLike
 
+from evsim.testing.closed_form import DIGITS
 from evsim.testing.follow import Base, MpSynapse, base_of, follow
 from evsim.testing.follow import SpikesChanged as SpikesChanged
-from evsim.testing.oracle import DIGITS, Parameters
+from evsim.testing.oracle import Parameters
 from evsim.testing.strategies import NetworkDescription
 from evsim.types import Floats
 

@@ -15,7 +15,8 @@ from functools import lru_cache
 
 from mpmath import mp, mpf
 
-from evsim.testing.oracle import DIGITS, OracleNeuron, Parameters, replay_network, zero_delay_depth
+from evsim.testing.closed_form import DIGITS
+from evsim.testing.oracle import OracleNeuron, Parameters, replay_network, zero_delay_depth
 from evsim.testing.strategies import NetworkDescription
 from evsim.types import LIF
 
