@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from evsim import plot
-from evsim.cli_train_config import PRESETS, RunConfig, build, start
+from evsim.cli_presets import PRESETS
+from evsim.cli_train_config import RunConfig, build, start
 from evsim.io import runs
 from evsim.io.datasets import load_dataset
 from evsim.learning import Sequential, calibrate, check_gradient
@@ -29,7 +30,7 @@ def _keep_drive(config: RunConfig, model: Sequential) -> None:
 def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> None:
     """Print the agreement of the rule's gradient on the first training samples, for weights as drawn; with ``out`` also
     write gradcheck.csv and gradcheck.png there."""
-    data = load_dataset(config.dataset, config.data_dir)
+    data = load_dataset(config.dataset, config.data_dir, **config.data_options)
     config = replace(config, duration=data.duration or config.duration, validation=0)
     model, trainer = build(config, data)
     if start(config, model):

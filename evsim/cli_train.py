@@ -28,7 +28,7 @@ def train_run(config: RunConfig, out: Path, resume: bool) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     saved = _saved_run(config, out / "run.h5", resume)
-    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size)
+    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size, **config.data_options)
     config = _fit_data(config, data)
     model, trainer = build(config, data)
     sizes = "-".join(str(n) for n in (model.layers[0].n_in, *(layer.n_out for layer in model.layers)))
@@ -65,7 +65,7 @@ def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
     """Test accuracy of a saved run: weights of the last epoch, and of the selected one."""
     state = runs.load_run(run / "run.h5" if run.is_dir() else run)
     config = config_of(state, threads=threads, **({"data_dir": data_dir} if data_dir else {}))
-    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size)
+    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size, **config.data_options)
     config = _fit_data(config, data)
     model, trainer = build(config, data)
     trainer.load(state)

@@ -27,7 +27,7 @@ _MOST_PARTS, _LEAST_SAMPLES = 8, 8
 
 @dataclass(frozen=True)
 class EventProp:
-    """The rule and its switches.
+    """The true gradient of spike times (Wunderlich and Pehle 2021), for every parameter.
 
     neuron_parameters : also derivatives by tau_m, tau_syn, v_th, v_reset, v_rest, bias, v_init and t_ref
     min_slope : remedy for grazing spikes, whose derivatives grow without bound: tau_m dv/dt at the threshold is taken

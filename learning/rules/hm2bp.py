@@ -28,7 +28,9 @@ MODES = ("paper", "none", "meanfield")
 
 @dataclass(frozen=True)
 class HM2BP:
-    """The rule and its switches. Defaults are the paper's and its code's.
+    """Hybrid macro/micro backpropagation on counts and S-PSPs (Jin et al. 2018).
+
+    Defaults are the paper's and its code's.
 
     micro : "paper": weight gradients times (1 + s_i); "none": times 1; "meanfield": gradients and the
         signal passed back both times Gamma_i = (exp(y) - 1)/x, x = mean interval/tau_m,

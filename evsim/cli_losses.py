@@ -1,0 +1,52 @@
+"""Losses by name. A new loss is one line in LOSSES; its options are the arguments of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evsim import cli_named as named
+from evsim.io.datasets import Dataset
+from evsim.learning.losses import CountLoss, SmoothCountLoss, TargetTimes, TTFSLoss, VanRossum, VoltageCrossEntropy
+from evsim.learning.protocols import Loss
+
+
+@dataclass(frozen=True)
+class LossEntry:
+    """make : class; its arguments are the loss's options, but for those in ``given``
+    given : names of arguments that the run itself gives: "targets" (of the data set), "duration" or "end" (ms)
+    readout : feature of the Readout that it needs as the last layer; None: spikes
+    """
+
+    make: Callable[..., Loss]
+    given: tuple[str, ...] = ()
+    readout: str | None = None
+
+
+LOSSES: dict[str, LossEntry] = {
+    "count": LossEntry(CountLoss),
+    "integral-voltage": LossEntry(VoltageCrossEntropy, readout="integral"),
+    "max-voltage": LossEntry(VoltageCrossEntropy, readout="max"),
+    "smooth-count": LossEntry(SmoothCountLoss, ("end",)),
+    "target-times": LossEntry(TargetTimes),
+    "ttfs": LossEntry(TTFSLoss),
+    "van-rossum": LossEntry(VanRossum, ("targets",)),
+}
+
+
+def loss_entry(name: str) -> LossEntry:
+    """Raises ValueError : unknown name."""
+    if name not in LOSSES:
+        raise ValueError(f"there is no loss {name!r}. Known: {', '.join(sorted(LOSSES))}.")
+    return LOSSES[name]
+
+
+def make_loss(name: str, options: Mapping[str, Any], data: Dataset, duration: float) -> Loss:
+    """Raises ValueError : unknown name or option; a loss by target trains for data that have none."""
+    entry = loss_entry(name)
+    if "targets" in entry.given and data.targets is None:
+        raise ValueError(f"the loss {name} needs target trains, which {data.name} does not have.")
+    given = {"targets": data.targets, "duration": duration, "end": duration}
+    loss: Loss = named.make(f"the loss {name}", entry.make, options, **{k: given[k] for k in entry.given})
+    return loss

@@ -1,0 +1,68 @@
+"""Settings that suit a data set and a rule; options of the command line go before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FORMULAS = ("yin-yang", "randman", "temporal-xor", "spike-patterns")
+
+_DIGITS = {
+    "hidden": (200,), "duration": 100.0, "max_rate": 500.0, "tau_m": 32.0, "tau_syn": 8.0, "t_ref": 1.0,
+    "loss_options": {"desired": 20.0, "undesired": 0.0, "margin": 0.0}, "hidden_count": 4.0, "output_count": 6.0,
+    "epochs": 15, "batch_size": 10, "rate": 1e-2, "validation": 0,
+}  # fmt: skip
+_EVENTPROP = {"tau_m": 20.0, "tau_syn": 5.0, "t_ref": 0.0, "batch_size": 32, "validation": 0}
+_LATENCY = {
+    **_EVENTPROP, "loss": "integral-voltage", "encoder": "latency", "window": (0.0, 20.0), "duration": 40.0,
+    "loss_options": {"scale": 0.05}, "schedule": "cosine",
+}  # fmt: skip
+PRESETS: dict[tuple[str, str], dict[str, Any]] = {
+    ("digits", "hm2bp"): _DIGITS,
+    ("digits", "eventprop"): {
+        **_LATENCY, "hidden": (100,), "weight_mean": (0.3, 0.0), "weight_scale": (0.3, 0.4), "epochs": 30, "rate": 1e-2,
+        "dropout": 0.1,
+    },
+    ("mnist", "eventprop"): {
+        **_LATENCY, "hidden": (350,), "weight_mean": (0.078, 0.0), "weight_scale": (0.045, 0.3), "epochs": 20,
+        "rate": 2e-2, "rule_options": {"min_slope": 0.1}, "dropout": 0.1,
+    },
+    ("yin-yang", "eventprop"): {
+        **_EVENTPROP, "loss": "ttfs", "hidden": (200,), "encoder": "linear", "window": (0.0, 30.0), "bias_spike": 0.0,
+        "duration": 60.0, "weight_mean": (1.5, 0.93), "weight_scale": (0.78, 0.1), "epochs": 100, "rate": 5e-3,
+        "rule_options": {"min_slope": 0.1},
+    },
+    ("randman", "eventprop"): {
+        **_EVENTPROP, "loss": "integral-voltage", "hidden": (100,), "weight_mean": (1.0, 0.0),
+        "weight_scale": (2.0, 0.3), "loss_options": {"scale": 0.05}, "epochs": 30, "rate": 1e-2,
+    },
+    ("temporal-xor", "eventprop"): {
+        **_EVENTPROP, "loss": "integral-voltage", "hidden": (50,), "weight_mean": (1.0, 0.0),
+        "weight_scale": (1.5, 0.4), "loss_options": {"scale": 0.05}, "epochs": 60, "rate": 1e-2,
+    },
+    ("spike-patterns", "eventprop"): {
+        **_EVENTPROP, "loss": "van-rossum", "hidden": (100,), "weight_mean": (0.3, 0.2),
+        "weight_scale": (0.5, 0.3), "epochs": 40, "rate": 5e-3, "batch_size": 10,
+    },
+}  # fmt: skip
+
+
+def preset(dataset: str, rule: str | None = None) -> dict[str, Any]:
+    """Settings that suit a data set and a rule; where there are none, the rule's own loss and RunConfig's defaults.
+
+    Raises ValueError : unknown rule.
+    """
+    from evsim.cli_rules import rule_entry
+
+    rule = rule or ("eventprop" if dataset in FORMULAS else "hm2bp")
+    return {"dataset": dataset, "rule": rule, "loss": rule_entry(rule).loss, **PRESETS.get((dataset, rule), {})}
+
+
+def settings(dataset: str, rule: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The preset with what was given before it. Options of a rule or loss are merged one by one; those of the preset's
+    loss are dropped where another loss is asked for."""
+    usual = preset(dataset, rule)
+    merged = {**usual, **given}
+    for name in ("rule_options", "loss_options", "data_options"):
+        keep = name != "loss_options" or merged["loss"] == usual["loss"]
+        merged[name] = {**(usual.get(name, {}) if keep else {}), **given.get(name, {})}
+    return merged
