@@ -11,13 +11,13 @@ from evsim.learning._kernels import surrogates as kernels
 from evsim.types import Floats
 
 SHAPES = {
-    "triangle": kernels.TRIANGLE,
-    "sigmoid": kernels.SIGMOID,
-    "fast-sigmoid": kernels.FAST,
-    "lorentzian": kernels.LORENTZIAN,
-    "rectangle": kernels.RECTANGLE,
+    "triangle": (kernels.TRIANGLE, 1.0),
+    "sigmoid": (kernels.SIGMOID, 4.0),
+    "fast-sigmoid": (kernels.FAST, 2.0),
+    "lorentzian": (kernels.LORENTZIAN, np.pi),
+    "rectangle": (kernels.RECTANGLE, 2.0),
 }
-_INTEGRALS = {"triangle": 1.0, "sigmoid": 4.0, "fast-sigmoid": 2.0, "lorentzian": np.pi, "rectangle": 2.0}
+"""Each shape's number in the kernels, and its integral over all z."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,18 @@ class Surrogate:
     @property
     def code(self) -> int:
         """The shape's number in the kernels."""
-        return SHAPES[self.shape]
+        return SHAPES[self.shape][0]
 
     @property
     def integral(self) -> float:
         """Over all potentials, in units of the threshold."""
-        return self.height * _INTEGRALS[self.shape] / self.slope
+        return self.height * SHAPES[self.shape][1] / self.slope
 
     def __call__(self, u: Any) -> Floats:
         """psi at potentials u, in units of the threshold, of any shape."""
         z = self.slope * (np.asarray(u, np.float64) - 1.0)
-        values = np.array([self.height * kernels.surrogate(self.code, float(x)) for x in z.ravel()])
+        values = np.empty(z.size)
+        kernels.surrogates(self.code, self.height, z.ravel(), values)
         return values.reshape(z.shape)
 
 

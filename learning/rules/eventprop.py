@@ -15,14 +15,13 @@ from evsim.errors import GradientError
 from evsim.learning._kernels import adjoint_events as events
 from evsim.learning._kernels.adjoint_layer import adjoint_layer
 from evsim.learning._kernels.readout import highest_by_taus
+from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.plan import Plan
 from evsim.threads import workers
 from evsim.types import LIF, Floats, SpikeBatch
-
-_MOST_PARTS, _LEAST_SAMPLES = 8, 8
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,6 @@ def conditioning(layer: Any, outputs: SpikeBatch) -> Floats:
     return out
 
 
-def _parts(n: int) -> np.ndarray:
-    """Borders of the stretches of samples whose gradients are added up apart; they depend on n alone."""
-    pieces = min(max(n // _LEAST_SAMPLES, 1), _MOST_PARTS)
-    return np.array([n * k // pieces for k in range(pieces + 1)])
-
-
 def _dense(
     layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, signal: Floats, t_stop: float, rule: EventProp,
     wants_signal: bool, threads: int,
@@ -121,7 +114,7 @@ def _shared(
     min_slope: float, spiking: bool, wants_signal: bool, threads: int,
 ) -> tuple[Floats, Floats, Floats]:  # fmt: skip
     """Weight gradient, dL/d arrival, and (4, n_out) by theta, u_reset, u_init, t_ref: neurons that share events."""
-    cuts = _parts(len(arrivals))
+    cuts = borders(len(arrivals))
     total = np.zeros((cuts.size - 1, *weight.shape))
     own = np.zeros((cuts.size - 1, 4, weight.shape[1]))
     d_arrival = np.zeros(arrivals.times.size)
@@ -136,14 +129,7 @@ def _shared(
 
     with workers(threads) as pool:
         list(pool(one, range(cuts.size - 1)))
-    return _added(total), d_arrival, _added(own)
-
-
-def _added(parts: Floats) -> Floats:
-    out = parts[0]
-    for part in parts[1:]:
-        out += part
-    return out
+    return added(total), d_arrival, added(own)
 
 
 def by_input(arrivals: SpikeBatch, d_arrival: Floats, n_in: int) -> Floats:
@@ -204,7 +190,7 @@ def plan_gradient(
     if plan.plastic:
         raise GradientError("weights that change by STDP have no gradient here; connect without plasticity.")
     p = plan.neurons
-    cuts = _parts(len(inputs))
+    cuts = borders(len(inputs))
     n = cuts.size - 1
     weight, delay = np.zeros((n, plan.weight.size)), np.zeros((n, plan.weight.size))
     neuron = np.zeros((n, events.N_PARAMETERS, p.theta.size))
@@ -231,7 +217,7 @@ def plan_gradient(
             "time follows the last one needed and has no derivative. Give delta synapses delays that differ, or use "
             "exponential ones."
         )
-    return PlanGradient(_added(weight), _added(delay), d_input, _added(neuron))
+    return PlanGradient(added(weight), added(delay), d_input, added(neuron))
 
 
 def neuron_gradients(lif: LIF, d: Floats) -> dict[str, Floats]:
