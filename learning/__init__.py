@@ -2,6 +2,9 @@
 
 from evsim.learning.gradcheck import GradientReport as GradientReport
 from evsim.learning.gradcheck import check_gradient as check_gradient
+from evsim.learning.grid import GridModel as GridModel
+from evsim.learning.grid import GridTrainer as GridTrainer
+from evsim.learning.grid import SurrogateBPTT as SurrogateBPTT
 from evsim.learning.layers import Dense as Dense
 from evsim.learning.layers import Recurrent as Recurrent
 from evsim.learning.losses import CountLoss as CountLoss

@@ -1,0 +1,175 @@
+"""Surrogate-gradient BPTT on a time step: the baseline that most codes train with, for comparisons.
+
+The same layers, weights, encoders, losses and optimisers as everywhere here, but neurons advance from grid point to
+grid point. Propagators are exact, so all that is approximate is time: an input spike arrives at the nearest grid point,
+a neuron spikes at the first one where it is above threshold. The gradient goes back through all steps with a smooth
+slope in place of a spike's derivative (Neftci, Mostafa and Zenke 2019). See docs/compare.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evsim.errors import GradientError
+from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
+from evsim.learning.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
+from evsim.learning.layers import Dense, Recurrent
+from evsim.learning.model import Sequential
+from evsim.learning.readout import Readout
+from evsim.learning.surrogates import Surrogate
+from evsim.learning.training import Trainer
+from evsim.neurons import neuron_arrays
+from evsim.types import Floats, SpikeBatch
+
+
+@dataclass(frozen=True)
+class SurrogateBPTT:
+    """The baseline and its switches.
+
+    dt : ms, time step
+    shape, slope, height : of the surrogate, as in ``Surrogate``; ds/du = psi(u/theta)/theta. Default: the sigmoid of
+        slope 4
+    detach_reset : the reset after a spike passes no gradient (usual, and stabler)
+    """
+
+    dt: float = 1.0
+    shape: str = "sigmoid"
+    slope: float = 4.0
+    height: float = 1.0
+    detach_reset: bool = True
+    signals: ClassVar[tuple[str, ...]] = ("counts", "values")
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.dt) and self.dt > 0):
+            raise ValueError(f"dt must be finite and > 0 ms; got {self.dt}.")
+        Surrogate(self.shape, self.slope, self.height)
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The secondary activation."""
+        return Surrogate(self.shape, self.slope, self.height)
+
+
+class GridModel(Sequential):
+    """The layers of a model, which it shares, run on a time step: Dense, Recurrent and Readout layers with one
+    exponential current and one fixed delay per layer.
+
+    Raises GradientError : other layers.
+    """
+
+    def __init__(self, model: Sequential, rule: SurrogateBPTT) -> None:
+        super().__init__(*model.layers)
+        self.rule = rule
+        for k, layer in enumerate(self.layers):
+            _check(k, layer)
+
+    def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
+        """As ``Sequential.forward``, spikes on the grid. One thread, but for what BLAS takes."""
+        spikes: list[Any] = [inputs]
+        for layer in self.layers:
+            spikes.append(self._forward(layer, spikes[-1], t_stop, False)[0])
+        return spikes
+
+    def gradients(
+        self, loss: Any, inputs: SpikeBatch, labels: np.ndarray, t_stop: float, boost: Floats | None = None
+    ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:
+        """Gradients of the summed loss by weights and delays, layer by layer, all layers' spikes, and the loss of each
+        sample; boost : (n,) factors on the samples' losses."""
+        spikes: list[Any] = [inputs]
+        potentials: list[Any] = []
+        for layer in self.layers:
+            out, u = self._forward(layer, spikes[-1], t_stop, True)
+            spikes.append(out)
+            potentials.append(u)
+        values, signal = loss(spikes[-1], labels)
+        if boost is not None:
+            signal = signal * boost[:, None]
+        gradients: list[dict[str, Floats]] = []
+        if not isinstance(self.layers[-1], Readout):
+            # Every spike counts alike, whenever it is.
+            signal = np.repeat(signal.reshape(1, -1), len(potentials[-1]), axis=0)
+        for k in range(len(self.layers) - 1, -1, -1):
+            step = backward_readout if isinstance(self.layers[k], Readout) else self._backward
+            found, signal = step(self._grid(inputs, t_stop), self.layers[k], spikes[k], potentials[k], signal, k > 0)
+            gradients.insert(0, found)
+        return gradients, spikes, values
+
+    def _grid(self, inputs: SpikeBatch, t_stop: float) -> Grid:
+        # A whole number of steps up to rounding is that number.
+        return Grid(self.rule.dt, max(1, ceil(t_stop / self.rule.dt - 1e-9)), len(inputs), t_stop)
+
+    def _forward(self, layer: Any, inputs: SpikeBatch, t_stop: float, keep: bool) -> tuple[Any, Any]:
+        grid = self._grid(inputs, t_stop)
+        if isinstance(layer, Readout):
+            return forward_readout(grid, layer, inputs)
+        n, width = layer.n_out, grid.samples * layer.n_out
+        p, f = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
+        drive = np.zeros((grid.steps, width))
+        deliver(layer.weight, *grid.rows(inputs, layer.delays.value()), drive.reshape(-1, n))
+        spikes = np.zeros((grid.steps, width))
+        potentials = np.empty((grid.steps if keep else 0, width))
+        # The first step leaks what the start is to be.
+        u, i, held = np.tile(p.u_init / f[0], grid.samples), np.zeros(width), np.zeros(width, np.int64)
+        state = u, i, held, spikes, potentials
+        hold = round(float(p.t_ref[0]) / grid.dt)
+        for first, last, before in grid.stretches(layer):
+            if before is not None:
+                drive[first:last] += through(spikes[before : before + last - first], layer.recurrent_weight)
+            run_steps(drive, p.theta, p.u_reset, *state, first, last, *f, hold)
+        return grid.spikes(spikes, n), potentials
+
+    def _backward(
+        self, grid: Grid, layer: Any, inputs: SpikeBatch, potentials: Floats, by_spike: Floats, wanted: bool
+    ) -> tuple[dict[str, Floats], Floats]:
+        n, r = layer.n_out, self.rule
+        p, f = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
+        by_drive, by_u, by_i = np.zeros_like(potentials), np.zeros(potentials.shape[1]), np.zeros(potentials.shape[1])
+        found = {"weight": np.zeros_like(layer.weight)}
+        settings = *f, r.surrogate.code, r.slope, r.height, not r.detach_reset
+        for first, last, before in reversed(list(grid.stretches(layer))):
+            run_back(by_spike, potentials, p.theta, p.u_reset, by_u, by_i, by_drive, first, last, *settings)
+            if before is not None:
+                earlier = slice(before, before + last - first)
+                by_spike[earlier] += through(by_drive[first:last], layer.recurrent_weight.T)
+        if isinstance(layer, Recurrent):
+            d = grid.delay(layer)
+            fired = (potentials >= np.tile(p.theta, grid.samples))[: max(grid.steps - d, 0)]
+            found["recurrent_weight"] = fired.reshape(-1, n).T.astype(np.float64) @ by_drive[d:].reshape(-1, n)
+        rows, neurons = grid.rows(inputs, layer.delays.value())
+        collect(by_drive.reshape(-1, n), rows, neurons, found["weight"])
+        if not wanted:
+            return found, np.zeros(0)
+        return found, grid.earlier(through(by_drive, layer.weight.T), layer.delays.value())
+
+
+class GridTrainer(Trainer):
+    """A Trainer whose rule is SurrogateBPTT: forward, backward and evaluation on the time step."""
+
+    def __init__(self, model: Sequential, rule: SurrogateBPTT, *others: Any, **settings: Any) -> None:
+        super().__init__(GridModel(model, rule), rule, *others, **settings)  # type: ignore[arg-type]
+
+    def gradients(
+        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None = None
+    ) -> tuple[list[Floats], list[Any], Floats]:
+        """As ``Trainer.gradients``."""
+        model: GridModel = self.model  # type: ignore[assignment]
+        by_layer, spikes, loss = model.gradients(self.loss, inputs, labels, self.options.duration, boost)
+        found = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
+        for g in found:
+            g /= len(inputs)
+        return found, spikes, loss
+
+
+def _check(k: int, layer: Any) -> None:
+    if type(layer) not in (Dense, Recurrent, Readout) or getattr(layer, "lateral_inhibition", 0.0):
+        raise GradientError(f"SurrogateBPTT takes Dense, Recurrent and Readout layers, none with lateral inhibition; "
+                            f"layer {k} is another {type(layer).__name__}.")  # fmt: skip
+    delays = [layer.delays, *([layer.recurrent_delays] if isinstance(layer, Recurrent) else [])]
+    if any(d.trained or d.value().ndim for d in delays):
+        raise GradientError(f"SurrogateBPTT takes one fixed delay per layer; layer {k} trains its delays or has many.")
+    if len(layer.neuron.receptor_taus()) != 1 or np.ndim(layer.neuron.t_ref):
+        raise GradientError(f"SurrogateBPTT takes neurons with one exponential current and one t_ref; see layer {k}.")
