@@ -165,7 +165,7 @@ class GridTrainer(Trainer):
 
 
 def _check(k: int, layer: Any) -> None:
-    if type(layer) not in (Dense, Recurrent, Readout) or getattr(layer, "lateral_inhibition", 0.0):
+    if type(layer) not in (Dense, Recurrent, Readout) or (isinstance(layer, Dense) and layer.lateral_inhibition):
         raise GradientError(f"SurrogateBPTT takes Dense, Recurrent and Readout layers, none with lateral inhibition; "
                             f"layer {k} is another {type(layer).__name__}.")  # fmt: skip
     delays = [layer.delays, *([layer.recurrent_delays] if isinstance(layer, Recurrent) else [])]

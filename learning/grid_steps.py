@@ -39,7 +39,7 @@ class Grid:
         """(steps, samples n) as spikes at grid times."""
         sample, step, neuron = np.nonzero(fired.reshape(self.steps, self.samples, n).transpose(1, 0, 2))
         offsets = np.searchsorted(sample, np.arange(self.samples + 1))
-        return SpikeBatch(step * self.dt, neuron, offsets, n)
+        return SpikeBatch(np.asarray(step * self.dt, np.float64), neuron.astype(np.int32), offsets, n)
 
     def delay(self, layer: Recurrent) -> int:
         """Steps from a spike to its arrival in the same layer, >= 1."""
@@ -83,18 +83,18 @@ def forward_readout(grid: Grid, layer: Readout, inputs: SpikeBatch) -> tuple[Vol
     u, i, held = np.tile(p.u_init / f[0], grid.samples), np.zeros(drive.shape[1]), np.zeros(drive.shape[1], np.int64)
     trace = np.empty_like(drive)
     run_steps(drive, np.full(n, np.inf), p.u_reset, u, i, held, np.zeros_like(drive), trace, 0, grid.steps, *f, 0)
-    trace = trace.reshape(grid.steps, grid.samples, n)
-    top = np.argmax(trace, axis=0)
-    values = np.take_along_axis(trace, top[None], axis=0)[0] + p.v_inf
+    by_neuron = trace.reshape(grid.steps, grid.samples, n)
+    top = np.argmax(by_neuron, axis=0)
+    values = np.take_along_axis(by_neuron, top[None], axis=0)[0] + p.v_inf
     shape = values.shape
     return Voltages(values, top * grid.dt, np.full(shape, -1), np.zeros(shape)), top
 
 
 def backward_readout(
-    grid: Grid, layer: Readout, inputs: SpikeBatch, record: Any, signal: Floats, wanted: bool
+    grid: Grid, layer: Any, inputs: SpikeBatch, record: Any, signal: Floats, wanted: bool
 ) -> tuple[dict[str, Floats], Floats]:
     found = {"weight": np.zeros_like(layer.weight)}
-    times = np.arange(grid.steps) * grid.dt
+    times = np.asarray(np.arange(grid.steps) * grid.dt, np.float64)
     if layer.feature == "integral":
         gain = arrival_factors(layer, SpikeBatch(times, np.zeros(grid.steps, np.int32), np.array([0, grid.steps]), 1),
                                grid.t_stop, False)[:, 0]  # fmt: skip
