@@ -50,7 +50,8 @@ def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete epoch in --out.")
 @click.option("--dataset", default="digits",
-              help="digits, mnist, fashion-mnist, yin-yang, randman, temporal-xor, spike-patterns.")
+              help="digits, mnist, fashion-mnist, yin-yang, randman, temporal-xor, spike-patterns, nmnist, "
+              "dvs-gesture, shd, ssc.")
 @with_options(TRAINING)
 def train(out: Path, resume: bool, dataset: str, rule: str | None, **given: Any) -> None:
     """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""

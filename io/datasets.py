@@ -11,6 +11,8 @@ set (``train_size``, ``test_size``) is its first N:
 - ``yin-yang``: the published 5000 training, 1000 validation and 1000 test points, by formula.
 - ``randman``, ``temporal-xor``, ``spike-patterns``: spikes by formula (`formula.py`); of each class the last
   fifth is for test.
+- ``nmnist``, ``dvs-gesture``, ``shd``, ``ssc``: recorded events (`events.py`), sorted by MNIST index; by person, light
+  and class; as stored. Only the recordings asked for are read.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from evsim.errors import DataError
 from evsim.types import SpikeBatch
 
 from . import formula
+from .events import EVENT_SETS, EventSet, Recordings, View
 from .idx import read_idx
 
 Samples: TypeAlias = NDArray[Any] | SpikeBatch
@@ -49,6 +52,7 @@ class Dataset:
     x_validation, y_validation : likewise, where the data set comes with them, else None
     duration : of each sample, ms, where the samples are spikes; else None
     targets : wanted trains of the output neurons, sample c for class c, where the data set has them; else None
+    grid : (width, height, channels) of the inputs, where they are pixels of events; else None
     """
 
     name: str
@@ -61,11 +65,25 @@ class Dataset:
     y_validation: NDArray[np.int64] | None = None
     duration: float | None = None
     targets: SpikeBatch | None = None
+    grid: tuple[int, int, int] | None = None
 
     @property
     def features(self) -> int:
         """Number of inputs."""
         return _features(self.x_train)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a loader is given. It may return more samples than are asked for; they are left out then.
+
+    data_dir : folder of files, or None
+    train_size, test_size : number of samples asked for, None: all
+    """
+
+    data_dir: Path | None = None
+    train_size: int | None = None
+    test_size: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +94,7 @@ class Source:
     y_train, y_test : (n,) integers
     full_scale : the stored number that means 1; the numbers are scaled to float32. None: they are taken as they are
     n_classes : number of classes
-    x_validation, y_validation, duration, targets : as in Dataset
+    x_validation, y_validation, duration, targets, grid : as in Dataset
     """
 
     x_train: Samples
@@ -89,6 +107,7 @@ class Source:
     y_validation: NDArray[Any] | None = None
     duration: float | None = None
     targets: SpikeBatch | None = None
+    grid: tuple[int, int, int] | None = None
 
 
 def load_dataset(
@@ -102,11 +121,14 @@ def load_dataset(
 
     Parameters
     ----------
-    name : "digits", "mnist", "fashion-mnist", "yin-yang", "randman", "temporal-xor" or "spike-patterns"
+    name : "digits", "mnist", "fashion-mnist", "yin-yang", "randman", "temporal-xor", "spike-patterns", "nmnist",
+        "dvs-gesture", "shd" or "ssc"
     data_dir : folder with the files of the idx data sets. They are looked for in
         ``data_dir/NAME``, ``data_dir/MNIST/raw`` (or ``data_dir/FashionMNIST/raw``) and ``data_dir`` itself.
+        Of recorded events (the last four), a folder that holds tonic's: ``data_dir/NMNIST/Train`` ...
     train_size, test_size : take only the first N samples of the fixed order; None takes all
-    parameters : of the last three, by keyword, as the functions of ``evsim.io.formula`` name and explain them
+    parameters : by keyword: of spikes by formula as the functions of ``evsim.io.formula`` name and explain them; of
+        recorded events as in ``evsim.io.events.View``
 
     Raises
     ------
@@ -118,7 +140,11 @@ def load_dataset(
     if unknown:
         takes = f"It takes {', '.join(known)}" if known else "It takes none"
         raise DataError(f"{name} has no parameter {', '.join(unknown)}. {takes}.")
-    source = LOADERS[name](None if data_dir is None else Path(data_dir).expanduser(), **parameters)
+    for part, size in (("train", train_size), ("test", test_size)):
+        if size is not None and size < 1:
+            raise ValueError(f"{part}_size must be at least 1; got {size}.")
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    source = LOADERS[name](Request(folder, train_size, test_size), **parameters)
     x_train, y_train = _part(name, "train", source.x_train, source.y_train, train_size, source)
     x_test, y_test = _part(name, "test", source.x_test, source.y_test, test_size, source)
     if _features(x_train) != _features(x_test):
@@ -129,7 +155,9 @@ def load_dataset(
     held: tuple[Samples | None, NDArray[np.int64] | None] = (None, None)
     if source.x_validation is not None and source.y_validation is not None:
         held = _part(name, "validation", source.x_validation, source.y_validation, None, source)
-    return Dataset(name, x_train, y_train, x_test, y_test, source.n_classes, *held, source.duration, source.targets)
+    return Dataset(
+        name, x_train, y_train, x_test, y_test, source.n_classes, *held, source.duration, source.targets, source.grid
+    )  # fmt: skip
 
 
 def parameters_of(name: str) -> dict[str, Any]:
@@ -157,8 +185,6 @@ def _part(
             f"{name}: {part} labels must be integers 0 ... {source.n_classes - 1}; the file is damaged."
         )
     n = len(x) if size is None else size
-    if n < 1:
-        raise ValueError(f"{part}_size must be at least 1; got {n}.")
     if n > len(x):
         raise DataError(
             f"{part}_size is {n}, but {name} has {len(x)} {part} samples; ask for at most that many."
@@ -171,7 +197,7 @@ def _part(
     return scaled, y[:n].astype(np.int64)
 
 
-def _digits(data_dir: Path | None) -> Source:
+def _digits(request: Request) -> Source:
     """The digits that ship with scikit-learn (E. Alpaydin, C. Kaynak, 1998), grey levels 0 ... 16."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -183,17 +209,17 @@ def _digits(data_dir: Path | None) -> Source:
     return Source(x_train, y_train, x_test, y_test, full_scale=16.0, n_classes=10)
 
 
-def _mnist(data_dir: Path | None) -> Source:
+def _mnist(request: Request) -> Source:
     """MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), grey levels 0 ... 255."""
-    return _idx_source("mnist", "MNIST", data_dir)
+    return _idx_source("mnist", "MNIST", request.data_dir)
 
 
-def _fashion_mnist(data_dir: Path | None) -> Source:
+def _fashion_mnist(request: Request) -> Source:
     """Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, 2017), the same four files as MNIST."""
-    return _idx_source("fashion-mnist", "FashionMNIST", data_dir)
+    return _idx_source("fashion-mnist", "FashionMNIST", request.data_dir)
 
 
-def _yin_yang(data_dir: Path | None) -> Source:
+def _yin_yang(request: Request) -> Source:
     """The three published parts of Yin-Yang (L. Kriener, J. Goeltz, M. A. Petrovici, 2022)."""
     train, validation, test = (formula.yin_yang(n, seed) for n, seed in ((5000, 42), (1000, 41), (1000, 40)))
     return Source(*train, *test, None, 3, *validation)
@@ -203,7 +229,7 @@ def _from_formula(make: Callable[..., formula.Spikes]) -> Callable[..., Source]:
     """The loader of spikes by formula, with the parameters of ``make`` (`wraps` hands its signature on)."""
 
     @wraps(make)
-    def load(data_dir: Path | None, **parameters: Any) -> Source:
+    def load(request: Request, **parameters: Any) -> Source:
         made = make(**parameters)
         rounds = len(made.y) // made.cases
         if rounds < 2:
@@ -218,6 +244,24 @@ def _from_formula(make: Callable[..., formula.Spikes]) -> Callable[..., Source]:
     return load
 
 
+def from_events(kind: EventSet) -> Callable[..., Source]:
+    """The loader of recorded events, with the fields of ``View`` as parameters."""
+
+    @wraps(View, updated=())
+    def load(request: Request, **view: Any) -> Source:
+        asked = {"train": request.train_size, "test": request.test_size}
+        parts = {part: Recordings(kind, request.data_dir, part, View(**view)) for part in kind.parts}
+        read = {part: r.read(range(min(len(r), asked.get(part) or len(r)))) for part, r in parts.items()}
+        x, y = read.get("validation", (None, None))
+        one = parts["train"]
+        return Source(
+            *read["train"], *read["test"], full_scale=None, n_classes=kind.classes, x_validation=x, y_validation=y,
+            duration=one.duration, grid=one.grid,
+        )  # fmt: skip
+
+    return load
+
+
 LOADERS: dict[str, Callable[..., Source]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -226,6 +270,7 @@ LOADERS: dict[str, Callable[..., Source]] = {
     "randman": _from_formula(formula.randman),
     "temporal-xor": _from_formula(formula.temporal_xor),
     "spike-patterns": _from_formula(formula.spike_patterns),
+    **{name: from_events(kind) for name, kind in EVENT_SETS.items()},
 }
 
 _IDX_STEMS = {

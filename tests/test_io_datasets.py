@@ -88,7 +88,7 @@ def test_a_size_below_one_is_refused(size):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(DataError, match=r"'mnits'.*digits, fashion-mnist, mnist"):
+    with pytest.raises(DataError, match=r"'mnits'.*digits, dvs-gesture, fashion-mnist, mnist"):
         load_dataset("mnits")
 
 
@@ -152,13 +152,13 @@ def test_train_and_test_images_of_different_size_are_refused(tmp_path):
 
 def test_a_new_data_set_is_one_line_in_the_registry(monkeypatch):
     source = datasets.Source(np.ones((2, 3)), np.array([0, 1]), np.zeros((1, 3)), np.array([1]), 2.0, 2)
-    monkeypatch.setitem(datasets.LOADERS, "tiny", lambda data_dir: source)
+    monkeypatch.setitem(datasets.LOADERS, "tiny", lambda request: source)
     data = load_dataset("tiny")
     assert (data.name, data.x_train[0, 0], data.n_classes) == ("tiny", 0.5, 2)
 
 
 def test_a_loaders_arguments_with_a_default_are_the_data_sets_parameters(monkeypatch):
-    def loader(data_dir, value=1.0, scale=None):
+    def loader(request, value=1.0, scale=None):
         return datasets.Source(np.full((2, 3), value), np.array([0, 1]), np.zeros((1, 3)), np.array([1]), scale, 2)
 
     monkeypatch.setitem(datasets.LOADERS, "tiny", loader)
@@ -238,7 +238,7 @@ def test_unknown_parameters_are_refused_with_the_known_ones(name, message):
 
 
 def test_a_mistake_inside_a_loader_is_not_taken_for_an_unknown_parameter(monkeypatch):
-    monkeypatch.setitem(datasets.LOADERS, "broken", lambda data_dir, n=1: n + "1")
+    monkeypatch.setitem(datasets.LOADERS, "broken", lambda request, n=1: n + "1")
     with pytest.raises(TypeError, match="unsupported operand"):
         load_dataset("broken", n=2)
 
