@@ -128,13 +128,18 @@ class Tally:
         self.samples += hits.size
         self.correct += int(hits.sum())
         self.loss += float(loss.sum())
-        self.input_spikes += spikes[0].times.size
-        self.events += sum(s.times.size * layer.n_out for s, layer in zip(spikes, layers))
+        self.input_spikes += emitted(spikes[0])
+        self.events += sum(emitted(s) * layer.n_out for s, layer in zip(spikes, layers))
 
     @property
     def accuracy(self) -> float:
         """Share of correct samples."""
         return self.correct / max(self.samples, 1)
+
+
+def emitted(out: Any) -> int:
+    """Spikes in what a layer gave; 0 of a layer that does not spike."""
+    return out.times.size if isinstance(out, SpikeBatch) else 0
 
 
 class Trainer:
@@ -169,6 +174,10 @@ class Trainer:
             raise ValueError(f"validation must leave training samples: {held} of {n} are to be set aside.")
         order = np.random.default_rng([self.options.seed, 1]).permutation(n)
         return np.sort(order[held:]), np.sort(order[:held])
+
+    def inputs(self, x: Any, keys: np.ndarray, epoch: int) -> Any:
+        """What the model is given for samples ``keys`` of x; see ``TrainingOptions.encode``."""
+        return self.options.encode(x, keys, epoch)
 
     def _copies(self) -> list[Floats]:
         return [array.copy() for _, array in self.model.parameters()]
@@ -212,7 +221,7 @@ class Trainer:
                 "seconds": seconds,
                 "samples_per_second": tally.samples / seconds,
                 "input_spikes": tally.input_spikes,
-                "spikes": int(sum(layer_spikes)),
+                "spikes": sum(layer_spikes.values()),
                 "synaptic_events": tally.events,
             }
             self.epoch = epoch
@@ -223,7 +232,7 @@ class Trainer:
             yield row
 
     def gradients(
-        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None = None
+        self, inputs: Any, labels: np.ndarray, boost: Floats | None = None
     ) -> tuple[list[Floats], list[Any], Floats]:
         """Gradients of the mean loss of a batch by ``model.parameters()``, the spikes of all layers, and the loss of
         each sample."""
@@ -246,7 +255,7 @@ class Trainer:
         rows = np.arange(len(x)) if rows is None else rows
         for a in range(0, rows.size, 250):
             part = rows[a : a + 250]
-            inputs = o.encode(x, part, stream)
+            inputs = self.inputs(x, part, stream)
             spikes = self.model.forward(inputs, o.duration, o.threads)
             loss, _ = self.loss(spikes[-1], y[part])
             tally.add(spikes, self.model.layers, self.loss.predict(spikes[-1]) == y[part], loss)
@@ -283,17 +292,17 @@ class Trainer:
 
     def _train_epoch(
         self, epoch: int, x: Any, y: np.ndarray, train: np.ndarray, progress: Progress | None
-    ) -> tuple[Tally, list[int]]:
+    ) -> tuple[Tally, dict[int, int]]:
         o, tally = self.options, Tally()
         if o.boosting > 0 and self.boost is None:
             self.boost = np.ones(len(x))
         order = np.random.default_rng([o.seed, 2, epoch]).permutation(train)
         missed: list[np.ndarray] = []
-        layer_spikes = [0] * len(self.model.layers)
+        layer_spikes: dict[int, int] = {}
         for a in range(0, order.size, o.batch_size):
             # Sums run over the samples of a batch in the order of their indices.
             batch = np.sort(order[a : a + o.batch_size])
-            inputs = o.encode(x, batch, 0 if o.frozen_noise else epoch)
+            inputs = self.inputs(x, batch, 0 if o.frozen_noise else epoch)
             boost = None if self.boost is None else self.boost[batch]
             gradients, spikes, loss = self.gradients(inputs, y[batch], boost)
             if o.regularise is not None:
@@ -311,18 +320,19 @@ class Trainer:
             tally.add(spikes, self.model.layers, hits, loss)
             missed.append(batch[~hits])
             for k, s in enumerate(spikes[1:]):
-                layer_spikes[k] += s.times.size
+                if isinstance(s, SpikeBatch):
+                    layer_spikes[k] = layer_spikes.get(k, 0) + emitted(s)
             if progress is not None:
                 progress(min(a + o.batch_size, order.size), order.size)
         if self.boost is not None:
             _boost(self.boost, y, train, np.concatenate(missed), o.boosting)
         return tally, layer_spikes
 
-    def _require_spikes(self, layer_spikes: list[int]) -> None:
-        for k, n in enumerate(layer_spikes):
+    def _require_spikes(self, layer_spikes: dict[int, int]) -> None:
+        for k, n in layer_spikes.items():
             if n == 0:
                 raise SilentLayerError(
-                    f"layer {k} (of {len(layer_spikes)}, counted from 0) emitted no spike in a whole epoch, so "
+                    f"layer {k} (of {len(self.model.layers)}, counted from 0) emitted no spike in a whole epoch, so "
                     "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the "
                     "weight scale, or let calibrate() choose the thresholds."
                 )

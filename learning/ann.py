@@ -1,0 +1,132 @@
+"""Lines to compare with: a ReLU network of the same shape, and a linear classifier.
+
+Neither spikes. They see the values that an encoder would turn into spikes, or, where the data are spikes, the number of
+spikes of each input; labels, batches, epochs, optimiser and schedule are those of any other run, the loss is softmax
+cross-entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evsim.learning.layers import Layer
+from evsim.learning.losses import VoltageCrossEntropy
+from evsim.learning.model import Sequential
+from evsim.learning.optimisers import Optimiser
+from evsim.learning.readout import Voltages
+from evsim.learning.training import Trainer, TrainingOptions
+from evsim.types import LIF, Floats, SpikeBatch
+
+
+@dataclass(frozen=True)
+class ANN:
+    """A multi-layer perceptron with ReLU hidden layers, as a rule for comparisons. It has no options."""
+
+    signals: ClassVar[tuple[str, ...]] = ("values",)
+
+
+@dataclass(frozen=True)
+class Linear(ANN):
+    """Multinomial logistic regression: the same without hidden layers."""
+
+
+@dataclass(eq=False)
+class Affine(Layer):
+    """x @ weight + bias.
+
+    weight : (n_in, n_out); bias : (n_out,)
+    """
+
+    n_in: int
+    n_out: int
+    neuron: LIF = field(default_factory=LIF, repr=False)  # of every layer; here it means nothing
+    delay: Any = 0.0
+    trainable_delays: str | None = None
+    max_delay: float = 0.0
+    weight: Floats = field(init=False)
+    bias: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.make_synapses()
+        self.bias = np.zeros(self.n_out)
+
+    def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
+        """Weights from N(0, 2/n_in) (He et al. 2015), biases of 0; scale and mean are spiking layers' and not used."""
+        self.weight = rng.normal(0.0, np.sqrt(2.0 / self.n_in), (self.n_in, self.n_out))
+        self.bias = np.zeros(self.n_out)
+
+    def parameters(self) -> dict[str, Floats]:
+        """Weight and bias."""
+        return {"weight": self.weight, "bias": self.bias}
+
+
+class Perceptron(Sequential):
+    """Affine layers with ReLU between them.
+
+    sizes : inputs, hidden layers, classes
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__(*(Affine(a, b) for a, b in pairwise(sizes)))
+
+    def forward(self, inputs: Any, t_stop: float = 0.0, threads: int = 1) -> list[Any]:
+        """inputs : (n, n_in) values. Returns [inputs, values of each layer], the last before the softmax."""
+        outputs: list[Any] = [_as_values(np.asarray(inputs, dtype=np.float64))]
+        for k, layer in enumerate(self.layers):
+            x = outputs[-1].values @ layer.weight + layer.bias  # type: ignore[attr-defined]
+            outputs.append(_as_values(np.maximum(x, 0.0) if k < len(self.layers) - 1 else x))
+        return outputs
+
+    def backward(self, outputs: list[Any], signal: Floats) -> list[Floats]:
+        """From dL/d values of the last layer, (n, n_out), to gradients by ``parameters()``, summed over the samples."""
+        gradients: list[Floats] = []
+        for k in range(len(self.layers) - 1, -1, -1):
+            gradients = [outputs[k].values.T @ signal, signal.sum(axis=0), *gradients]
+            if k:
+                signal = (signal @ self.layers[k].weight.T) * (outputs[k].values > 0.0)
+        return gradients
+
+
+class ANNTrainer(Trainer):
+    """Trains a Perceptron as a Trainer trains a spiking model.
+
+    scale : factor on spike counts, where the data are spikes
+    """
+
+    def __init__(
+        self, model: Perceptron, rule: ANN, optimiser: Optimiser, options: TrainingOptions, scale: float = 1.0
+    ) -> None:
+        super().__init__(model, rule, VoltageCrossEntropy(), optimiser, options)  # type: ignore[arg-type]
+        self.scale = scale
+
+    def inputs(self, x: Any, keys: np.ndarray, epoch: int) -> Floats:
+        """Values of samples ``keys``, or their counts times ``scale``; the same in every epoch."""
+        if isinstance(x, SpikeBatch):
+            return np.asarray(x.take(keys).counts() * self.scale, np.float64)
+        return np.asarray(x[keys], np.float64)
+
+    def gradients(
+        self, inputs: Any, labels: np.ndarray, boost: Floats | None = None
+    ) -> tuple[list[Floats], list[Any], Floats]:
+        """As ``Trainer.gradients``."""
+        outputs = self.model.forward(inputs, 0.0)
+        loss, signal = self.loss(outputs[-1], labels)
+        if boost is not None:
+            signal = signal * boost[:, None]
+        model: Perceptron = self.model  # type: ignore[assignment]
+        return model.backward(outputs, signal / len(labels)), outputs, loss
+
+
+def count_scale(x: Any) -> float:
+    """1/(largest count of a training sample's input), for spikes; 1 for values."""
+    largest = float(x.counts().max(initial=1)) if isinstance(x, SpikeBatch) else 1.0
+    return 1.0 / largest
+
+
+def _as_values(x: Floats) -> Voltages:
+    return Voltages(x, np.zeros(x.shape), np.full(x.shape, -1), np.zeros(x.shape))
