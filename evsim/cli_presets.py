@@ -16,12 +16,17 @@ _LATENCY = {
     **_EVENTPROP, "loss": "integral-voltage", "encoder": "latency", "window": (0.0, 20.0), "duration": 40.0,
     "loss_options": {"scale": 0.05}, "schedule": "cosine",
 }  # fmt: skip
+_DIGITS_LATENCY = {
+    **_LATENCY, "hidden": (100,), "weight_mean": (0.3, 0.0), "weight_scale": (0.3, 0.4), "epochs": 30, "rate": 1e-2,
+    "dropout": 0.1,
+}  # fmt: skip
+_LINE = {"hidden": (100,), "epochs": 30, "batch_size": 32, "rate": 3e-3, "validation": 0}
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "hm2bp"): _DIGITS,
-    ("digits", "eventprop"): {
-        **_LATENCY, "hidden": (100,), "weight_mean": (0.3, 0.0), "weight_scale": (0.3, 0.4), "epochs": 30, "rate": 1e-2,
-        "dropout": 0.1,
-    },
+    ("digits", "eventprop"): _DIGITS_LATENCY,
+    ("digits", "surrogate-bptt"): _DIGITS_LATENCY,
+    ("digits", "ann"): _LINE,
+    ("digits", "linear"): {**_LINE, "rate": 1e-2},
     ("mnist", "eventprop"): {
         **_LATENCY, "hidden": (350,), "weight_mean": (0.078, 0.0), "weight_scale": (0.045, 0.3), "epochs": 20,
         "rate": 2e-2, "rule_options": {"min_slope": 0.1}, "dropout": 0.1,

@@ -7,23 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from evsim import cli_named as named
-from evsim.learning.protocols import Rule
+from evsim.learning.ann import ANN, ANNTrainer, Linear
+from evsim.learning.grid import GridTrainer, SurrogateBPTT
 from evsim.learning.rules import HM2BP, EventProp
+from evsim.learning.training import Trainer
 
 
 @dataclass(frozen=True)
 class RuleEntry:
     """make : class or function; its arguments are the rule's options
     loss : by name, what the rule starts from where nothing else is asked for
+    trainer : what runs it
     """
 
-    make: Callable[..., Rule]
+    make: Callable[..., Any]
     loss: str
+    trainer: type[Trainer] = Trainer
 
 
 RULES: dict[str, RuleEntry] = {
+    "ann": RuleEntry(ANN, "integral-voltage", ANNTrainer),
     "eventprop": RuleEntry(EventProp, "integral-voltage"),
     "hm2bp": RuleEntry(HM2BP, "count"),
+    "linear": RuleEntry(Linear, "integral-voltage", ANNTrainer),
+    "surrogate-bptt": RuleEntry(SurrogateBPTT, "integral-voltage", GridTrainer),
 }
 
 
@@ -34,7 +41,6 @@ def rule_entry(name: str) -> RuleEntry:
     return RULES[name]
 
 
-def make_rule(name: str, options: Mapping[str, Any]) -> Rule:
+def make_rule(name: str, options: Mapping[str, Any]) -> Any:
     """Raises ValueError : unknown name or option."""
-    rule: Rule = named.make(f"the rule {name}", rule_entry(name).make, options)
-    return rule
+    return named.make(f"the rule {name}", rule_entry(name).make, options)

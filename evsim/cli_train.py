@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,17 @@ from evsim.errors import RunFileError
 from evsim.io import runs
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.learning import Trainer, calibrate
-from evsim.learning.readout import Voltages
+from evsim.types import SpikeBatch
 
 console = Console()
 
-def train_run(config: RunConfig, out: Path, resume: bool) -> None:
+
+def train_run(
+    config: RunConfig, out: Path, resume: bool, observe: Callable[[Trainer, Dataset], dict[str, float]] | None = None
+) -> None:
     """Train, and leave in ``out``: run.h5 (after every epoch), metrics.csv, summary.json, three PNGs.
+
+    observe : called before the first epoch and after each; what it gives then is added to the epoch's row
 
     Raises RunFileError : ``out`` holds a run that ``resume`` does not ask for, or of other settings.
     """
@@ -44,6 +50,8 @@ def train_run(config: RunConfig, out: Path, resume: bool) -> None:
     else:
         trainer.load(saved)
         console.print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
+    if observe is not None:
+        observe(trainer, data)
     with _progress() as bar:
         task = bar.add_task("", total=None, rate="")
 
@@ -55,6 +63,8 @@ def train_run(config: RunConfig, out: Path, resume: bool) -> None:
 
         held = None if data.y_validation is None else (data.x_validation, data.y_validation)
         for row in trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test, progress, held):
+            if observe is not None:
+                row.update(observe(trainer, data))
             _save(trainer, config, out)
             console.print(_line(row))
             bar.reset(task)
@@ -71,7 +81,7 @@ def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
     trainer.load(state)
     table = Table("weights of", "epoch", "test accuracy", "mean loss")
     for name, epoch, weights in (
-        ("last epoch", trainer.epoch, trainer.model.weights),
+        ("last epoch", trainer.epoch, [array.copy() for _, array in model.parameters()]),
         ("selected epoch", trainer.best_epoch, trainer.best_parameters),
     ):
         model.set_parameters(weights)
@@ -134,23 +144,11 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
         "versions": runs.package_versions(),
     }
     runs.write_json(out / "summary.json", summary)
-    inputs = config.encode(data.x_test, np.zeros(1, np.int64), -2)
-    outputs = trainer.model.forward(inputs, config.duration, config.threads)
-    spikes = [s for s in outputs if not isinstance(s, Voltages)]
-    names = ["input", *(f"layer {k + 1}" for k in range(len(spikes) - 1))]
-    label = int(data.y_test[0])
-    guess = int(trainer.loss.predict(outputs[-1])[0])
-    if len(spikes) == len(outputs):
-        names[-1] = "output"
     figures = {
-        "raster": plot.raster(
-            {name: s.sample(0) for name, s in zip(names, spikes)}, config.duration,
-            title=f"test sample 0: class {label} (orange), read as {guess}",
-            highlight=label if names[-1] == "output" else None,
-        ),
+        **_raster(trainer, config, data),
         "learning_curve": plot.learning_curve(history),
         "weights": plot.weights(trainer.model.weights),
-    }  # fmt: skip
+    }
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png")
     table = Table(title=f"results in {out}", show_header=False)
@@ -160,9 +158,29 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
         f"test accuracy, epoch {trainer.best_epoch} (by {by})", f"{100 * best['test_accuracy']:.2f} %"
     )
     table.add_row("training", f"{seconds:.1f} s, {samples / seconds:.0f} samples/s")
-    table.add_row("synaptic events", f"{summary['synaptic_events']:.3g} in training, exact to the last spike")
+    table.add_row("synaptic events", f"{summary['synaptic_events']:.3g} in training")
     table.add_row("files", "run.h5, metrics.csv, summary.json, " + ", ".join(f"{n}.png" for n in figures))
     console.print(table)
+
+
+def _raster(trainer: Trainer, config: RunConfig, data: Dataset) -> dict[str, Any]:
+    """The picture of the first test sample's spikes, if there are any."""
+    inputs = trainer.inputs(data.x_test, np.zeros(1, np.int64), -2)
+    outputs = trainer.model.forward(inputs, config.duration, config.threads)
+    spikes = [s for s in outputs if isinstance(s, SpikeBatch)]
+    if not spikes:
+        return {}
+    names = ["input", *(f"layer {k + 1}" for k in range(len(spikes) - 1))]
+    label = int(data.y_test[0])
+    guess = int(trainer.loss.predict(outputs[-1])[0])
+    if len(spikes) == len(outputs):
+        names[-1] = "output"
+    figure = plot.raster(
+        {name: s.sample(0) for name, s in zip(names, spikes)}, config.duration,
+        title=f"test sample 0: class {label} (orange), read as {guess}",
+        highlight=label if names[-1] == "output" else None,
+    )  # fmt: skip
+    return {"raster": figure}
 
 
 def _progress() -> Progress:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from evsim.cli_losses import loss_entry, make_loss
-from evsim.cli_rules import make_rule
+from evsim.cli_rules import make_rule, rule_entry
 from evsim.io.datasets import Dataset
 from evsim.learning import (
     SGD,
@@ -22,6 +22,7 @@ from evsim.learning import (
     TrainingOptions,
     WeightBumping,
 )
+from evsim.learning.ann import ANNTrainer, Linear, Perceptron, count_scale
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.remedies import Remedy
 from evsim.types import LIF
@@ -78,22 +79,29 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
 
     Raises ValueError : settings that do not fit together or the data set.
     """
-    by_targets = data.targets is not None and "targets" in loss_entry(config.loss).given
-    n_out = data.targets.size if by_targets else data.n_classes  # type: ignore[union-attr]
-    sizes = [data.features + (config.bias_spike is not None), *config.hidden, n_out]
-    model = Sequential(*(_layer(config, a, b, k == len(sizes) - 2) for k, (a, b) in enumerate(pairwise(sizes))))
     optimiser: Optimiser = (
         SGD(momentum=0.9, weight_decay=config.weight_decay)
         if config.optimiser == "sgd"
         else Adam(weight_decay=config.weight_decay if config.optimiser == "adamw" else 0.0)
     )
-    rule = make_rule(config.rule, config.rule_options)
+    rule, trainer = make_rule(config.rule, config.rule_options), rule_entry(config.rule).trainer
+    if issubclass(trainer, ANNTrainer):
+        hidden = () if isinstance(rule, Linear) else config.hidden
+        perceptron = Perceptron([data.features, *hidden, data.n_classes])
+        return perceptron, trainer(perceptron, rule, optimiser, config, count_scale(data.x_train))
+    by_targets = data.targets is not None and "targets" in loss_entry(config.loss).given
+    n_out = data.targets.size if by_targets else data.n_classes  # type: ignore[union-attr]
+    sizes = [data.features + (config.bias_spike is not None), *config.hidden, n_out]
+    model = Sequential(*(_layer(config, a, b, k == len(sizes) - 2) for k, (a, b) in enumerate(pairwise(sizes))))
     loss = make_loss(config.loss, config.loss_options, data, config.duration)
-    return model, Trainer(model, rule, loss, optimiser, config, _remedies(config))
+    return model, trainer(model, rule, loss, optimiser, config, _remedies(config))
 
 
 def start(config: RunConfig, model: Sequential) -> bool:
     """Draw the weights; True if thresholds are to be calibrated to them."""
+    if isinstance(model, Perceptron):
+        model.init(config.seed)
+        return False
     if not config.weight_scale:
         model.init(config.seed)
         return True

@@ -1,5 +1,9 @@
 """Layered models, losses, rules and training, all from recorded exact spike times."""
 
+from evsim.learning.ann import ANN as ANN
+from evsim.learning.ann import ANNTrainer as ANNTrainer
+from evsim.learning.ann import Linear as Linear
+from evsim.learning.ann import Perceptron as Perceptron
 from evsim.learning.gradcheck import GradientReport as GradientReport
 from evsim.learning.gradcheck import check_gradient as check_gradient
 from evsim.learning.grid import GridModel as GridModel

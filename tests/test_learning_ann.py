@@ -56,7 +56,7 @@ def test_it_learns_where_a_line_cannot_and_resumes_to_the_bit():
     def fresh(sizes=(2, 30, 2)):
         model = Perceptron(sizes)
         model.init(1)
-        return ANNTrainer(model, ANN(), Adam(), options(epochs=40, rate=3e-2))
+        return ANNTrainer(model, ANN(), Adam(), options(epochs=60, rate=3e-2))
 
     whole = fresh()
     assert list(whole.epochs(x, y, x, y))[-1]["test_accuracy"] > 0.95
