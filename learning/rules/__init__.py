@@ -2,3 +2,4 @@
 
 from evsim.learning.rules.eventprop import EventProp as EventProp
 from evsim.learning.rules.hm2bp import HM2BP as HM2BP
+from evsim.learning.rules.rate_based import RateBased as RateBased
