@@ -93,7 +93,7 @@ def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
 def _fit_data(config: RunConfig, data: Dataset) -> RunConfig:
     # A part of a data set keeps the share of validation samples, a twelfth at most; spikes bring their own duration.
     held = 0 if data.y_validation is not None else min(config.validation, len(data.y_train) // 12)
-    return replace(config, validation=held, duration=data.duration or config.duration)
+    return replace(config, validation=held, duration=data.duration or config.duration, grid=data.grid)
 
 
 def _saved_run(config: RunConfig, path: Path, resume: bool) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ def _saved_run(config: RunConfig, path: Path, resume: bool) -> dict[str, Any] | 
         raise RunFileError(f"--resume was asked for, but there is no run in {path.parent}; leave --resume out.")
     state = runs.load_run(path)
     before = config_of(state)
-    free = {"threads", "data_dir", "validation", "duration"}
+    free = {"threads", "data_dir", "validation", "duration", "grid"}
     changed = [
         f"{f.name} = {getattr(before, f.name)!r} (now {getattr(config, f.name)!r})"
         for f in fields(RunConfig)

@@ -52,7 +52,7 @@ class Dataset:
     x_validation, y_validation : likewise, where the data set comes with them, else None
     duration : of each sample, ms, where the samples are spikes; else None
     targets : wanted trains of the output neurons, sample c for class c, where the data set has them; else None
-    grid : (width, height, channels) of the inputs, where they are pixels of events; else None
+    grid : (width, height, channels) of the inputs, where they are pixels; else None
     """
 
     name: str
@@ -206,7 +206,7 @@ def _digits(request: Request) -> Source:
     x_train, x_test, y_train, y_test = train_test_split(
         x, y, test_size=0.2, stratify=y, random_state=DIGITS_RANDOM_STATE
     )
-    return Source(x_train, y_train, x_test, y_test, full_scale=16.0, n_classes=10)
+    return Source(x_train, y_train, x_test, y_test, full_scale=16.0, n_classes=10, grid=(8, 8, 1))
 
 
 def _mnist(request: Request) -> Source:
@@ -297,7 +297,9 @@ def _idx_source(name: str, torchvision_name: str, data_dir: Path | None) -> Sour
     for files in found:
         if None not in files.values():
             read = {role: read_idx(file) for role, file in files.items() if file is not None}
-            return Source(read["x_train"], read["y_train"], read["x_test"], read["y_test"], 255.0, n_classes=10)
+            x = read["x_train"]
+            grid = (x.shape[2], x.shape[1], 1) if x.ndim == 3 else None
+            return Source(x, read["y_train"], read["x_test"], read["y_test"], 255.0, n_classes=10, grid=grid)
     report = "; ".join(
         f"{folder} lacks {', '.join('-'.join(_IDX_STEMS[role]) for role in files if files[role] is None)}"
         for folder, files in zip(folders, found)

@@ -4,6 +4,7 @@ from evsim.learning.ann import ANN as ANN
 from evsim.learning.ann import ANNTrainer as ANNTrainer
 from evsim.learning.ann import Linear as Linear
 from evsim.learning.ann import Perceptron as Perceptron
+from evsim.learning.calibration import calibrate as calibrate
 from evsim.learning.gradcheck import GradientReport as GradientReport
 from evsim.learning.gradcheck import check_gradient as check_gradient
 from evsim.learning.grid import GridModel as GridModel
@@ -34,4 +35,3 @@ from evsim.learning.rules.eventprop import conditioning as conditioning
 from evsim.learning.spsp import s_psp as s_psp
 from evsim.learning.training import Trainer as Trainer
 from evsim.learning.training import TrainingOptions as TrainingOptions
-from evsim.learning.training import calibrate as calibrate

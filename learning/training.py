@@ -11,14 +11,15 @@ import numpy as np
 
 from evsim import encode
 from evsim.errors import SilentLayerError
-from evsim.learning.layers import Dense, Layer
+from evsim.learning.augment import jiggle
+from evsim.learning.layers import Layer
 from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.remedies import Remedy, drop_spikes
 from evsim.types import Floats, SpikeBatch
 
-_VALIDATION, _TEST, _CALIBRATION = -1, -2, -3
+_VALIDATION, _TEST = -1, -2
 Progress = Callable[[int, int], None]
 
 
@@ -32,6 +33,9 @@ class TrainingOptions:
     window : ms, earliest and latest spike of the last two; None: (0, duration)
     bias_spike : ms; one more input that spikes then in every sample; None: no such input
     dropout : share of input spikes left out in training
+    shift, turn, zoom : in training every sample is moved by up to ``shift`` pixels, turned by up to ``turn`` degrees
+        and zoomed by up to 1 +- ``zoom``, anew in each epoch (`augment.jiggle`). Needs a ``grid``.
+    grid : (width, height, channels) of the inputs where they are pixels, without the bias spike's; else None
     frozen_noise : one Poisson realisation per sample, reused in every epoch (the original code did so)
     rate : step size; schedule : "constant", "sqrt" (rate/sqrt(epoch)), "cosine" (to 0 at ``epochs``) or
         "exponential" (times ``decay`` after each epoch)
@@ -49,6 +53,10 @@ class TrainingOptions:
     window: tuple[float, float] | None = None
     bias_spike: float | None = None
     dropout: float = 0.0
+    shift: float = 0.0
+    turn: float = 0.0
+    zoom: float = 0.0
+    grid: tuple[int, int, int] | None = None
     frozen_noise: bool = False
     epochs: int = 10
     batch_size: int = 20
@@ -69,6 +77,10 @@ class TrainingOptions:
             raise ValueError(f"schedule must be constant, sqrt, cosine or exponential; got {self.schedule!r}.")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
+        if not (self.shift >= 0 and self.turn >= 0 and 0 <= self.zoom < 1):
+            raise ValueError(
+                f"shift and turn must be >= 0, zoom in [0, 1); got {self.shift}, {self.turn} and {self.zoom}."
+            )
         for name in ("duration", "rate", "max_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
@@ -95,6 +107,10 @@ class TrainingOptions:
             result = encode.latency(values, late, early=early)
         else:
             result = encode.linear(values, early, late)
+        if epoch > 0 and (self.shift or self.turn or self.zoom):
+            if self.grid is None:
+                raise ValueError("shift, turn and zoom move pixels; these inputs have no grid of pixels.")
+            result = jiggle(result, self.grid, self.shift, self.turn, self.zoom, self.seed, epoch, keys)
         if self.bias_spike is not None:
             result = encode.with_spike(result, self.bias_spike)
         if self.dropout > 0.0 and epoch > 0:
@@ -342,60 +358,6 @@ def _plain(loss: Loss) -> dict[str, Any]:
     """A loss's settings as plain values; target trains as their times, functions left out."""
     values = {name: getattr(loss, name) for name in loss.__dataclass_fields__}
     return {k: v.times if isinstance(v, SpikeBatch) else v for k, v in values.items() if not callable(v)}
-
-
-def calibrate(
-    model: Sequential, x: Any, options: TrainingOptions, targets: list[float], samples: int = 20
-) -> list[float]:
-    """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
-
-    Bisection on the logarithm of the threshold, layer after layer, over the first ``samples`` rows of x.
-    A layer of a few neurons says little about its weights' distribution, so layers below 200 neurons are
-    filled up for this purpose with neurons whose weights are shuffled copies.
-
-    Raises
-    ------
-    ValueError : not one target per layer, or a target <= 0
-    SilentLayerError : no threshold gives the target, for instance because the input is silent
-    """
-    if len(targets) != len(model.layers) or min(targets) <= 0:
-        raise ValueError(f"calibrate needs one count > 0 for each of {len(model.layers)} layers; got {targets}.")
-    n = min(samples, len(x))
-    spikes = options.encode(x, np.arange(n), _CALIBRATION)
-    chosen = []
-    for k, (layer, target) in enumerate(zip(model.layers, targets)):
-        if not isinstance(layer, Dense):
-            raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
-        crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
-        at_rest = np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)
-        rest = float(np.max(np.maximum(at_rest, layer.neuron.v_reset)))
-        low, high = -14.0, 14.0
-        for _ in range(18):
-            middle = 0.5 * (low + high)
-            crowd.neuron = layer.neuron.with_(v_th=rest + float(np.exp(middle)))
-            out = crowd.forward(spikes, options.duration, options.threads)
-            if out.times.size > target * n * crowd.n_out:
-                low = middle
-            else:
-                high = middle
-        if out.times.size < 0.5 * target * n * crowd.n_out:
-            raise SilentLayerError(
-                f"layer {k}: no threshold makes its neurons spike {target} times on average "
-                f"({spikes.times.size / n:.1f} input spikes per sample reach it). Raise max_rate, the "
-                "duration or the weight scale."
-            )
-        layer.neuron = crowd.neuron
-        spikes = layer.forward(spikes, options.duration, options.threads)
-        chosen.append(float(layer.neuron.v_th))
-    return chosen
-
-
-def _crowd(layer: Dense, rng: np.random.Generator, at_least: int = 200) -> Dense:
-    copies = max(0, -(-at_least // layer.n_out) - 1)
-    weights = [layer.weight, *(rng.permuted(layer.weight, axis=0) for _ in range(copies))]
-    crowd = Dense(layer.n_in, layer.n_out * len(weights), layer.neuron, layer.delay)
-    crowd.weight = np.ascontiguousarray(np.concatenate(weights, axis=1))
-    return crowd
 
 
 def _regulariser_gradient(w: Floats, strength: float, beta: float, limit: float) -> Floats:

@@ -45,6 +45,7 @@ def test_digits_are_split_by_class_without_overlap_or_loss():
     data = load_dataset("digits")
     assert data.x_train.shape == (1437, 64)
     assert data.x_test.shape == (360, 64)
+    assert data.grid == (8, 8, 1)
     share = np.bincount(data.y_test) / np.bincount(np.concatenate([data.y_train, data.y_test]))
     assert np.all(np.abs(share - 0.2) < 0.01)
     x, y = load_digits(return_X_y=True)
@@ -106,6 +107,7 @@ def test_every_usual_place_and_spelling_is_found(tmp_path, folder, spelling, dot
     assert np.array_equal(data.x_test, x_test.reshape(4, 6).astype(np.float32) / np.float32(255))
     assert np.array_equal(data.y_train, y_train)
     assert np.array_equal(data.y_test, y_test)
+    assert data.grid == (2, 3, 1)
 
 
 def test_mnist_and_fashion_mnist_side_by_side_are_not_mixed_up(tmp_path):

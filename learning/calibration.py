@@ -1,0 +1,68 @@
+"""Thresholds chosen so that layers spike as often as wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from evsim.errors import SilentLayerError
+from evsim.learning.layers import Dense
+from evsim.learning.model import Sequential
+from evsim.learning.training import TrainingOptions
+
+_CALIBRATION = -3
+
+
+def calibrate(
+    model: Sequential, x: Any, options: TrainingOptions, targets: list[float], samples: int = 20
+) -> list[float]:
+    """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
+
+    Bisection on the logarithm of the threshold, layer after layer, over the first ``samples`` rows of x.
+    A layer of a few neurons says little about its weights' distribution, so layers below 200 neurons are
+    filled up for this purpose with neurons whose weights are shuffled copies.
+
+    Raises
+    ------
+    ValueError : not one target per layer, or a target <= 0
+    SilentLayerError : no threshold gives the target, for instance because the input is silent
+    """
+    if len(targets) != len(model.layers) or min(targets) <= 0:
+        raise ValueError(f"calibrate needs one count > 0 for each of {len(model.layers)} layers; got {targets}.")
+    n = min(samples, len(x))
+    spikes = options.encode(x, np.arange(n), _CALIBRATION)
+    chosen = []
+    for k, (layer, target) in enumerate(zip(model.layers, targets)):
+        if not isinstance(layer, Dense):
+            raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
+        crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
+        at_rest = np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)
+        rest = float(np.max(np.maximum(at_rest, layer.neuron.v_reset)))
+        low, high = -14.0, 14.0
+        for _ in range(18):
+            middle = 0.5 * (low + high)
+            crowd.neuron = layer.neuron.with_(v_th=rest + float(np.exp(middle)))
+            out = crowd.forward(spikes, options.duration, options.threads)
+            if out.times.size > target * n * crowd.n_out:
+                low = middle
+            else:
+                high = middle
+        if out.times.size < 0.5 * target * n * crowd.n_out:
+            raise SilentLayerError(
+                f"layer {k}: no threshold makes its neurons spike {target} times on average "
+                f"({spikes.times.size / n:.1f} input spikes per sample reach it). Raise max_rate, the "
+                "duration or the weight scale."
+            )
+        layer.neuron = crowd.neuron
+        spikes = layer.forward(spikes, options.duration, options.threads)
+        chosen.append(float(layer.neuron.v_th))
+    return chosen
+
+
+def _crowd(layer: Dense, rng: np.random.Generator, at_least: int = 200) -> Dense:
+    copies = max(0, -(-at_least // layer.n_out) - 1)
+    weights = [layer.weight, *(rng.permuted(layer.weight, axis=0) for _ in range(copies))]
+    crowd = Dense(layer.n_in, layer.n_out * len(weights), layer.neuron, layer.delay)
+    crowd.weight = np.ascontiguousarray(np.concatenate(weights, axis=1))
+    return crowd
