@@ -20,11 +20,21 @@ _DIGITS_LATENCY = {
     **_LATENCY, "hidden": (100,), "weight_mean": (0.3, 0.0), "weight_scale": (0.3, 0.4), "epochs": 30, "rate": 1e-2,
     "dropout": 0.1,
 }  # fmt: skip
+_DIGITS_RATE = {
+    **_EVENTPROP, "loss": "integral-voltage", "encoder": "regular", "max_rate": 200.0, "duration": 50.0,
+    "loss_options": {"scale": 0.05}, "hidden": (100,), "weight_mean": (0.1, 0.0), "weight_scale": (0.15, 0.3),
+    "epochs": 8, "rate": 1e-2,
+}  # fmt: skip
+_TEMPORAL_XOR = {
+    **_EVENTPROP, "loss": "integral-voltage", "hidden": (50,), "weight_mean": (1.0, 0.0), "weight_scale": (1.5, 0.4),
+    "loss_options": {"scale": 0.05}, "epochs": 60, "rate": 1e-2,
+}  # fmt: skip
 _LINE = {"hidden": (100,), "epochs": 30, "batch_size": 32, "rate": 3e-3, "validation": 0}
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "hm2bp"): _DIGITS,
     ("digits", "eventprop"): _DIGITS_LATENCY,
     ("digits", "surrogate-bptt"): _DIGITS_LATENCY,
+    ("digits", "rate-based"): _DIGITS_RATE,
     ("digits", "ann"): _LINE,
     ("digits", "linear"): {**_LINE, "rate": 1e-2},
     ("mnist", "eventprop"): {
@@ -40,10 +50,8 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         **_EVENTPROP, "loss": "integral-voltage", "hidden": (100,), "weight_mean": (1.0, 0.0),
         "weight_scale": (2.0, 0.3), "loss_options": {"scale": 0.05}, "epochs": 30, "rate": 1e-2,
     },
-    ("temporal-xor", "eventprop"): {
-        **_EVENTPROP, "loss": "integral-voltage", "hidden": (50,), "weight_mean": (1.0, 0.0),
-        "weight_scale": (1.5, 0.4), "loss_options": {"scale": 0.05}, "epochs": 60, "rate": 1e-2,
-    },
+    ("temporal-xor", "eventprop"): _TEMPORAL_XOR,
+    ("temporal-xor", "rate-based"): {**_TEMPORAL_XOR, "rule_options": {"windows": 20}},
     ("spike-patterns", "eventprop"): {
         **_EVENTPROP, "loss": "van-rossum", "hidden": (100,), "weight_mean": (0.3, 0.2),
         "weight_scale": (0.5, 0.3), "epochs": 40, "rate": 5e-3, "batch_size": 10,

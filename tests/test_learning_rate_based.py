@@ -4,9 +4,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.integrate import solve_ivp
 
+from evsim.cli import main
 from evsim.errors import GradientError
+from evsim.io.runs import load_run
 from evsim.learning import CountLoss, Dense, EventProp, RateBased, Readout, Recurrent, Sequential, VoltageCrossEntropy
 from evsim.learning.protocols import backward
 from evsim.learning.rate_windows import later_windows, output_of_input, pull_back_windows, window_counts
@@ -475,3 +478,16 @@ def test_refuses_layers(neuron, options, rule, what):
     layer, inputs, outputs = some_layer(LIF(**neuron), **options)
     with pytest.raises(GradientError, match=what):
         RateBased(**rule).backward(layer, inputs, outputs, np.ones((3, 4)), T)
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+
+
+@pytest.mark.parametrize("options", [[], ["--rule-option", "windows=4", "--rule-option", "surrogate=S2"]])
+def test_it_trains_from_the_command_line(tmp_path, options):
+    small = ["--train-size", "400", "--test-size", "40", "--hidden", "20", "--epochs", "3", "--threads", "1"]
+    args = ["train", "--dataset", "digits", "--rule", "rate-based", *small, *options, "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 0, result.output
+    history = load_run(tmp_path / "run.h5")["history"]
+    assert history[2]["train_loss"] < 0.8 * history[0]["train_loss"]
