@@ -485,9 +485,10 @@ def test_refuses_layers(neuron, options, rule, what):
 
 @pytest.mark.parametrize("options", [[], ["--rule-option", "windows=4", "--rule-option", "surrogate=S2"]])
 def test_it_trains_from_the_command_line(tmp_path, options):
-    small = ["--train-size", "400", "--test-size", "40", "--hidden", "20", "--epochs", "3", "--threads", "1"]
+    small = ["--train-size", "400", "--test-size", "40", "--hidden", "20", "--epochs", "4", "--threads", "1"]
+    small += ["--batch-size", "10"]
     args = ["train", "--dataset", "digits", "--rule", "rate-based", *small, *options, "--out", str(tmp_path)]
     result = CliRunner().invoke(main, args)
     assert result.exit_code == 0, result.output
     history = load_run(tmp_path / "run.h5")["history"]
-    assert history[2]["train_loss"] < 0.8 * history[0]["train_loss"]
+    assert history[-1]["train_loss"] < 0.7 * history[0]["train_loss"]
