@@ -14,12 +14,15 @@ from evsim.learning.layers import Dense as Dense
 from evsim.learning.layers import Recurrent as Recurrent
 from evsim.learning.losses import CountLoss as CountLoss
 from evsim.learning.losses import CustomLoss as CustomLoss
+from evsim.learning.losses import PSCCount as PSCCount
+from evsim.learning.losses import PSCDistance as PSCDistance
 from evsim.learning.losses import SmoothCountLoss as SmoothCountLoss
 from evsim.learning.losses import TargetTimes as TargetTimes
 from evsim.learning.losses import TargetTrains as TargetTrains
 from evsim.learning.losses import TTFSLoss as TTFSLoss
 from evsim.learning.losses import VanRossum as VanRossum
 from evsim.learning.losses import VoltageCrossEntropy as VoltageCrossEntropy
+from evsim.learning.losses import desired_trains as desired_trains
 from evsim.learning.model import Sequential as Sequential
 from evsim.learning.network_gradient import network_gradient as network_gradient
 from evsim.learning.optimisers import SGD as SGD
@@ -29,6 +32,7 @@ from evsim.learning.remedies import CountRegularisation as CountRegularisation
 from evsim.learning.remedies import SilentVoltage as SilentVoltage
 from evsim.learning.remedies import WeightBumping as WeightBumping
 from evsim.learning.rules import HM2BP as HM2BP
+from evsim.learning.rules import TSSLBP as TSSLBP
 from evsim.learning.rules import EventProp as EventProp
 from evsim.learning.rules import RateBased as RateBased
 from evsim.learning.rules.eventprop import conditioning as conditioning

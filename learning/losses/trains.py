@@ -12,14 +12,14 @@ from evsim.learning.losses.checks import check_finite, check_labels
 from evsim.types import Floats, SpikeBatch
 
 
-def _by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:
+def by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:
     """Order of all spikes by (sample, neuron, time), and where each (sample, neuron) begins."""
     place = spikes.places()
     order = np.argsort(place, kind="stable")
     return order, np.searchsorted(place[order], np.arange(len(spikes) * spikes.size + 1))
 
 
-def _check(outputs: SpikeBatch, labels: np.ndarray, targets: SpikeBatch) -> np.ndarray:
+def check_against(outputs: SpikeBatch, labels: np.ndarray, targets: SpikeBatch) -> np.ndarray:
     """Labels as (samples,) int64. Raises ValueError : labels or sizes that do not fit the targets."""
     if outputs.size != targets.size:
         raise ValueError(f"the targets have {targets.size} neurons, the outputs {outputs.size}.")
@@ -55,9 +55,9 @@ class VanRossum:
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
-        labels = _check(outputs, labels, self.targets)
-        mine, starts = _by_neuron(outputs)
-        theirs, target_starts = _by_neuron(self.targets)
+        labels = check_against(outputs, labels, self.targets)
+        mine, starts = by_neuron(outputs)
+        theirs, target_starts = by_neuron(self.targets)
         loss, slope = np.zeros(len(outputs)), np.empty(outputs.times.size)
         van_rossum_samples(
             outputs.times[mine], starts, self.targets.times[theirs], target_starts,
@@ -91,9 +91,9 @@ class TargetTrains:
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
-        labels = _check(outputs, labels, self.targets)
-        mine, starts = _by_neuron(outputs)
-        theirs, target_starts = _by_neuron(self.targets)
+        labels = check_against(outputs, labels, self.targets)
+        mine, starts = by_neuron(outputs)
+        theirs, target_starts = by_neuron(self.targets)
         neuron = np.tile(np.arange(outputs.size), len(outputs))
         cell = np.repeat(labels, outputs.size) * outputs.size + neuron
         wanted, there = np.diff(target_starts)[cell], np.diff(starts)
