@@ -29,8 +29,10 @@ from evsim.learning.optimisers import SGD as SGD
 from evsim.learning.optimisers import Adam as Adam
 from evsim.learning.readout import Readout as Readout
 from evsim.learning.remedies import CountRegularisation as CountRegularisation
+from evsim.learning.remedies import GradientNorm as GradientNorm
 from evsim.learning.remedies import SilentVoltage as SilentVoltage
 from evsim.learning.remedies import WeightBumping as WeightBumping
+from evsim.learning.remedies import WeightLimit as WeightLimit
 from evsim.learning.rules import HM2BP as HM2BP
 from evsim.learning.rules import TSSLBP as TSSLBP
 from evsim.learning.rules import EventProp as EventProp

@@ -9,7 +9,7 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning.layers import Recurrent
-from evsim.learning.losses import CountLoss, SmoothCountLoss
+from evsim.learning.losses import CountLoss, PSCCount, PSCDistance, SmoothCountLoss
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.readout import Readout
@@ -78,7 +78,7 @@ def check_gradient(
     ----------
     inputs, labels, t_stop : samples (a SpikeBatch), their classes, and their duration in ms
     true_loss : the loss of the true gradient; None: ``loss`` itself, or, as spike counts have no derivative, a
-        SmoothCountLoss with the counts of a CountLoss
+        SmoothCountLoss with the counts of a CountLoss; a loss of PSCs is taken by its spike times
     differences : parameters per array that are moved by +-step in the float64 engine, drawn by ``seed``; 0: none
     replays : the same with 50 digits, for models of up to 60 neurons and 300 spikes, without a Readout; needs
         evsim[testing]
@@ -126,6 +126,8 @@ def _small(model: Sequential, spikes: list[Any]) -> bool:
 def _with_derivative(loss: Loss, t_stop: float) -> Loss:
     if loss.signal in EventProp.signals:
         return loss
+    if isinstance(loss, (PSCCount, PSCDistance)):
+        return loss.by_times()
     if isinstance(loss, CountLoss):
         return SmoothCountLoss(t_stop, loss.desired, loss.undesired, 0.1 * t_stop)
     raise GradientError(f"{type(loss).__name__} has no derivative by spike times; give a true_loss to compare with.")

@@ -14,14 +14,14 @@ from evsim.types import Floats, SpikeBatch
 class Loss(Protocol):
     """From outputs and labels to a value and its derivative.
 
-    signal : by what the derivative is: "counts" (samples, n_out), "times" (n_spikes,) of the output spikes, or
-        "values" (samples, n_out) of a Readout
+    signal : by what the derivative is: "counts" (samples, n_out), "times" (n_spikes,) of the output spikes, "values"
+        (samples, n_out) of a Readout, or "psc", a Pull
     """
 
     signal: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
-    def __call__(self, outputs: Any, labels: np.ndarray) -> tuple[Floats, Floats]:
+    def __call__(self, outputs: Any, labels: np.ndarray) -> tuple[Floats, Any]:
         """Value of each sample, (n,), and the derivative."""
         ...
 
@@ -34,6 +34,7 @@ class Rule(Protocol):
     """From what a layer took and gave, and the signal at its output, to gradients and the signal at its input.
 
     signals : the kinds of signal that it can start from
+    Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error.
     """
 
     signals: ClassVar[tuple[str, ...]]

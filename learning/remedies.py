@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,6 +27,15 @@ class Remedy(Protocol):
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """Change ``gradients`` (by ``model.parameters()``, of the mean loss) in place."""
+        ...
+
+
+@runtime_checkable
+class AfterStep(Protocol):
+    """A remedy that has something to do after the optimiser's step, too."""
+
+    def after_step(self, model: Sequential) -> None:
+        """Change the model's parameters in place."""
         ...
 
 
@@ -122,3 +131,41 @@ class SilentVoltage:
                 twin, before, twin.forward(before, t_stop), -self.strength / len(before) * silent, t_stop
             )
             g += found["weight"]
+
+
+@dataclass(frozen=True)
+class GradientNorm:
+    """Scale all gradients of a batch down together where their joint Euclidean norm passes ``limit``."""
+
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise ValueError(f"limit must be > 0; got {self.limit}.")
+
+    def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
+        """As ``Remedy``."""
+        norm = float(np.sqrt(sum(np.vdot(g, g) for g in gradients)))
+        if norm > self.limit:
+            for g in gradients:
+                g *= self.limit / norm
+
+
+@dataclass(frozen=True)
+class WeightLimit:
+    """After each step, put weights beyond +-limit back to it (TSSL-BP's code: 4)."""
+
+    limit: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise ValueError(f"limit must be > 0; got {self.limit}.")
+
+    def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
+        """As ``Remedy``: nothing before the step."""
+
+    def after_step(self, model: Sequential) -> None:
+        """As ``AfterStep``."""
+        for name, array in model.parameters():
+            if name.endswith("weight"):
+                np.clip(array, -self.limit, self.limit, out=array)

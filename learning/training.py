@@ -16,7 +16,7 @@ from evsim.learning.layers import Layer
 from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
-from evsim.learning.remedies import Remedy, drop_spikes
+from evsim.learning.remedies import AfterStep, Remedy, drop_spikes
 from evsim.types import Floats, SpikeBatch
 
 _VALIDATION, _TEST = -1, -2
@@ -212,7 +212,8 @@ class Trainer:
         x, x_test : (n, features) in [0, 1], or SpikeBatches; y : (n,) labels; validation : samples and labels to
         select the epoch by, instead of ``options.validation`` training samples; progress(done, total) is called after
         each batch.
-        Raises SilentLayerError : a layer emitted no spike in a whole epoch.
+        Raises SilentLayerError : a layer emitted no spike in a whole epoch, and the rule does not say
+        ``wakes_silent``: that it can make silent neurons fire.
         """
         o = self.options
         train, held = self.split(len(x)) if validation is None else (np.arange(len(x)), np.arange(0))
@@ -221,7 +222,8 @@ class Trainer:
             epoch = self.epoch + 1
             tally, layer_spikes = self._train_epoch(epoch, x, y, train, progress)
             seconds = time.perf_counter() - started
-            self._require_spikes(layer_spikes)
+            if not getattr(self.rule, "wakes_silent", False):
+                self._require_spikes(layer_spikes)
             row: dict[str, float] = {
                 "epoch": epoch,
                 "train_loss": tally.loss / tally.samples,
@@ -332,6 +334,9 @@ class Trainer:
             names, arrays = zip(*self.model.parameters())
             rates = [rate * share if "delay" in name else rate for name in names]
             self.optimiser.step(list(arrays), gradients, rates, o.threads)
+            for remedy in self.remedies:
+                if isinstance(remedy, AfterStep):
+                    remedy.after_step(self.model)
             hits = self.loss.predict(spikes[-1]) == y[batch]
             tally.add(spikes, self.model.layers, hits, loss)
             missed.append(batch[~hits])

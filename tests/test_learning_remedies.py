@@ -9,6 +9,7 @@ from evsim.learning import (
     CountRegularisation,
     Dense,
     EventProp,
+    GradientNorm,
     Readout,
     Recurrent,
     Sequential,
@@ -18,6 +19,7 @@ from evsim.learning import (
     TTFSLoss,
     VoltageCrossEntropy,
     WeightBumping,
+    WeightLimit,
 )
 from evsim.learning.remedies import drop_spikes
 
@@ -143,3 +145,33 @@ def test_linear_and_latency_codes_and_a_bias_spike():
     assert with_bias.neurons.tolist() == [0, 3, 1, 2]
     with pytest.raises(ValueError, match="early < late"):
         encode.linear(x, 5.0, 5.0)
+
+
+def test_gradient_norm_scales_all_gradients_together_and_only_down():
+    gradients = [np.full((2, 3), 2.0), np.full(4, -1.0)]
+    before = [g.copy() for g in gradients]
+    norm = np.sqrt(6 * 4.0 + 4.0)
+    GradientNorm(100.0)(None, [], gradients, 1.0)
+    assert all(np.array_equal(a, b) for a, b in zip(gradients, before))
+    GradientNorm(0.5)(None, [], gradients, 1.0)
+    for a, b in zip(gradients, before):
+        np.testing.assert_allclose(a, b * 0.5 / norm, rtol=1e-12)
+    zeros = [np.zeros(3)]
+    GradientNorm(0.5)(None, [], zeros, 1.0)
+    assert not zeros[0].any()
+    for kind in (GradientNorm, WeightLimit):
+        with pytest.raises(ValueError, match="limit"):
+            kind(0.0)
+
+
+def test_weight_limit_holds_after_every_step():
+    model = Sequential(Dense(4, 6, LIF()), Dense(6, 2, LIF()))
+    options = TrainingOptions(duration=30.0, encoder="latency", epochs=2, batch_size=4, rate=0.3, schedule="constant")
+    x, y = np.random.default_rng(0).random((8, 4)), np.arange(8) % 2
+    largest = []
+    for remedies in ([], [WeightLimit(2.0)]):
+        model.init(0, scale=0.5, mean=1.5)
+        trainer = Trainer(model, EventProp(), TTFSLoss(missing=30.0), Adam(), options, remedies)
+        list(trainer.epochs(x, y, x, y))
+        largest.append(max(np.abs(w).max() for w in model.weights))
+    assert largest[0] > 2.0 and largest[1] <= 2.0

@@ -1,8 +1,8 @@
 """TSSL-BP on recorded spikes: what each spike and each quiet maximum of the potential is blamed for, and the credit.
 
 psi of an event is the derivative of the loss by the neuron's potential there, as the rule sees it. From there on all
-is linear: with lam_V = -psi/tau_m at the event, 0 before the neuron's last release, and the adjoint flow of
-``adjoint.py``,
+is linear: with lam_V = -psi/tau_m at the event (a KICK: lam_I = -psi h/(tau_m tau_s), the current of one step h), 0
+before the neuron's last release, and the adjoint flow of ``adjoint.py``,
 
     -tau_s lam_I (t) = sum over events of psi eps(t_event - release, t_event - t)            (the S-PSP summand)
     lam_V - lam_I    = its derivative by t
@@ -17,6 +17,9 @@ from evsim._kernels.jit import kernel, leaf
 from evsim._kernels.lif import decay, psp
 
 from .adjoint import adjoint_k
+
+TOP_OF_U, SPIKE, KICK = 0, 1, 2
+"""Kinds of events."""
 
 KEEP_NONE, KEEP_CODE, KEEP_EXACT = 0, 1, 2
 
@@ -58,12 +61,12 @@ def blame_spikes(
 
 @kernel
 def credit_samples(
-    ask_times, ask_neurons, ask_offsets, times, neurons, offsets, psi, resets, first, last, t_stop,
-    t_ref, tau_m, tau_s, weight, by_weight, by_signal, d_weight, by_psc, by_time,
+    ask_times, ask_neurons, ask_offsets, times, neurons, offsets, psi, kinds, first, last, t_stop,
+    t_ref, tau_m, tau_s, step, weight, by_weight, by_signal, d_weight, by_psc, by_time,
 ):  # fmt: skip
     """Back from the events of samples ``first`` ... ``last - 1`` to their arrivals.
 
-    ask_* : arrivals, sorted within a sample; times, neurons, offsets : events likewise; resets : is it a spike
+    ask_* : arrivals, sorted within a sample; times, neurons, offsets : events likewise; kinds : of each; step : h
     weight, d_weight : (n_in, n_out), added to if ``by_weight``; by_psc, by_time : of each arrival, written if
     ``by_signal``: the derivatives by the size and by the time of the current that it starts
     """
@@ -109,14 +112,17 @@ def credit_samples(
                     by_time[a] = moved - whole
                 a -= 1
             elif t_release == t:
-                if resets[s0 + order[r]]:
+                if kinds[s0 + order[r]] == SPIKE:
                     lam_v[neurons[s0 + order[r]]] = 0.0
                 r -= 1
             else:
                 n = neurons[s]
-                if resets[s]:
-                    lam_v[n] = 0.0
-                lam_v[n] -= psi[s] / tau_m
+                if kinds[s] == KICK:
+                    lam_i[n] -= psi[s] * step / (tau_m * tau_s)
+                else:
+                    if kinds[s] == SPIKE:
+                        lam_v[n] = 0.0
+                    lam_v[n] -= psi[s] / tau_m
                 s -= 1
 
 
@@ -149,8 +155,10 @@ def _add_up(lam_v, lam_i, weights):
     return whole, moved
 
 
-# Rows of a neuron's state while its potential is replayed.
-AT, U, I, RELEASE, QUIET_FROM, TRACE, SPIKED, TOP, TOP_AT, N_ROWS = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+# Rows of a neuron's state while its potential is replayed; NEXT: number of its next step.
+AT, U, CURRENT, RELEASE, QUIET_FROM, TRACE, SPIKED, TOP, TOP_AT, MIDDLE, MIDDLE_U, NEXT, N_ROWS = (
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+)  # fmt: skip
 
 
 @leaf
@@ -162,43 +170,59 @@ def _try_top(state, n, t, u):
 
 
 @leaf
-def _advance(state, n, t, u_reset, tau_m, tau_s, rising):
-    """Carry neuron n on to t, without input; notes the local maxima of u on the way, but not that at t."""
-    if rising[n] and state[I, n] <= state[U, n]:
+def _advance(state, n, t, u_reset, tau_m, tau_s, rising, step, place, found_times, found_neurons, found_u, n_found):
+    """Carry neuron n on to t, without input. Notes the local maxima of u before t, and u in the stretch's middle; or,
+    with step > 0, u at every quiet step before t."""
+    if step == 0.0 and rising[n] and state[CURRENT, n] <= state[U, n]:
         _try_top(state, n, state[AT, n], state[U, n])
     rising[n] = False
     start = state[AT, n]
     if state[RELEASE, n] > start:
         start = min(state[RELEASE, n], t)
-        state[I, n] *= decay(start - state[AT, n], tau_s)
+        state[CURRENT, n] *= decay(start - state[AT, n], tau_s)
         state[U, n] = u_reset
     x = t - start
     state[AT, n] = t
-    if state[RELEASE, n] >= t and x <= 0.0:
+    if x <= 0.0:
         return
-    u, i = state[U, n], state[I, n]
+    u, i = state[U, n], state[CURRENT, n]
     i1 = i * decay(x, tau_s)
     u1 = u * decay(x, tau_m) + i * psp(x, tau_m, tau_s)
-    if i > u and i1 < u1:
-        # Where u' = 0 the potential equals the current.
-        y = min(peak_time(u, i, 0.0, tau_m, tau_s, tau_s, 1, x), x)
-        _try_top(state, n, start + y, i * decay(y, tau_s))
+    if step > 0.0:
+        while state[NEXT, n] * step < t:
+            y = state[NEXT, n] * step - start
+            if y >= 0.0 and start + y > state[QUIET_FROM, n]:
+                k = place + n_found[0]
+                found_times[k] = state[NEXT, n] * step
+                found_neurons[k] = n
+                found_u[k] = u * decay(y, tau_m) + i * psp(y, tau_m, tau_s)
+                n_found[0] += 1
+            state[NEXT, n] += 1.0
+    else:
+        y = state[MIDDLE, n] - start
+        if 0.0 <= y < x:
+            state[MIDDLE_U, n] = u * decay(y, tau_m) + i * psp(y, tau_m, tau_s)
+        if i > u and i1 < u1:
+            # Where u' = 0 the potential equals the current.
+            y = min(peak_time(u, i, 0.0, tau_m, tau_s, tau_s, 1, x), x)
+            _try_top(state, n, start + y, i * decay(y, tau_s))
     state[U, n] = u1
-    state[I, n] = i1
+    state[CURRENT, n] = i1
     rising[n] = i1 > u1
 
 
 @kernel
 def replay_samples(
     in_times, in_neurons, in_offsets, times, neurons, offsets, first, last, t_stop,
-    u_reset, u_init, t_ref, tau_m, tau_s, weight, quiet,
-    at_release, top_times, top_neurons, top_u, n_tops,
+    u_reset, u_init, t_ref, tau_m, tau_s, weight, quiet, step,
+    at_release, room, found_times, found_neurons, found_u, n_found,
 ):  # fmt: skip
     """Potentials of samples ``first`` ... ``last - 1`` once more, along the recorded spikes.
 
     at_release : (n_spikes,) current at the release after each spike (0 if there is none), written
-    top_* : (n_spikes + samples n_out,): the highest local maximum of u of every quiet stretch, at
-    most one for each spike and one for each neuron; sample k's begin at offsets[k] + k n_out, n_tops[k] in number
+    found_*, n_found : sample k's begin at room[k]; their number. With step = 0 the highest local maximum of u of every
+    quiet stretch, or, where it has none and lasts to t_stop, its middle: at most one for each spike and one for each
+    neuron. With step > 0, every multiple of it that lies in a quiet stretch
     A stretch is quiet where the neuron's own PSC is below ``quiet`` jumps; it ends with the next spike or t_stop.
     """
     n_out = u_reset.size
@@ -208,14 +232,16 @@ def replay_samples(
     for sample in range(first, last):
         state[:] = 0.0
         state[U] = u_init
-        state[QUIET_FROM] = 0.0
         state[TOP] = -math.inf
+        state[MIDDLE] = 0.5 * t_stop
+        state[NEXT] = 1.0
         rising[:] = False
         waiting[:] = -1
         a, a1 = in_offsets[sample], in_offsets[sample + 1]
         s, s1 = offsets[sample], offsets[sample + 1]
-        base = offsets[sample] + sample * n_out
-        n_tops[sample] = 0
+        base = room[sample]
+        count = n_found[sample : sample + 1]
+        count[0] = 0
         while True:
             t_in = in_times[a] if a < a1 else math.inf
             t_out = times[s] if s < s1 else math.inf
@@ -225,35 +251,45 @@ def replay_samples(
             if t_out <= t_in:
                 n = neurons[s]
                 _release(state, n, t, tau_s, waiting, at_release)
-                _advance(state, n, t, u_reset[n], tau_m, tau_s, rising)
+                _advance(
+                    state, n, t, u_reset[n], tau_m, tau_s, rising, step, base, found_times, found_neurons, found_u,
+                    count,
+                )  # fmt: skip
                 rising[n] = False
-                _keep(state, n, base, sample, top_times, top_neurons, top_u, n_tops)
+                _keep(state, n, base, found_times, found_neurons, found_u, count)
                 trace = state[TRACE, n] * decay(t - state[SPIKED, n], tau_s) + 1.0
                 state[TRACE, n] = trace
                 state[SPIKED, n] = t
                 state[QUIET_FROM, n] = max(t + tau_s * math.log(trace / quiet), t + t_ref[n])
+                state[MIDDLE, n] = 0.5 * (state[QUIET_FROM, n] + t_stop)
                 state[RELEASE, n] = t + t_ref[n]
                 state[U, n] = u_reset[n]
                 waiting[n] = s
                 if t_ref[n] == 0.0:
-                    at_release[s] = state[I, n]
+                    at_release[s] = state[CURRENT, n]
                     waiting[n] = -1
                 s += 1
                 continue
             for n in range(n_out):
                 if state[AT, n] < t:
                     _release(state, n, t, tau_s, waiting, at_release)
-                    _advance(state, n, t, u_reset[n], tau_m, tau_s, rising)
+                    _advance(
+                        state, n, t, u_reset[n], tau_m, tau_s, rising, step, base, found_times, found_neurons, found_u,
+                        count,
+                    )  # fmt: skip
             while a < a1 and in_times[a] == t:
                 for n in range(n_out):
-                    state[I, n] += weight[in_neurons[a], n]
+                    state[CURRENT, n] += weight[in_neurons[a], n]
                 a += 1
         for n in range(n_out):
             _release(state, n, t_stop, tau_s, waiting, at_release)
-            _advance(state, n, t_stop, u_reset[n], tau_m, tau_s, rising)
-            if rising[n]:
-                _try_top(state, n, t_stop, state[U, n])
-            _keep(state, n, base, sample, top_times, top_neurons, top_u, n_tops)
+            _advance(
+                state, n, t_stop, u_reset[n], tau_m, tau_s, rising, step, base, found_times, found_neurons, found_u,
+                count,
+            )  # fmt: skip
+            if step == 0.0 and state[TOP, n] == -math.inf and state[QUIET_FROM, n] < t_stop:
+                _try_top(state, n, state[MIDDLE, n], state[MIDDLE_U, n])
+            _keep(state, n, base, found_times, found_neurons, found_u, count)
 
 
 @leaf
@@ -262,17 +298,17 @@ def _release(state, n, t, tau_s, waiting, at_release):
     k = waiting[n]
     if k < 0 or state[RELEASE, n] > t:
         return
-    at_release[k] = state[I, n] * decay(state[RELEASE, n] - state[AT, n], tau_s)
+    at_release[k] = state[CURRENT, n] * decay(state[RELEASE, n] - state[AT, n], tau_s)
     waiting[n] = -1
 
 
 @leaf
-def _keep(state, n, base, sample, top_times, top_neurons, top_u, n_tops):
+def _keep(state, n, base, found_times, found_neurons, found_u, n_found):
     """The stretch's highest maximum, if it had one; and forget it."""
     if state[TOP, n] > -math.inf:
-        k = base + n_tops[sample]
-        top_times[k] = state[TOP_AT, n]
-        top_neurons[k] = n
-        top_u[k] = state[TOP, n]
-        n_tops[sample] += 1
+        k = base + n_found[0]
+        found_times[k] = state[TOP_AT, n]
+        found_neurons[k] = n
+        found_u[k] = state[TOP, n]
+        n_found[0] += 1
     state[TOP, n] = -math.inf

@@ -45,7 +45,7 @@ def desired_trains(
     places = int(np.ceil((t_stop - offset) / step - 1e-9))
     ones = pattern or ((0, 1, 1, 1, 1) if places < 10 else (0, 1))
     times = np.array([k * step + offset for k in range(places) if ones[k % len(ones)]])
-    neurons = np.repeat(np.arange(classes), times.size)
+    neurons = np.repeat(np.arange(classes, dtype=np.int32), times.size)
     return SpikeBatch(np.tile(times, classes), neurons, np.arange(classes + 1) * times.size, classes)
 
 

@@ -261,7 +261,7 @@ def _readout(
             taus[0] = taus[0] - shift * p.u_init * by_a / p.tau_m**2
         shift = shift * weight_of_time(layer.rate, t_stop)
     else:
-        peaks, d_peak = _peaks(outputs, signal)
+        peaks, d_peak = peaks_of(outputs, signal)
         gradient, d_arrival, own = _shared(
             layer.weight, p, arrivals, peaks, d_peak, t_stop, 0.0, False, True, threads
         )
@@ -285,7 +285,7 @@ def _readout(
     return gradients, _put_back(d_arrival, order)
 
 
-def _peaks(outputs: Voltages, signal: Floats) -> tuple[SpikeBatch, Floats]:
+def peaks_of(outputs: Voltages, signal: Floats) -> tuple[SpikeBatch, Floats]:
     """The maxima as events of the readout's neurons, and dL/dv at each."""
     n, n_out = signal.shape
     order = np.argsort(outputs.times, axis=1, kind="stable")

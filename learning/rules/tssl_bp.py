@@ -20,27 +20,29 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
+from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Dense
 from evsim.learning.pull import Pull
 from evsim.learning.readout import Readout, Voltages, arrival_factors
 from evsim.learning.rules.eventprop import EventProp, peaks_of
-from evsim.learning.stretches import added, borders
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.threads import over_stretches, workers
 from evsim.types import Floats, SpikeBatch
 
-INTER, INTRA, SILENT = ("code", "true"), ("code", "exact", "none"), ("virtual", "none", "only")
+INTER, INTRA, SILENT = ("code", "true"), ("code", "exact", "none"), ("virtual", "steps", "none", "only")
 
 
 @dataclass(frozen=True)
 class TSSLBP:
-    """The rule and its switches. Defaults are the authors', on exact times.
+    """Temporal spike sequence learning (Zhang and Li 2020): PSCs between neurons, resets within them.
 
     inter : between neurons, "code": C at the spike, as the authors have it; "true": -dC/dt, the chain rule
     intra : from a neuron's next spike, "code": the reset's share (theta - u_reset)/(tau_m u'); "exact": the chain
         rule's (i - u_reset)/(tau_m u') at the release; "none"
-    silent : "virtual": the highest local maximum of the potential in every quiet stretch (``quiet``) acts as an event
-        with psi = sigma'(u) C and no reset; "none"; "only": no term but these, and sigma'(theta) C at spikes
+    silent : what acts where a neuron has no spike, each event with psi = sigma'(u) C and no reset. "virtual": the
+        highest local maximum of the potential in every quiet stretch (without one, the middle of a stretch that lasts
+        to the end); "steps": every multiple of reference_step in a quiet stretch, on the current there alone, as the
+        authors' time steps do; "none"; "only": every multiple of reference_step, quiet or not, and nothing else
     a : width of sigma'(u) = e^z/(1 + e^z)^2/(a theta), z = (u/theta - 1)/a within +-max_z
     quiet : a neuron is quiet while its own PSC is below this many jumps (the authors' th = 1/(4 tau_s) is 1/4 of one)
     max_gain : upper bound of theta/(u' reference_step): thresholds climbed in one step count at least 1/max_gain
@@ -108,7 +110,7 @@ class TSSLBP:
         found = blame(self, layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
         wants_times = layer.delays.trained is not None
         gradient, by_psc, by_time = credit(
-            layer, found, found.psi, inputs, t_stop, True, wants_signal or wants_times, threads
+            layer, found, found.psi, inputs, t_stop, self.reference_step, True, wants_signal or wants_times, threads
         )
         gradients = {"weight": gradient}
         if wants_times:
@@ -116,7 +118,7 @@ class TSSLBP:
             gradients["delay"] = total.astype(np.float64)
 
         def at(batch: SpikeBatch) -> Floats:
-            return credit(layer, found, found.psi, batch, t_stop, False, True, threads)[1]
+            return credit(layer, found, found.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
 
         return gradients, Pull(by_psc, by_time, at)
 
@@ -125,14 +127,14 @@ class TSSLBP:
 class Blame:
     """psi of all events of a layer in a batch, by sample and time, in parts that add up.
 
-    resets : is the event a spike, or virtual; inter, intra, silent : (n_events,), per unit of the potential
+    kinds : a spike, a maximum or a kick; inter, intra, silent : (n_events,), per unit of the potential
     clipped : share of spikes whose slope was below the bound
     """
 
     times: Floats
     neurons: np.ndarray
     offsets: np.ndarray
-    resets: np.ndarray
+    kinds: np.ndarray
     inter: Floats
     intra: Floats
     silent: Floats
@@ -159,38 +161,37 @@ def blame(
     if rule.silent == "only" and not has_psc:
         raise GradientError("TSSLBP(silent='only') needs a loss of PSCs or of a Readout's values.")
     p = neuron_arrays(layer.neuron, layer.n_out)
-    virtual = rule.silent != "none" and has_psc
-    at_release, tops, top_u = np.zeros(0), None, np.zeros(0)
-    if virtual or (rule.intra == "exact" and rule.silent != "only"):
-        at_release, tops, top_u = replay(layer, inputs, outputs, t_stop, rule.quiet, threads)
     n = outputs.times.size
     inter, intra, clipped = np.zeros(n), np.zeros(n), np.zeros(n, np.bool_)
-    if rule.silent == "only":
-        inter = rule.surrogate(p.theta, p.theta)[outputs.neurons] * signal.by_psc
-    else:
+    extra = rule.silent != "none" and has_psc
+    at_release, found, u = np.zeros(0), None, np.zeros(0)
+    if extra or rule.intra == "exact":
+        at_release, found, u = replay(
+            layer, inputs, outputs, t_stop, np.inf if rule.silent == "only" else rule.quiet,
+            0.0 if rule.silent in ("virtual", "none") else rule.reference_step, threads,
+        )  # fmt: skip
+    if rule.silent != "only":
         sign, unit, pull = _inter(rule, signal, float(p.tau_exc[0]))
         least = np.abs(p.theta) / (rule.max_gain * rule.reference_step)
-        intra_code = INTRA_CODES[rule.intra]
 
         def stretch(first: int, last: int) -> None:
             kernels.blame_spikes(
                 outputs.times, outputs.neurons, outputs.offsets, outputs.currents, at_release, pull, first, last,
-                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], least, sign, unit, intra_code,
+                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], least, sign, unit, _INTRA_CODES[rule.intra],
                 inter, intra, clipped,
             )  # fmt: skip
 
         over_stretches(stretch, len(outputs), threads)
     share = float(clipped.mean()) if n else 0.0
-    if not virtual or tops is None:
-        nothing = np.zeros(n)
-        return Blame(
-            outputs.times, outputs.neurons, outputs.offsets, np.ones(n, np.bool_), inter, intra, nothing, share
-        )
-    silent = rule.surrogate(top_u, p.theta[tops.neurons]) * signal.at(tops)
-    return _merged(outputs, tops, inter, intra, silent, share)
+    if not extra or found is None:
+        kinds = np.full(n, kernels.SPIKE)
+        return Blame(outputs.times, outputs.neurons, outputs.offsets, kinds, inter, intra, np.zeros(n), share)
+    silent = rule.surrogate(u, p.theta[found.neurons]) * signal.at(found)
+    kind = kernels.TOP_OF_U if rule.silent == "virtual" else kernels.KICK
+    return _merged(outputs, found, kind, inter, intra, silent, share)
 
 
-INTRA_CODES = {"none": kernels.KEEP_NONE, "code": kernels.KEEP_CODE, "exact": kernels.KEEP_EXACT}
+_INTRA_CODES = {"none": kernels.KEEP_NONE, "code": kernels.KEEP_CODE, "exact": kernels.KEEP_EXACT}
 
 
 def _inter(rule: TSSLBP, signal: Any, tau_s: float) -> tuple[float, float, Floats]:
@@ -204,17 +205,17 @@ def _inter(rule: TSSLBP, signal: Any, tau_s: float) -> tuple[float, float, Float
 
 
 def _merged(
-    outputs: SpikeBatch, tops: SpikeBatch, inter: Floats, intra: Floats, silent: Floats, clipped: float
+    outputs: SpikeBatch, found: SpikeBatch, kind: int, inter: Floats, intra: Floats, silent: Floats, clipped: float
 ) -> Blame:
-    n, m = outputs.times.size, tops.times.size
-    times = np.concatenate([outputs.times, tops.times])
-    order = np.lexsort((times, np.concatenate([outputs.samples(), tops.samples()])))
+    n, m = outputs.times.size, found.times.size
+    times = np.concatenate([outputs.times, found.times])
+    order = np.lexsort((times, np.concatenate([outputs.samples(), found.samples()])))
     none, nothing = np.zeros(m), np.zeros(n)
     return Blame(
         times[order],
-        np.concatenate([outputs.neurons, tops.neurons])[order],
-        outputs.offsets + tops.offsets,
-        (np.arange(n + m) < n)[order],
+        np.concatenate([outputs.neurons, found.neurons])[order],
+        outputs.offsets + found.offsets,
+        np.where(order < n, kernels.SPIKE, kind),
         np.concatenate([inter, none])[order],
         np.concatenate([intra, none])[order],
         np.concatenate([nothing, silent])[order],
@@ -223,43 +224,49 @@ def _merged(
 
 
 def replay(
-    layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, t_stop: float, quiet: float, threads: int = 1
-) -> tuple[Floats, SpikeBatch, Floats]:
-    """Potentials along the recorded spikes: the current at the release after each, and the quiet maxima.
+    layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, t_stop: float, quiet: float, step: float = 0.0,
+    threads: int = 1,
+) -> tuple[Floats, SpikeBatch, Floats]:  # fmt: skip
+    """Potentials along the recorded spikes: the current at the release after each, and potentials of quiet stretches.
 
-    quiet : jumps of a neuron's own PSC below which it is quiet (a stretch of silence lasts until the next spike)
-    Returns (n_spikes,), the highest local maximum of every quiet stretch as spikes, and the potentials there above
-    rest. Own spikes and the start of a stretch are no maxima; a potential that still rises at t_stop has one there.
+    quiet : jumps of a neuron's own PSC below which it is quiet; a stretch ends with its next spike, or t_stop
+    step : ms; 0: the highest local maximum of every quiet stretch. Own spikes and the borders of a stretch are no
+        maxima; a stretch that lasts to t_stop without one gives its middle, so that neurons whose potential never
+        rises are not forgotten. > 0: every multiple of it in a quiet stretch
+    Returns (n_spikes,); those instants, as spikes; and the potentials there, above rest.
     """
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, _ = layer.delays.arrivals(inputs)
-    n, room = len(outputs), outputs.times.size + len(outputs) * layer.n_out
+    n = len(outputs)
+    if step > 0:
+        room = np.arange(n + 1) * int(np.ceil(t_stop / step)) * layer.n_out
+    else:
+        room = outputs.offsets + np.arange(n + 1) * layer.n_out
     at_release = np.zeros(outputs.times.size)
-    times, neurons, u = np.empty(room), np.empty(room, np.int64), np.empty(room)
+    times, neurons, u = np.empty(room[-1]), np.empty(room[-1], np.int32), np.empty(room[-1])
     found = np.zeros(n, np.int64)
 
     def stretch(first: int, last: int) -> None:
         kernels.replay_samples(
             arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, outputs.neurons, outputs.offsets,
-            first, last, t_stop, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], p.tau_exc[0], layer.weight, quiet,
-            at_release, times, neurons, u, found,
+            first, last, t_stop, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], p.tau_exc[0], layer.weight, quiet, step,
+            at_release, room, times, neurons, u, found,
         )  # fmt: skip
 
     over_stretches(stretch, n, threads)
-    start = outputs.offsets[:-1] + np.arange(n) * layer.n_out
     sample = np.repeat(np.arange(n), found)
-    place = np.repeat(start, found) + np.arange(sample.size) - np.repeat(np.cumsum(found) - found, found)
+    place = np.repeat(room[:-1], found) + np.arange(sample.size) - np.repeat(np.cumsum(found) - found, found)
     place = place[np.lexsort((neurons[place], times[place], sample))]
     offsets = np.append(0, np.cumsum(found))
     return at_release, SpikeBatch(times[place], neurons[place], offsets, layer.n_out), u[place]
 
 
 def credit(
-    layer: Any, events: Blame, psi: Floats, batch: SpikeBatch, t_stop: float, by_weight: bool, by_signal: bool,
-    threads: int = 1,
+    layer: Any, events: Blame, psi: Floats, batch: SpikeBatch, t_stop: float, step: float, by_weight: bool,
+    by_signal: bool, threads: int = 1,
 ) -> tuple[Floats, Floats, Floats]:  # fmt: skip
     """Gradient by the weights if ``by_weight`` (then ``batch`` is the layer's input), and, if ``by_signal``, the
-    derivatives by size and time of the PSC of each spike of ``batch``; zeros otherwise."""
+    derivatives by size and time of the PSC of each spike of ``batch``; zeros otherwise. step : ms, of kicks."""
     p: NeuronArrays = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, order = layer.delays.arrivals(batch)
     cuts = borders(len(batch))
@@ -269,7 +276,7 @@ def credit(
     def one(k: int) -> None:
         kernels.credit_samples(
             arrivals.times, arrivals.neurons, arrivals.offsets, events.times, events.neurons, events.offsets, psi,
-            events.resets, cuts[k], cuts[k + 1], t_stop, p.t_ref, p.tau_m[0], p.tau_exc[0], layer.weight,
+            events.kinds, cuts[k], cuts[k + 1], t_stop, p.t_ref, p.tau_m[0], p.tau_exc[0], step, layer.weight,
             by_weight, by_signal, total[k], by_psc, by_time,
         )  # fmt: skip
 
@@ -299,10 +306,11 @@ def _readout(
         peaks, d_peak = peaks_of(outputs, signal)
         n = d_peak.size
         events = Blame(
-            peaks.times, peaks.neurons, peaks.offsets, np.zeros(n, np.bool_), d_peak, np.zeros(n), np.zeros(n), 0.0
-        )
+            peaks.times, peaks.neurons, peaks.offsets, np.full(n, kernels.TOP_OF_U), d_peak, np.zeros(n), np.zeros(n),
+            0.0,
+        )  # fmt: skip
 
         def at(batch: SpikeBatch) -> Floats:
-            return credit(layer, events, d_peak, batch, t_stop, False, True, threads)[1]
+            return credit(layer, events, d_peak, batch, t_stop, 0.0, False, True, threads)[1]
 
     return gradients, Pull(at(inputs), by_time, at)
