@@ -165,7 +165,7 @@ def test_gradient_norm_scales_all_gradients_together_and_only_down():
 
 
 def test_weight_limit_holds_after_every_step():
-    model = Sequential(Dense(4, 6, LIF()), Dense(6, 2, LIF()))
+    model = Sequential(Dense(4, 6, LIF(v_th=0.3)), Dense(6, 2, LIF(v_th=0.3)))
     options = TrainingOptions(duration=30.0, encoder="latency", epochs=2, batch_size=4, rate=0.3, schedule="constant")
     x, y = np.random.default_rng(0).random((8, 4)), np.arange(8) % 2
     largest = []

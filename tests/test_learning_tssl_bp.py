@@ -256,8 +256,10 @@ def grid_backward(model, layers, target, dt, step):
 
 
 def test_the_published_rule_on_a_grid_converges_to_it_at_first_order():
-    errors = []
-    for seed in range(12):
+    # Where an arrival falls between a spike and the step that sees it, the step takes the wrong slope: an error that
+    # does not shrink with dt but becomes rarer. Hence medians over the neurons.
+    steps, errors = (0.1, 0.05, 0.025, 0.0125), [[], []]
+    for seed in range(1, 9):
         rng = np.random.default_rng(seed)
         times = np.sort(np.rint(rng.uniform(0.0, 45.0, 60) / 0.1) * 0.1)
         inputs = SpikeBatch.from_trains([SpikeTrains(times, rng.integers(0, 10, 60), 10)])
@@ -265,22 +267,17 @@ def test_the_published_rule_on_a_grid_converges_to_it_at_first_order():
         targets = desired_trains(3, T, 6.0)
         spikes, pull = run(model, inputs, PSCDistance(targets, TAU_S, T), LABELS[:1])
         want, _ = backward(model, TSSLBP(silent="none", reference_step=2.0), spikes, pull, T)
-        row = []
-        for dt in (0.1, 0.025):
-            layers = grid_network(model, inputs.sample(0), dt)
-            if [int(L["out"].sum()) for L in layers[1:]] != [s.times.size for s in spikes[1:]]:
-                break  # a grazing spike came or went
-            found = grid_backward(model, layers, targets.sample(0), dt, 2.0)
-            row.append([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(found, weights_of(want))])
-        if len(row) == 2:
-            errors.append(row)
-        if len(errors) == 4:
-            break
-    assert len(errors) == 4
-    mean = np.mean(errors, axis=0)  # (dt, layer)
-    assert np.all(mean[1] < 0.04), mean
-    order = np.log(mean[0] / mean[1]) / np.log(4.0)
-    assert np.all((order > 0.75) & (order < 1.25)), order
+        rows = []
+        for dt in steps:
+            found = grid_backward(model, grid_network(model, inputs.sample(0), dt), targets.sample(0), dt, 2.0)
+            rows.append([np.linalg.norm(a - b, axis=0) / np.linalg.norm(b, axis=0)
+                         for a, b in zip(found, weights_of(want))])  # fmt: skip
+        for k in (0, 1):
+            errors[k].append([row[k] for row in rows])
+    for layer in errors:
+        middle = np.median(np.concatenate(layer, axis=1), axis=1)
+        order = np.polyfit(np.log(steps), np.log(middle), 1)[0]
+        assert middle[-1] < 6e-3 and 0.8 < order < 1.25, (middle, order)
 
 
 # ------------------------------------------------------------------------------------------ quiet stretches
