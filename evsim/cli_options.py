@@ -113,6 +113,7 @@ TRAINING = [
     click.option("--tau-m", type=float, help="ms"),
     click.option("--tau-syn", type=float, help="ms"),
     click.option("--t-ref", type=float, help="ms"),
+    click.option("--weighting", type=float, help="ms, of integral-voltage: earlier potentials count more."),
     click.option("--hidden-count", type=float, help="Thresholds are calibrated to this mean hidden count."),
     click.option("--output-count", type=float, help="The same for the last layer."),
     click.option("--lateral-inhibition", type=float, help="Between output neurons."),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evsim.errors import DataError
@@ -241,11 +241,13 @@ def slow_view(view, events, sensor, duration):
         refractory=st.sampled_from([0.0, 0.25, 3.0, math.inf]),
     ),
 )
+@example([(2, 1, 11_999, 0), (2, 1, 12_000, 0)], View())  # the end itself is out
+@example([(2, 1, 2_000, 0), (2, 1, 5_000, 0)], View(refractory=3.0))  # just no longer refractory
 def test_a_view_is_what_its_plain_words_say(events, view):
     columns = np.array(events, np.int64).reshape(-1, 4).T
     times, inputs = view.apply(*columns, SENSOR, 12.0)
     assert list(zip(times.tolist(), inputs.tolist())) == slow_view(view, events, SENSOR, 12.0)
-    assert times.size == 0 or (0 <= times.min() and times.max() < (view.stop or 12.0) - view.start)
+    assert times.size == 0 or (times.min() >= 0 and times.max() < (view.stop or 12.0) - view.start)
     assert inputs.size == 0 or inputs.max() < math.prod(view.grid(SENSOR))
 
 
