@@ -34,9 +34,11 @@ from evsim.learning.remedies import SilentVoltage as SilentVoltage
 from evsim.learning.remedies import WeightBumping as WeightBumping
 from evsim.learning.remedies import WeightLimit as WeightLimit
 from evsim.learning.rules import HM2BP as HM2BP
+from evsim.learning.rules import STLLR as STLLR
 from evsim.learning.rules import TSSLBP as TSSLBP
 from evsim.learning.rules import EventProp as EventProp
 from evsim.learning.rules import RateBased as RateBased
+from evsim.learning.rules import ottt as ottt
 from evsim.learning.rules.eventprop import conditioning as conditioning
 from evsim.learning.spsp import s_psp as s_psp
 from evsim.learning.training import Trainer as Trainer

@@ -1,0 +1,244 @@
+"""S-TLLR (Apolinario and Roy, TMLR 2025) and OTTT (Xiao et al., NeurIPS 2022) at exact spike times.
+
+    dL/dw_ij = a_pre int delta_i psi(u_i) x_j dt/d_ref + a_post sum_{t_j} delta_i(t_j) h_i(t_j)
+    x_j(t) = sum_{t_j <= t} exp(-(t - t_j)/tau_pre),   h_i(t) = int_0^t exp(-(t - s)/tau_post) psi(u_i(s)) ds/d_ref
+
+with t_j the arrivals of j's spikes and delta the learning signal: see docs/s_tllr.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evsim.errors import GradientError
+from evsim.learning._kernels.traces import eligibility
+from evsim.learning.credit import Credit, Separable, Through, is_credit
+from evsim.learning.events import LayerEvents, Membrane, layer_events, pieces
+from evsim.learning.fixed_order import added, borders
+from evsim.learning.layers import Recurrent
+from evsim.learning.readout import Readout, arrival_factors, by_sample
+from evsim.learning.surrogates import S2, S3, Surrogate
+from evsim.threads import workers
+from evsim.types import Floats, SpikeBatch
+
+FORMS = ("integral", "spikes")
+TRACES = ("exponential", "psp")
+FEEDBACKS = ("backprop", "random")
+_STRETCH = 512
+"""Pieces of time that are worked on at once: what bounds the scratch memory of a sample."""
+
+
+@dataclass(frozen=True)
+class STLLR:
+    """S-TLLR (Apolinario and Roy 2025): STDP-like traces times a learning signal, no backpropagation through time.
+
+    tau_pre : ms, of the causal trace; None: the layer's tau_m; inf: a count of the arrivals
+    tau_post : ms, of the non-causal trace; inf: no decay
+    a_pre, a_post : amplitudes of the causal and the non-causal term
+    psi : secondary activation (S1 ... S4, or any Surrogate)
+    form : "integral", psi at every instant; "spikes", the neuron's own spikes in place of psi (as STDP)
+    feedback : "backprop", learning signals through the weights of the layers above, at the same instant; "random",
+        direct feedback alignment: the last layer's errors through fixed random weights
+    supervise_from : ms; spiking layers get no learning signal before it
+    trace : "exponential", exp(-t/tau_pre); "psp", the response of the neuron's own potential, as in OTTT
+    d_ref : ms, > 0; psi/d_ref stands for the derivative of the spike density. A factor for each layer passed.
+    step : ms, > 0; the integral is taken by the two-point Gauss rule over pieces no longer, cut at all events
+    feedback_seed : of the random weights
+    """
+
+    tau_pre: float | None = None
+    tau_post: float = 10.0
+    a_pre: float = 1.0
+    a_post: float = 0.0
+    psi: Surrogate = S2
+    form: str = "integral"
+    feedback: str = "backprop"
+    supervise_from: float = 0.0
+    trace: str = "exponential"
+    d_ref: float = 1.0
+    step: float = 1.0
+    feedback_seed: int = 0
+    signals: ClassVar[tuple[str, ...]] = ("values", "counts")
+
+    def __post_init__(self) -> None:
+        for name, known in (("form", FORMS), ("feedback", FEEDBACKS), ("trace", TRACES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
+        if self.tau_pre is not None and not self.tau_pre > 0:
+            raise ValueError(f"tau_pre must be > 0 ms, or None for tau_m; got {self.tau_pre}.")
+        for name in ("tau_post", "d_ref", "step"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be > 0 ms; got {getattr(self, name)}.")
+        if not (np.isfinite(self.a_pre) and np.isfinite(self.a_post)):
+            raise ValueError(f"a_pre and a_post must be finite; got {self.a_pre} and {self.a_post}.")
+        if self.trace == "psp" and self.tau_pre is not None:
+            raise ValueError("the trace psp has the neuron's own time constants; leave tau_pre out.")
+
+    def backward(
+        self,
+        layer: Any,
+        inputs: SpikeBatch,
+        outputs: Any,
+        signal: Any,
+        t_stop: float,
+        *,
+        is_output: bool = False,
+        wants_signal: bool = True,
+        threads: int = 1,
+    ) -> tuple[dict[str, Floats], Any]:
+        """From a loss's derivative, or the Credit of a layer's neurons, to weight gradients and its inputs' Credit.
+
+        signal : dL/d value of a Readout or dL/d count of a spiking last layer, (samples, n_out); else a Credit
+        Returns {"weight": (n_in, n_out), "recurrent_weight": ...}, summed over samples in a fixed order, the same bits
+        for any number of threads; and the Credit of the layer below.
+
+        Raises GradientError : trained delays, layers or features of a Readout that this rule is not made for.
+        """
+        if layer.delays.trained or (isinstance(layer, Recurrent) and layer.recurrent_delays.trained):
+            raise GradientError(f"{type(self).__name__} gives no gradient for delays; train with fixed ones.")
+        if isinstance(layer, Readout):
+            return self._readout(layer, inputs, signal, t_stop)
+        credit: Credit = signal
+        if not is_credit(signal):
+            credit = Separable(signal[:, None, :], np.zeros(1), np.ones_like, t_stop, signal[:, None, :])
+        credit = self._supervised(credit)
+        events = layer_events(layer, inputs, outputs)
+        gradients = {"weight": self._gradient(events, credit, t_stop, threads)}
+        if isinstance(layer, Recurrent):
+            whole = gradients["weight"]
+            gradients = {"weight": whole[: layer.n_in], "recurrent_weight": whole[layer.n_in :]}
+        below: Any = credit
+        if wants_signal:
+            below = self._below(layer, events, credit, t_stop)
+        return gradients, below
+
+    def tau_of(self, layer: LayerEvents) -> float:
+        """tau_pre of a layer, ms."""
+        return layer.tau_m if self.tau_pre is None else self.tau_pre
+
+    def _supervised(self, credit: Credit) -> Credit:
+        if not isinstance(credit, Separable) or self.supervise_from <= credit.windows[0]:
+            return credit
+        if credit.windows.size > 1:
+            raise GradientError("supervise_from is set by the windows of the loss already.")
+        return Separable(
+            credit.coefficients, np.array([self.supervise_from]), credit.profile, credit.end, credit.top, credit.depth
+        )
+
+    def _readout(
+        self, layer: Readout, inputs: SpikeBatch, signal: Floats, t_stop: float
+    ) -> tuple[dict[str, Floats], Any]:
+        if layer.feature != "integral":
+            raise GradientError(f"{type(self).__name__} needs a Readout of feature integral; got {layer.feature}.")
+        arrivals, _ = layer.delays.arrivals(inputs)
+        share = arrival_factors(layer, arrivals, t_stop, False)[:, 0]
+        gradient = by_sample(arrivals, share).T @ signal
+        delay = one_delay(layer)
+
+        def profile(times: Floats) -> Floats:
+            one = SpikeBatch(times + delay, np.zeros(times.size, np.int32), np.array([0, times.size]), 1)
+            found: Floats = arrival_factors(layer, one, t_stop, False)[:, 0]
+            return found
+
+        top = signal[:, None, :]
+        error = Separable(top, np.zeros(1), profile, t_stop - delay, top)
+        return {"weight": gradient}, self._routed(error, layer.weight)
+
+    def _routed(self, error: Separable, weight: Floats) -> Separable:
+        """Errors of the last layer at the neurons below it."""
+        if self.feedback == "random":
+            return error.random(weight.shape[0], self.feedback_seed)
+        return error.through(weight)
+
+    def _below(self, layer: Any, events: LayerEvents, credit: Credit, t_stop: float) -> Credit:
+        if self.feedback == "random" and isinstance(credit, Separable):
+            return credit.random(layer.n_in, self.feedback_seed)
+        return Through(events, credit, layer.weight, one_delay(layer), self.psi, self.d_ref, t_stop)
+
+    def _gradient(self, layer: LayerEvents, credit: Credit, t_stop: float, threads: int) -> Floats:
+        cuts = borders(len(layer.arrivals))
+        total = np.zeros((cuts.size - 1, *layer.weight.shape))
+
+        def one(k: int) -> None:
+            for sample in range(cuts[k], cuts[k + 1]):
+                Traces(self, layer).advance(sample, 0.0, t_stop, credit, total[k])
+
+        with workers(threads) as pool:
+            list(pool(one, range(cuts.size - 1)))
+        return added(total)
+
+
+class Traces:
+    """Traces of one layer in one sample: a number or two for each source and neuron, whatever the duration.
+
+    membrane : of the layer's neurons; after : (n_out,), h; before, before_current : (n_sources,), x
+    """
+
+    def __init__(self, rule: STLLR, layer: LayerEvents) -> None:
+        n_sources, n_out = layer.weight.shape
+        self.rule = rule
+        self.layer = layer
+        self.membrane = Membrane.at_rest(layer.neurons)
+        self.after = np.zeros(n_out)
+        self.before, self.before_current = np.zeros(n_sources), np.zeros(n_sources)
+
+    def advance(self, sample: int, start: float, end: float, credit: Credit, gradient: Floats) -> None:
+        """Add what happens from ``start`` to ``end`` (ms) to the gradient, (n_sources, n_out)."""
+        rule, layer = self.rule, self.layer
+        spiking = rule.form == "spikes"
+        arrivals, sources, spikes, fired = layer.window(sample, start, end)
+        cuts = [arrivals, spikes]
+        if not spiking:
+            cuts += [layer.releases(spikes, fired), self.membrane.release, credit.breaks(sample)]
+        whole = pieces(start, end, cuts, np.inf if spiking else rule.step)
+        edges = whole.edges
+        for a in range(0, edges.size - 1, _STRETCH):
+            b = min(a + _STRETCH, edges.size - 1)
+            mine = slice(*np.searchsorted(arrivals, edges[[a, b]]))
+            own = slice(*np.searchsorted(spikes, edges[[a, b]]))
+            self._stretch(
+                sample, edges[a : b + 1], whole.instants[3 * a : 3 * b], arrivals[mine], sources[mine], spikes[own],
+                fired[own], credit, gradient,
+            )  # fmt: skip
+
+    def _stretch(
+        self, sample: int, edges: Floats, instants: Floats, arrivals: Floats, sources: np.ndarray, spikes: Floats,
+        fired: np.ndarray, credit: Credit, gradient: Floats,
+    ) -> None:  # fmt: skip
+        rule, layer = self.rule, self.layer
+        spiking = rule.form == "spikes"
+        n = self.after.size
+        coefficients, row, phi = credit.at(sample, instants)
+        u = np.empty((0, n))
+        if not spiking:
+            query = np.append(instants, edges[-1])
+            u = self.membrane.follow(layer, query, arrivals, sources, spikes, fired)
+        psp = rule.trace == "psp" and layer.tau_s > 0.0
+        eligibility(
+            edges, np.searchsorted(edges, arrivals), sources, np.searchsorted(edges, spikes), fired, u,
+            layer.neurons.theta, rule.psi.code, rule.psi.slope, rule.psi.height / rule.d_ref, spiking,
+            np.ascontiguousarray(coefficients), row, phi, rule.tau_of(layer), rule.tau_post, layer.tau_s or 1.0, psp,
+            rule.a_pre, rule.a_post, self.after, np.empty((2 * (edges.size - 1), n)), self.before,
+            self.before_current, gradient,
+        )  # fmt: skip
+
+
+def one_delay(layer: Any) -> float:
+    """Raises GradientError : inputs of different delays, whose learning signals have no one instant."""
+    delay = layer.delays.value()
+    if delay.size > 1 and np.ptp(delay) > 0.0:
+        raise GradientError("learning signals pass layers whose delays are all equal; only a first layer's may differ.")
+    return float(np.ravel(delay)[0])
+
+
+def ottt(
+    psi: Surrogate = S3, feedback: str = "backprop", supervise_from: float = 0.0, d_ref: float = 1.0, step: float = 1.0
+) -> STLLR:
+    """OTTT (Xiao et al. 2022): S-TLLR without the non-causal term, its trace the neuron's own response to a spike.
+
+    psi, feedback, supervise_from, d_ref, step : as in STLLR; the paper's are the defaults
+    """
+    return STLLR(psi=psi, feedback=feedback, supervise_from=supervise_from, d_ref=d_ref, step=step, trace="psp")
