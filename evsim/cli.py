@@ -1,7 +1,9 @@
-"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``gradcheck``, ``rules``, ``simulate``, ``bench``."""
+"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``compare``, ``gradcheck``, ``rules``, ``simulate``,
+``bench``."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,20 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
     from evsim.cli_train import evaluate_run
 
     evaluate_run(run, data_dir, threads)
+
+
+@main.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results and of the runs.")
+@click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1), help="Runs at a time, a process each.")
+@click.option("--resume", is_flag=True, help="Go on with the runs in --out; complete ones stay as they are.")
+@click.option("--agreement", type=click.IntRange(0), help="Compare gradients with the true one on N samples per epoch.")
+@click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
+def compare(config: Path, out: Path, jobs: int, resume: bool, agreement: int | None, data_dir: str | None) -> None:
+    """Train the rules and seeds of a TOML file (see docs/compare.md), and write tables and pictures of them."""
+    from evsim.cli_compare import compare_run
+
+    compare_run(config, out, jobs, resume, agreement, data_dir)
 
 
 @main.command()

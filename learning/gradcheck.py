@@ -14,6 +14,7 @@ from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.readout import Readout
 from evsim.learning.rules.eventprop import EventProp, conditioning
+from evsim.learning.training import Trainer
 from evsim.types import Floats, SpikeBatch
 
 _DELAYS = ("delay", "recurrent_delay")
@@ -89,7 +90,7 @@ def check_gradient(
     """
     check_signal(rule, loss)
     if true_loss is None:
-        true_loss = _with_derivative(loss, t_stop)
+        true_loss = with_derivative(loss, t_stop)
     spikes = model.forward(inputs, t_stop)
     found, _ = backward(model, rule, spikes, loss(spikes[-1], labels)[1], t_stop)
     signal = true_loss(spikes[-1], labels)[1]
@@ -101,19 +102,37 @@ def check_gradient(
         for name in sorted(set(mine) & set(exact)):
             a, b = mine[name].ravel(), exact[name].ravel()
             pairs[k, name] = a, b
-            rows.append(_agreement(k, name, "EventProp", a, b))
+            rows.append(agreement_of(k, name, "EventProp", a, b))
             picked = rng.permutation(a.size)
             if differences and _array(model, k, name) is not None:
                 some = np.sort(picked[:differences])
                 c = _float64(model, k, name, some, true_loss, inputs, labels, t_stop, step)
-                rows.append(_agreement(k, name, "FD float64", a[some], c))
+                rows.append(agreement_of(k, name, "FD float64", a[some], c))
             if replays and _small(model, spikes):
                 some = np.sort(picked[:replays])
                 d = _fifty_digits(model, k, name, some, spikes, signal, inputs, t_stop)
-                rows.append(_agreement(k, name, "FD 50 digits", a[some], d))
+                rows.append(agreement_of(k, name, "FD 50 digits", a[some], d))
     worst = max((float(conditioning(layer, s).max(initial=0.0)) for layer, s in zip(model.layers, spikes[1:])
                  if not isinstance(layer, Readout)), default=0.0)  # fmt: skip
     return GradientReport(rows, worst, type(true_loss).__name__, pairs)
+
+
+def training_agreement(trainer: Trainer, inputs: SpikeBatch, labels: np.ndarray) -> list[Agreement]:
+    """How the gradient that a trainer would follow on a batch, remedies left out, agrees with the true gradient of its
+    loss for the exact model: the loss itself, or the smoothed count in place of a count.
+
+    Raises GradientError : a loss without a true gradient
+    """
+    t_stop, exact = trainer.options.duration, Sequential(*trainer.model.layers)
+    loss = with_derivative(trainer.loss, t_stop)
+    mine = iter(trainer.gradients(inputs, labels)[0])
+    spikes = exact.forward(inputs, t_stop)
+    true, _ = backward(exact, EventProp(), spikes, loss(spikes[-1], labels)[1], t_stop)
+    return [
+        agreement_of(k, name, "EventProp", next(mine).ravel() * len(inputs), g.ravel())
+        for k, (layer, found) in enumerate(zip(exact.layers, true))
+        for name, g in layer.pull_back(found).items()
+    ]
 
 
 def _small(model: Sequential, spikes: list[Any]) -> bool:
@@ -123,7 +142,8 @@ def _small(model: Sequential, spikes: list[Any]) -> bool:
     return neurons <= _MOST_NEURONS and sum(s.times.size for s in spikes) <= _MOST_SPIKES
 
 
-def _with_derivative(loss: Loss, t_stop: float) -> Loss:
+def with_derivative(loss: Loss, t_stop: float) -> Loss:
+    """The loss itself, or the smoothed count in place of a count. Raises GradientError : neither."""
     if loss.signal in EventProp.signals:
         return loss
     if isinstance(loss, (PSCCount, PSCDistance)):
@@ -133,7 +153,8 @@ def _with_derivative(loss: Loss, t_stop: float) -> Loss:
     raise GradientError(f"{type(loss).__name__} has no derivative by spike times; give a true_loss to compare with.")
 
 
-def _agreement(layer: int, name: str, against: str, a: Floats, b: Floats) -> Agreement:
+def agreement_of(layer: int, name: str, against: str, a: Floats, b: Floats) -> Agreement:
+    """How ``a`` agrees with ``b``, both flat."""
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     some = b != 0.0
     return Agreement(

@@ -1,0 +1,159 @@
+"""``evsim compare``: rules times seeds on one data set and one budget, described by a TOML file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from evsim.cli_compare_results import Run, collect, write_results
+from evsim.cli_compare_run import run_alone
+from evsim.cli_rules import rule_entry
+from evsim.cli_train_config import RunConfig, config_of
+from evsim.errors import RunFileError
+from evsim.io import runs
+
+console = Console()
+_TOP = ("seeds", "agreement", "common", "run")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a TOML file asks for.
+
+    runs : label, seed and settings of each; agreement : samples of the batch on which gradients are compared with the
+    true one after every epoch; 0: not at all
+    """
+
+    runs: tuple[tuple[str, int, RunConfig], ...]
+    agreement: int
+
+
+def compare_run(config: Path, out: Path, jobs: int, resume: bool, agreement: int | None, data_dir: str | None) -> None:
+    """Train every run in a process of its own, in a folder of its own below ``out``, and leave the results in ``out``.
+
+    A run that fails does not end the others; it is named below the table.
+
+    Raises
+    ------
+    RunFileError : ``out`` holds runs that ``resume`` does not ask for
+    ValueError : a TOML file that is not a comparison
+    """
+    asked = read_comparison(config, data_dir)
+    samples = asked.agreement if agreement is None else agreement
+    found = [Run(label, seed, c, out / slug(label) / f"seed-{seed}") for label, seed, c in asked.runs]
+    if not resume and any((run.folder / "run.h5").exists() for run in found):
+        raise RunFileError(f"{out} holds runs of a comparison. Give --resume to go on with them, or another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    console.print(f"{len(found)} runs, {jobs} at a time, in {out}")
+    for run, error in _each(found, jobs, samples, out):
+        state = "done" if error is None else f"failed: {error}"
+        console.print(f"{run.label}, seed {run.seed}: {state}", markup=False, highlight=False)
+        write_results(collect(found), out, pictures=False)
+    write_results(collect(found), out, pictures=True, console=console)
+
+
+def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
+    """The comparison that a TOML file describes: ``seeds``, ``agreement``, a table [common], and tables [[run]].
+
+    Keys of these tables are options of ``evsim train``, those of a run go before the common ones. What neither names
+    has the default of RunConfig: presets play no part here.
+
+    Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    if unknown := sorted(set(given) - set(_TOP)):
+        raise ValueError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
+    seeds, entries = given.get("seeds", [1]), given.get("run", [])
+    if not (isinstance(seeds, list) and seeds and all(isinstance(s, int) and s >= 0 for s in seeds)):
+        raise ValueError(f"{path}: seeds must be a list of integers >= 0; got {seeds!r}.")
+    if not entries:
+        raise ValueError(f"{path} has no [[run]]; give one for each rule.")
+    out, labels = [], set()
+    for entry in entries:
+        own = dict(entry)
+        label = str(own.pop("label", own.get("rule", "")))
+        if not slug(label) or slug(label) in labels:
+            raise ValueError(f"{path}: each [[run]] needs a rule and a label of its own; got {label!r} (twice?).")
+        labels.add(slug(label))
+        for seed in seeds:
+            out.append((label, seed, _config(given.get("common", {}), own, seed, data_dir, f"{path}, run {label}")))
+    return Comparison(tuple(out), int(given.get("agreement", 0)))
+
+
+def slug(label: str) -> str:
+    """A label as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9.=+-]+", "-", label).strip("-.").lower()
+
+
+def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: str | None, where: str) -> RunConfig:
+    from evsim.cli import train
+
+    merged = {**common, **own}
+    for name in ("rule_options", "loss_options", "data_options"):
+        if name in common and name in own:
+            merged[name] = {**common[name], **own[name]}
+    known = {p.name for p in train.params} - {"out", "resume", "seed", None}
+    if unknown := sorted(set(merged) - known):
+        raise ValueError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")
+    tables = {k: tuple(v.items()) if isinstance(v, dict) else v for k, v in merged.items()}
+    try:
+        # The same door as for --config: types and ranges are those of the command line.
+        context = train.make_context("train", ["--out", "."], default_map={"threads": 1, **tables})
+    except click.UsageError as error:
+        raise ValueError(f"{where}: {error.format_message()}") from error
+    values = {k: v for k, v in context.params.items() if k in merged or k in ("dataset", "threads")}
+    values = {k: dict(v) if k.endswith("_options") else v for k, v in values.items()}
+    if data_dir is not None:
+        values["data_dir"] = data_dir
+    rule = values.get("rule", RunConfig.rule)
+    return RunConfig(**{"loss": rule_entry(rule).loss, **values, "seed": seed})
+
+
+def _each(found: list[Run], jobs: int, samples: int, out: Path) -> Iterator[tuple[Run, str | None]]:
+    """Runs as they end, with what went wrong."""
+    spawn = multiprocessing.get_context("spawn")
+    children: list[Any] = []
+
+    def one(run: Run) -> str | None:
+        if _is_done(run):
+            return None
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / "error.txt").unlink(missing_ok=True)
+        child = spawn.Process(target=run_alone, args=(run.config, run.folder, samples, out / ".compiling"), daemon=True)
+        children.append(child)
+        child.start()
+        child.join()
+        return None if child.exitcode == 0 else run.error or f"ended with status {child.exitcode}"
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            futures = {pool.submit(one, run): run for run in found}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                if child.is_alive():
+                    child.terminate()
+
+
+def _is_done(run: Run) -> bool:
+    if not (run.folder / "summary.json").exists():
+        return False
+    before = config_of(runs.load_run(run.folder / "run.h5"))
+    free = ("threads", "data_dir", "validation", "duration")
+    return all(v == getattr(before, k) for k, v in asdict(run.config).items() if k not in free) and (
+        run.rows()[-1]["epoch"] >= before.epochs
+    )

@@ -1,0 +1,108 @@
+"""One run of a comparison, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+from rich.console import Console
+
+from evsim import cli_train
+from evsim.cli_train_config import RunConfig
+from evsim.errors import GradientError
+from evsim.io.datasets import Dataset
+from evsim.learning import Trainer
+from evsim.learning.ann import ANNTrainer
+from evsim.learning.gradcheck import training_agreement
+from evsim.memory import peak_memory_mb
+
+
+def run_alone(config: RunConfig, folder: Path, samples: int, lock: Path) -> None:
+    """Train in ``folder``, or go on there. What it prints goes to log.txt; the reason of a failure to error.txt.
+
+    samples : of the batch on which gradients are compared with the true one; 0: none
+    lock : file that makes processes compile their kernels one after the other, so that each is compiled once
+    """
+    from threadpoolctl import threadpool_limits
+
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    with (folder / "log.txt").open("a", encoding="utf-8") as log, threadpool_limits(config.threads):
+        cli_train.console = Console(file=log, width=110)
+        try:
+            resume = (folder / "run.h5").exists()
+            cli_train.train_run(config, folder, resume, Observer(samples, lock))
+        except Exception as error:
+            (folder / "error.txt").write_text(f"{type(error).__name__}: {error}\n")
+            traceback.print_exc(file=log)
+            log.flush()
+            raise SystemExit(1) from error
+
+
+class Observer:
+    """What a comparison adds to an epoch's row: memory of the process, and agreement with the true gradient.
+
+    Memory is measured before gradients are compared, which needs some of its own.
+    """
+
+    def __init__(self, samples: int, lock: Path) -> None:
+        self.samples, self.lock = samples, lock
+        self.before: float | None = None
+        self.peak = 0.0
+
+    def __call__(self, trainer: Trainer, data: Dataset) -> dict[str, float]:
+        """First: load the kernels, so that no epoch is charged for it. Then: the figures after an epoch."""
+        if self.before is None:
+            self.before = psutil.Process().memory_info().rss / 2**20
+            with _alone(self.lock):
+                self._load_kernels(trainer, data)
+            return {}
+        if not (self.samples and self.peak):
+            self.peak = peak_memory_mb()
+        row = {"peak_memory_mb": self.peak, "working_memory_mb": max(self.peak - self.before, 0.0)}
+        if self.samples and not isinstance(trainer, ANNTrainer):
+            row |= self._agreement(trainer, data)
+        return row
+
+    def _load_kernels(self, trainer: Trainer, data: Dataset) -> None:
+        few = np.arange(min(trainer.options.batch_size, len(data.x_train)))
+        trainer.gradients(trainer.inputs(data.x_train, few, 1), data.y_train[few])
+        type(trainer.optimiser)().step([np.zeros(1)], [np.zeros(1)], 1e-3)
+        if self.samples and not isinstance(trainer, ANNTrainer):
+            self._agreement(trainer, data)
+
+    def _agreement(self, trainer: Trainer, data: Dataset) -> dict[str, float]:
+        few = np.arange(min(self.samples, len(data.x_train)))
+        inputs = trainer.inputs(data.x_train, few, 1)
+        try:
+            found = training_agreement(trainer, inputs, data.y_train[few])
+        except GradientError:  # the loss has no true gradient
+            return {}
+        row: dict[str, float] = {}
+        for a in found:
+            place = f"layer {a.layer + 1} {a.parameter}"
+            row |= {f"cosine {place}": a.cosine, f"signs {place}": a.sign_agreement, f"scale {place}": a.scale}
+        return row
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock among processes."""
+    import fcntl
+
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _end_with_parent(parent: int) -> None:
+    # A comparison that was killed must not leave runs behind that write where its successor goes on.
+    while os.getppid() == parent:
+        time.sleep(0.1)
+    os._exit(1)
