@@ -29,6 +29,11 @@ _TEMPORAL_XOR = {
     **_EVENTPROP, "loss": "integral-voltage", "hidden": (50,), "weight_mean": (1.0, 0.0), "weight_scale": (1.5, 0.4),
     "loss_options": {"scale": 0.05}, "epochs": 60, "rate": 1e-2,
 }  # fmt: skip
+_DIGITS_RECURRENT = {
+    **_DIGITS, "hidden": (64,), "recurrent_scale": 0.1, "tau_m": 40.0, "tau_syn": 10.0, "t_ref": 2.0,
+    "loss_options": {"desired": 10.0, "undesired": 0.0, "margin": 0.0}, "output_count": 4.0, "epochs": 10,
+    "rule_options": {"hops": 2},
+}  # fmt: skip
 _LINE = {"hidden": (100,), "epochs": 30, "batch_size": 32, "rate": 3e-3, "validation": 0}
 # A few thousand events a sample; few recordings are moved about in training.
 _EVENTS = {
@@ -38,6 +43,7 @@ _EVENTS = {
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "hm2bp"): _DIGITS,
     ("digits", "eventprop"): _DIGITS_LATENCY,
+    ("digits", "st-rsbp"): _DIGITS_RECURRENT,
     ("digits", "surrogate-bptt"): _DIGITS_LATENCY,
     ("digits", "rate-based"): _DIGITS_RATE,
     ("digits", "ann"): _LINE,

@@ -35,6 +35,7 @@ from evsim.learning.remedies import WeightBumping as WeightBumping
 from evsim.learning.remedies import WeightLimit as WeightLimit
 from evsim.learning.rules import HM2BP as HM2BP
 from evsim.learning.rules import STLLR as STLLR
+from evsim.learning.rules import STRSBP as STRSBP
 from evsim.learning.rules import TSSLBP as TSSLBP
 from evsim.learning.rules import EventProp as EventProp
 from evsim.learning.rules import RateBased as RateBased

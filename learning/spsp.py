@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evsim.errors import NetworkError
-from evsim.learning._kernels.spsp import prepare_samples, spsp_rows
-from evsim.threads import over_stretches
+from evsim.learning._kernels.spsp import prepare_samples, spsp_block
+from evsim.threads import over_stretches, workers
 from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
 
 
@@ -89,17 +89,25 @@ def s_psp(
     before (HM2-BP, definition of the S-PSP, here on exact times). For neurons without bias, v_reset =
     v_rest, driven by ``inputs`` alone: sum_j w_ij e_ij = (v_th - v_rest) o_i exactly.
     """
-    p = prepare(SpikeBatch.from_trains([inputs]), SpikeBatch.from_trains([outputs]), neuron, delay, t_stop)
-    result = np.zeros((outputs.size, inputs.size))
-    n_active = p.active.size
-    for b in range(p.n_blocks):
-        ask = slice(p.block_starts[0, b], p.block_starts[0, b + 1])
-        rows = np.empty((p.block, inputs.size))
-        spsp_rows(
-            p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin,
-            p.q_time[ask], p.q_neuron[ask], p.q_u[ask], p.q_i[ask], p.q_origin[ask],
-            np.empty(inputs.size), np.empty(inputs.size), rows, b * p.block, n_active, p.tau_m, p.tau_s,
+    one = SpikeBatch.from_trains
+    result: Floats = s_psp_batch(one([inputs]), one([outputs]), neuron, t_stop, delay)[0]
+    return result
+
+
+def s_psp_batch(
+    inputs: SpikeBatch, outputs: SpikeBatch, neuron: LIF, t_stop: float, delay: float = 0.0, threads: int = 1
+) -> Floats:
+    """``s_psp`` of every sample, (samples, n_post, n_pre)."""
+    p = prepare(inputs, outputs, neuron, delay, t_stop, threads)
+    result = np.zeros((len(inputs), outputs.size, inputs.size))
+
+    def one(b: int) -> None:
+        spsp_block(
+            p.pre_offsets, p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin, p.active_offsets, p.active,
+            p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, result,
+            b, p.block, p.tau_m, p.tau_s,
         )  # fmt: skip
-        last = min((b + 1) * p.block, outputs.size)
-        result[b * p.block : last, p.active] = rows[: last - b * p.block, :n_active]
+
+    with workers(threads) as pool:
+        list(pool(one, range(p.n_blocks)))
     return result

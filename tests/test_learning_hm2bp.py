@@ -91,7 +91,7 @@ def slow_backward(rule, layer, inputs, outputs, signal, is_output=False):
             micro = 1.0 + s if rule.micro == "paper" else 1.0
             macro = min(gamma, rule.max_gamma) if rule.micro == "meanfield" else 1.0
             gradient[:, i] += delta[i] * macro * micro * e[i]
-            back[k] += delta[i] * macro * w[:, i] * ratio
+            back[k] += delta[i] * macro * (micro if rule.pass_factor else 1.0) * w[:, i] * ratio
     return gradient, back
 
 
@@ -250,6 +250,17 @@ def test_with_lateral_inhibition_the_micro_factor_is_not_2():
     learns = (outputs.counts().all(axis=0))[None, :] & (none != 0.0)
     factor = paper[learns] / none[learns]
     assert factor.min() > 2.0 - 1e-9 and np.median(factor) > 2.05
+
+
+@pytest.mark.parametrize("micro", ["paper", "none", "meanfield"])
+def test_the_factor_of_the_gradients_can_be_passed_on(micro):
+    layer, inputs, outputs, signal = make_case()
+    plain = HM2BP(micro=micro, silent_ratio=0.0)
+    rule = HM2BP(micro=micro, silent_ratio=0.0, pass_factor=True)
+    got = backward(rule, layer, inputs, outputs, signal, T_STOP)
+    assert_close(got, slow_backward(rule, layer, inputs, outputs, signal))
+    _, back = backward(plain, layer, inputs, outputs, signal, T_STOP)
+    np.testing.assert_allclose(got[1], (2.0 if micro == "paper" else 1.0) * back, rtol=1e-12)
 
 
 @pytest.mark.parametrize("lateral", [0.0, 0.2])

@@ -12,7 +12,8 @@ def layer_block(
     pre_offsets, pre_times, pre_columns, jump_u, jump_i, pre_origin, active_offsets, active, pre_counts,
     query_offsets, block_starts, q_time, q_neuron, q_u, q_i, q_origin, post_counts,
     delta, macro, weight_t, gradient, signal,
-    block_index, block, n_post, theta, tau_m, tau_s, micro_paper, silent_psp, silent_micro, silent_ratio, wants_signal,
+    block_index, block, n_post, theta, tau_m, tau_s, micro_paper, pass_micro,
+    silent_psp, silent_micro, silent_ratio, wants_signal,
 ):  # fmt: skip
     """Weight gradients of neurons ``block_index * block`` ... and their part of the signal to the inputs.
 
@@ -56,7 +57,7 @@ def layer_block(
                     s += weight_t[i, active[a0 + j]] * (row[j] if count > 0 else silent_micro)
                 micro += s / (theta[i] * count) if count > 0 else s / theta[i]
             factor = d * macro[k, i] * micro
-            back = d * macro[k, i]
+            back = factor if pass_micro else d * macro[k, i]
             if count > 0:
                 for j in range(n_active):
                     gradient[i, active[a0 + j]] += factor * row[j]

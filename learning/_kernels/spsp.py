@@ -175,3 +175,35 @@ def spsp_rows(
         b = q_i[q]
         for j in range(n_active):
             row[j] += a * trace_u[j] + b * trace_i[j]
+
+
+@kernel
+def spsp_block(
+    pre_offsets, pre_times, pre_columns, jump_u, jump_i, pre_origin, active_offsets, active,
+    query_offsets, block_starts, q_time, q_neuron, q_u, q_i, q_origin, e,
+    block_index, block, tau_m, tau_s,
+):  # fmt: skip
+    """S-PSPs of neurons ``block_index * block`` ... in all samples, into e (samples, n_post, n_pre), which is 0."""
+    n_post = e.shape[1]
+    n_pre = e.shape[2]
+    first = block_index * block
+    last = min(first + block, n_post)
+    trace_u = np.empty(n_pre)
+    trace_i = np.empty(n_pre)
+    rows = np.empty((block, n_pre))
+    for k in range(e.shape[0]):
+        a0 = active_offsets[k]
+        n_active = active_offsets[k + 1] - a0
+        pre = slice(pre_offsets[k], pre_offsets[k + 1])
+        qa = query_offsets[k] + block_starts[k, block_index]
+        qb = query_offsets[k] + block_starts[k, block_index + 1]
+        if qa == qb:
+            continue
+        spsp_rows(
+            pre_times[pre], pre_columns[pre], jump_u[pre], jump_i[pre], pre_origin[pre],
+            q_time[qa:qb], q_neuron[qa:qb], q_u[qa:qb], q_i[qa:qb], q_origin[qa:qb],
+            trace_u, trace_i, rows, first, n_active, tau_m, tau_s,
+        )  # fmt: skip
+        for i in range(first, last):
+            for j in range(n_active):
+                e[k, i, active[a0 + j]] = rows[i - first, j]

@@ -18,7 +18,9 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
+from evsim.learning.count_credit import readout_by_counts, with_fake_trains
 from evsim.learning.layers import Dense
+from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare, s_psp
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
@@ -42,6 +44,8 @@ class HM2BP:
     fake_target_train : a silent output neuron that is to spike (the most wanted of its sample) gets a
         regular train of the wanted count (or as many as t_ref allows) in its place, for e only
     max_gamma : upper bound of Gamma, which grows without bound for rare spikes
+    pass_factor : the signal passed back is multiplied by (1 + s_i) too, as one model of the total effect would have it;
+        changes "paper" only
     """
 
     micro: str = "paper"
@@ -50,7 +54,8 @@ class HM2BP:
     silent_ratio: float = 1.0
     fake_target_train: bool = True
     max_gamma: float = 10.0
-    signals: ClassVar[tuple[str, ...]] = ("counts",)
+    pass_factor: bool = False
+    signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
         if self.micro not in MODES:
@@ -58,9 +63,9 @@ class HM2BP:
 
     def backward(
         self,
-        layer: Dense,
+        layer: Dense | Readout,
         inputs: SpikeBatch,
-        outputs: SpikeBatch,
+        outputs: SpikeBatch | Voltages,
         signal: Floats,
         t_stop: float,
         *,
@@ -70,10 +75,13 @@ class HM2BP:
     ) -> tuple[dict[str, Floats], Floats]:
         """From dE/d count of a layer's neurons to weight gradients and dE/d count of its inputs.
 
-        signal : (samples, n_out). Returns {"weight": (n_in, n_out)}, summed over the samples in order, and
-        the signal (samples, n_in); zeros if it is not wanted, as below the first layer. The same bits for
-        any number of threads.
+        signal : (samples, n_out); of an integral Readout dE/d value. Returns {"weight": (n_in, n_out)}, summed over the
+        samples in order, and the signal (samples, n_in); zeros if it is not wanted, as below the first layer. The same
+        bits for any number of threads.
         """
+        if isinstance(layer, Readout):
+            return readout_by_counts("HM2BP", layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
+        assert isinstance(outputs, SpikeBatch)
         if type(layer) is not Dense or layer.delays.value().ndim > 0:
             raise GradientError("HM2BP is for Dense layers with one fixed delay.")
         delay = float(layer.delays.value())
@@ -81,7 +89,8 @@ class HM2BP:
         delta = signal / theta
         if is_output and layer.lateral_inhibition > 0.0:
             delta = delta * self._lateral_factor(layer, outputs, signal, t_stop)
-        credited = self._with_fake_trains(layer, outputs, signal, t_stop) if is_output else outputs
+        fake = is_output and self.fake_target_train
+        credited = with_fake_trains(layer, outputs, signal, t_stop) if fake else outputs
         p = prepare(inputs, credited, layer.neuron, delay, t_stop, threads)
         counts = credited.counts()
         scale = p.tau_s / p.tau_m
@@ -97,7 +106,7 @@ class HM2BP:
                 p.active_offsets, p.active, pre_counts,
                 p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
                 delta, macro, weight_t, gradient, back[b],
-                b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper",
+                b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper", self.pass_factor,
                 self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale, wants_signal,
             )  # fmt: skip
 
@@ -111,30 +120,6 @@ class HM2BP:
         y = np.maximum(interval - np.asarray(layer.neuron.t_ref), 0.0) / tau_m
         gamma = np.expm1(np.minimum(y, 50.0)) / (interval / tau_m)
         return np.where(counts > 0, np.minimum(gamma, self.max_gamma), 1.0)
-
-    def _with_fake_trains(
-        self, layer: Dense, outputs: SpikeBatch, signal: Floats, t_stop: float
-    ) -> SpikeBatch:
-        if not self.fake_target_train:
-            return outputs
-        target = np.argmin(signal, axis=1)
-        rows = np.arange(len(outputs))
-        t_ref = np.broadcast_to(np.asarray(layer.neuron.t_ref, dtype=np.float64), outputs.size)[target]
-        most = np.full(len(outputs), np.inf)
-        np.divide(t_stop, t_ref, out=most, where=t_ref > 0.0)
-        wanted = np.floor(np.minimum(-signal[rows, target], most)).astype(np.int64)
-        needy = np.flatnonzero((outputs.counts()[rows, target] == 0) & (wanted > 0))
-        if needy.size == 0:
-            return outputs
-        trains = list(outputs)
-        for k in needy:
-            spikes = (np.arange(wanted[k]) + 0.5) * (t_stop / wanted[k])
-            trains[k] = type(trains[k])(
-                np.append(trains[k].times, spikes),
-                np.append(trains[k].neurons, np.full(spikes.size, target[k], np.int32)),
-                outputs.size,
-            )
-        return SpikeBatch.from_trains(trains)
 
     def _lateral_factor(self, layer: Dense, outputs: SpikeBatch, signal: Floats, t_stop: float) -> Floats:
         """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j)(e_jl/o_l)/(nu_l nu_j)): two hops, there and back."""

@@ -1,0 +1,62 @@
+"""What the rules that work on spike counts share: trains for silent targets, and readouts seen by counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from evsim.errors import GradientError
+from evsim.learning.rate_windows import output_of_input
+from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample
+from evsim.types import Floats, SpikeBatch
+
+
+def with_fake_trains(layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: float) -> SpikeBatch:
+    """``outputs`` with a regular train of the wanted count for the most wanted neuron of a sample, if that is silent.
+
+    signal : (samples, n_out), dL/d count; the wanted count is -signal, or as many spikes as t_ref allows
+    """
+    target = np.argmin(signal, axis=1)
+    rows = np.arange(len(outputs))
+    t_ref = np.broadcast_to(np.asarray(layer.neuron.t_ref, dtype=np.float64), outputs.size)[target]
+    most = np.full(len(outputs), np.inf)
+    np.divide(t_stop, t_ref, out=most, where=t_ref > 0.0)
+    wanted = np.floor(np.minimum(-signal[rows, target], most)).astype(np.int64)
+    needy = np.flatnonzero((outputs.counts()[rows, target] == 0) & (wanted > 0))
+    if needy.size == 0:
+        return outputs
+    trains = list(outputs)
+    for k in needy:
+        spikes = (np.arange(wanted[k]) + 0.5) * (t_stop / wanted[k])
+        trains[k] = type(trains[k])(
+            np.append(trains[k].times, spikes),
+            np.append(trains[k].neurons, np.full(spikes.size, target[k], np.int32)),
+            outputs.size,
+        )
+    return SpikeBatch.from_trains(trains)
+
+
+def readout_by_counts(
+    rule: str, layer: Readout, inputs: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float
+) -> tuple[dict[str, Floats], Floats]:
+    """From dL/d value of an integral Readout to its gradient, which is exact, and to dL/d count of its inputs.
+
+    value_i = sum_j w_ij S_j, with S_j the sum of what the spikes of j add per unit weight. By count: dS_j/do_j =
+    S_j/o_j, the mean share of its spikes; of a silent input, the mean share over all instants at which one may arrive.
+
+    rule : its name, for messages. Raises GradientError : a maximum, trained delays.
+    """
+    if layer.feature != "integral":
+        raise GradientError(
+            f"{rule} sees a Readout through the counts of its inputs, which a maximum does not follow; give the "
+            'Readout feature = "integral" (loss integral-voltage).'
+        )
+    if layer.delays.trained:
+        raise GradientError(f"{rule} has no gradient by delays; give fixed ones, or train with EventProp.")
+    arrivals, _ = layer.delays.arrivals(inputs)
+    share = by_sample(arrivals, arrival_factors(layer, arrivals, t_stop, False)[:, 0])
+    ratio = np.full(share.shape, float(output_of_input(layer, outputs, t_stop, 1)[0, 0, 0]))
+    counts = inputs.counts()
+    np.divide(share, counts, out=ratio, where=counts > 0)
+    return {"weight": share.T @ signal}, (signal @ layer.weight.T) * ratio
