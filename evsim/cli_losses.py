@@ -8,14 +8,25 @@ from typing import Any
 
 from evsim import cli_named as named
 from evsim.io.datasets import Dataset
-from evsim.learning.losses import CountLoss, SmoothCountLoss, TargetTimes, TTFSLoss, VanRossum, VoltageCrossEntropy
+from evsim.learning.losses import (
+    CountLoss,
+    PSCCount,
+    PSCDistance,
+    SmoothCountLoss,
+    TargetTimes,
+    TTFSLoss,
+    VanRossum,
+    VoltageCrossEntropy,
+    psc_classes,
+)
 from evsim.learning.protocols import Loss
 
 
 @dataclass(frozen=True)
 class LossEntry:
     """make : class; its arguments are the loss's options, but for those in ``given``
-    given : names of arguments that the run itself gives: "targets" (of the data set), "duration" or "end" (ms)
+    given : names of arguments that the run itself gives: "targets" or "classes" (of the data set), "duration", "end"
+        or "t_stop" (ms)
     readout : feature of the Readout that it needs as the last layer; None: spikes
     """
 
@@ -28,6 +39,9 @@ LOSSES: dict[str, LossEntry] = {
     "count": LossEntry(CountLoss),
     "integral-voltage": LossEntry(VoltageCrossEntropy, readout="integral"),
     "max-voltage": LossEntry(VoltageCrossEntropy, readout="max"),
+    "psc": LossEntry(psc_classes, ("classes", "t_stop")),
+    "psc-count": LossEntry(PSCCount, ("t_stop",)),
+    "psc-trains": LossEntry(PSCDistance, ("targets", "t_stop")),
     "smooth-count": LossEntry(SmoothCountLoss, ("end",)),
     "target-times": LossEntry(TargetTimes),
     "ttfs": LossEntry(TTFSLoss),
@@ -47,6 +61,8 @@ def make_loss(name: str, options: Mapping[str, Any], data: Dataset, duration: fl
     entry = loss_entry(name)
     if "targets" in entry.given and data.targets is None:
         raise ValueError(f"the loss {name} needs target trains, which {data.name} does not have.")
-    given = {"targets": data.targets, "duration": duration, "end": duration}
+    given = {
+        "targets": data.targets, "classes": data.n_classes, "duration": duration, "end": duration, "t_stop": duration,
+    }  # fmt: skip
     loss: Loss = named.make(f"the loss {name}", entry.make, options, **{k: given[k] for k in entry.given})
     return loss

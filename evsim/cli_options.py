@@ -101,6 +101,8 @@ TRAINING = [
     click.option("--bump", type=float, help="Weight bumping for silent neurons: its amount."),
     click.option("--count-regularisation", type=float, help="Strength, for silent and for busy hidden neurons."),
     click.option("--silent-voltage", type=float, help="Strength of the voltage term for silent hidden neurons."),
+    click.option("--gradient-norm", type=float, help="Gradients are scaled down to this joint norm; 0: they are not."),
+    click.option("--weight-limit", type=float, help="Weights stay within +- this; 0: anywhere."),
     click.option("--optimiser", type=click.Choice(["adam", "adamw", "sgd"])),
     click.option("--weight-decay", type=float, help="Of adamw and sgd."),
     click.option("--validation", type=click.IntRange(0), help="Training samples set aside to select the epoch."),

@@ -46,6 +46,11 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "st-rsbp"): _DIGITS_RECURRENT,
     ("digits", "surrogate-bptt"): _DIGITS_LATENCY,
     ("digits", "rate-based"): _DIGITS_RATE,
+    ("digits", "tssl-bp"): {
+        **_LATENCY, "loss": "psc", "loss_options": {"tau": 20.0, "step": 4.0}, "rule_options": {"reference_step": 4.0},
+        "tau_syn": 10.0, "hidden": (100,), "weight_mean": (0.2, 0.02), "weight_scale": (0.2, 0.1), "epochs": 24,
+        "rate": 2e-2, "gradient_norm": 0.03,
+    },
     ("digits", "ann"): _LINE,
     ("digits", "linear"): {**_LINE, "rate": 1e-2},
     ("mnist", "eventprop"): {
@@ -75,6 +80,11 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         **_EVENTS, "tau_m": 60.0, "tau_syn": 20.0, "t_ref": 0.0, "loss_options": {"scale": 0.03}, "weighting": 170.0,
         "weight_mean": (0.002, 0.0), "weight_scale": (0.05, 0.1), "rule_options": {"min_slope": 0.1}, "epochs": 40,
         "rate": 2e-3,
+    },
+    ("spike-patterns", "tssl-bp"): {
+        **_EVENTPROP, "loss": "psc-trains", "loss_options": {"tau": 20.0, "predicts": "nearest"},
+        "rule_options": {"inter": "true", "intra": "exact"}, "hidden": (100,), "weight_mean": (0.2, 0.03),
+        "weight_scale": (0.4, 0.15), "epochs": 20, "rate": 5e-3, "batch_size": 10, "gradient_norm": 0.1,
     },
 }  # fmt: skip
 

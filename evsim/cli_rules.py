@@ -9,7 +9,7 @@ from typing import Any
 from evsim import cli_named as named
 from evsim.learning.ann import ANN, ANNTrainer, Linear
 from evsim.learning.grid import GridTrainer, SurrogateBPTT
-from evsim.learning.rules import HM2BP, STRSBP, EventProp, RateBased
+from evsim.learning.rules import HM2BP, STRSBP, TSSLBP, EventProp, RateBased
 from evsim.learning.training import Trainer
 
 
@@ -33,6 +33,7 @@ RULES: dict[str, RuleEntry] = {
     "rate-based": RuleEntry(RateBased, "integral-voltage"),
     "st-rsbp": RuleEntry(STRSBP, "count"),
     "surrogate-bptt": RuleEntry(SurrogateBPTT, "integral-voltage", GridTrainer),
+    "tssl-bp": RuleEntry(TSSLBP, "psc"),
 }
 
 

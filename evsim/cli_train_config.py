@@ -14,6 +14,7 @@ from evsim.learning import (
     Adam,
     CountRegularisation,
     Dense,
+    GradientNorm,
     Readout,
     Recurrent,
     Sequential,
@@ -21,8 +22,10 @@ from evsim.learning import (
     Trainer,
     TrainingOptions,
     WeightBumping,
+    WeightLimit,
 )
 from evsim.learning.ann import ANNTrainer, Linear, Perceptron, count_scale
+from evsim.learning.losses import PSCCount, PSCDistance
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.remedies import Remedy
 from evsim.types import LIF
@@ -61,6 +64,8 @@ class RunConfig(TrainingOptions):
     bump: float = 0.0
     count_regularisation: float = 0.0
     silent_voltage: float = 0.0
+    gradient_norm: float = 0.0
+    weight_limit: float = 0.0
     optimiser: str = "adam"
     weight_decay: float = 0.0
     rate: float = 5e-3
@@ -94,6 +99,8 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     sizes = [data.features + (config.bias_spike is not None), *config.hidden, n_out]
     model = Sequential(*(_layer(config, a, b, k == len(sizes) - 2) for k, (a, b) in enumerate(pairwise(sizes))))
     loss = make_loss(config.loss, config.loss_options, data, config.duration)
+    if loss.signal not in rule.signals and isinstance(loss, (PSCCount, PSCDistance)):
+        loss = loss.by_times()
     return model, trainer(model, rule, loss, optimiser, config, _remedies(config))
 
 
@@ -136,4 +143,8 @@ def _remedies(config: RunConfig) -> list[Remedy]:
         out.append(CountRegularisation(config.count_regularisation))
     if config.silent_voltage > 0:
         out.append(SilentVoltage(config.silent_voltage))
+    if config.gradient_norm > 0:
+        out.append(GradientNorm(config.gradient_norm))
+    if config.weight_limit > 0:
+        out.append(WeightLimit(config.weight_limit))
     return out

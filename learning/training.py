@@ -362,7 +362,8 @@ class Trainer:
 def _plain(loss: Loss) -> dict[str, Any]:
     """A loss's settings as plain values; target trains as their times, functions left out."""
     values = {name: getattr(loss, name) for name in loss.__dataclass_fields__}
-    return {k: v.times if isinstance(v, SpikeBatch) else v for k, v in values.items() if not callable(v)}
+    inner = {k: _plain(v) for k, v in values.items() if hasattr(v, "signal")}
+    return {k: v.times if isinstance(v, SpikeBatch) else v for k, v in values.items() if not callable(v)} | inner
 
 
 def _regulariser_gradient(w: Floats, strength: float, beta: float, limit: float) -> Floats:

@@ -6,6 +6,7 @@ from evsim.learning.losses.custom import CustomLoss as CustomLoss
 from evsim.learning.losses.psc import PSCCount as PSCCount
 from evsim.learning.losses.psc import PSCDistance as PSCDistance
 from evsim.learning.losses.psc import desired_trains as desired_trains
+from evsim.learning.losses.psc import psc_classes as psc_classes
 from evsim.learning.losses.times import TargetTimes as TargetTimes
 from evsim.learning.losses.times import TTFSLoss as TTFSLoss
 from evsim.learning.losses.trains import TargetTrains as TargetTrains

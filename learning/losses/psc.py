@@ -118,6 +118,18 @@ class PSCDistance:
         return np.argmin(by_class, axis=0)
 
 
+def psc_classes(
+    classes: int,
+    t_stop: float,
+    tau: float = 10.0,
+    step: float = 4.0,
+    pattern: tuple[int, ...] | None = None,
+    predicts: str = "most",
+) -> PSCDistance:
+    """A PSCDistance from ``desired_trains``: one output neuron per class, which is to spike in the pattern."""
+    return PSCDistance(desired_trains(classes, t_stop, step, pattern), tau, t_stop, predicts)
+
+
 @dataclass(frozen=True)
 class PSCCount:
     """TSSL-BP's count loss: half the squared distance of each output neuron's area A = int_0^T a dt from a wanted one.
