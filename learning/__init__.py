@@ -1,5 +1,7 @@
 """Layered models, losses, rules and training, all from recorded exact spike times."""
 
+from evsim.learning.analog import Analog as Analog
+from evsim.learning.analog import AnalogBatch as AnalogBatch
 from evsim.learning.ann import ANN as ANN
 from evsim.learning.ann import ANNTrainer as ANNTrainer
 from evsim.learning.ann import Linear as Linear
@@ -44,3 +46,4 @@ from evsim.learning.rules.eventprop import conditioning as conditioning
 from evsim.learning.spsp import s_psp as s_psp
 from evsim.learning.training import Trainer as Trainer
 from evsim.learning.training import TrainingOptions as TrainingOptions
+from evsim.learning.tssl_report import tssl_report as tssl_report

@@ -34,7 +34,8 @@ class Rule(Protocol):
     """From what a layer took and gave, and the signal at its output, to gradients and the signal at its input.
 
     signals : the kinds of signal that it can start from
-    Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error.
+    Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error. Where it has
+    ``figures(model, spikes, signal, t_stop) -> dict``, these go into the log of each epoch, of its last batch.
     """
 
     signals: ClassVar[tuple[str, ...]]

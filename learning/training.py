@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,7 @@ class Tally:
     loss: float = 0.0
     input_spikes: int = 0
     events: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
 
     def add(self, spikes: list[Any], layers: list[Layer], hits: np.ndarray, loss: Floats) -> None:
         """Count a batch. events: spikes delivered to synapses."""
@@ -241,6 +242,7 @@ class Trainer:
                 "input_spikes": tally.input_spikes,
                 "spikes": sum(layer_spikes.values()),
                 "synaptic_events": tally.events,
+                **tally.figures,
             }
             self.epoch = epoch
             self.history.append(row)
@@ -264,6 +266,13 @@ class Trainer:
         for g in gradients:
             g /= len(inputs)
         return gradients, spikes, loss
+
+    def _figures(self, spikes: list[Any], labels: np.ndarray) -> dict[str, float]:
+        """What the rule has to say about a batch, for the log; nothing for most rules."""
+        figures = getattr(self.rule, "figures", None)
+        if figures is None:
+            return {}
+        return dict(figures(self.model, spikes, self.loss(spikes[-1], labels)[1], self.options.duration))
 
     def evaluate(
         self, x: Any, y: np.ndarray, stream: int = _TEST, rows: np.ndarray | None = None
@@ -323,6 +332,8 @@ class Trainer:
             inputs = self.inputs(x, batch, 0 if o.frozen_noise else epoch)
             boost = None if self.boost is None else self.boost[batch]
             gradients, spikes, loss = self.gradients(inputs, y[batch], boost)
+            if a + o.batch_size >= order.size:
+                tally.figures = self._figures(spikes, y[batch])
             if o.regularise is not None:
                 for (name, w), g in zip(self.model.parameters(), gradients):
                     if name == "weight":

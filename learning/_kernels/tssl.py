@@ -312,3 +312,27 @@ def _keep(state, n, base, found_times, found_neurons, found_u, n_found):
         found_u[k] = state[TOP, n]
         n_found[0] += 1
     state[TOP, n] = -math.inf
+
+
+@kernel
+def credit_analog(times, neurons, offsets, psi, kinds, first, last, t_ref, tau_m, tau_s, step, d_final):
+    """dL/dJ of samples ``first`` ... ``last - 1``, (samples, n_out), written: constant input that ends up as current J.
+
+    Events as in ``credit_samples``. The potential at a spike or top has J (1 - exp(-x/tau_m)) - J exp(-r/tau_s) P(x)
+    of it, x after the release r; a kick has the current of one step.
+    """
+    n_out = t_ref.size
+    release = np.empty(n_out)
+    for sample in range(first, last):
+        release[:] = 0.0
+        d_final[sample] = 0.0
+        for k in range(offsets[sample], offsets[sample + 1]):
+            n = neurons[k]
+            if kinds[k] == KICK:
+                d_final[sample, n] -= psi[k] * step / tau_m * math.expm1(-times[k] / tau_s)
+                continue
+            x = times[k] - release[n]
+            share = -math.expm1(-x / tau_m) - decay(release[n], tau_s) * psp(x, tau_m, tau_s)
+            d_final[sample, n] += psi[k] * share
+            if kinds[k] == SPIKE:
+                release[n] = times[k] + t_ref[n]

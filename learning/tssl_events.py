@@ -1,0 +1,219 @@
+"""The events that TSSL-BP blames for the loss, and the credit that flows back from them to weights and input spikes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evsim.errors import GradientError
+from evsim.learning._kernels import tssl as kernels
+from evsim.learning.analog import Analog, joined
+from evsim.learning.fixed_order import added, borders
+from evsim.learning.layers import Dense
+from evsim.learning.pull import Pull
+from evsim.neurons import neuron_arrays
+from evsim.threads import over_stretches, workers
+from evsim.types import Floats, SpikeBatch
+
+if TYPE_CHECKING:
+    from evsim.learning.rules.tssl_bp import TSSLBP
+
+
+@dataclass(frozen=True, eq=False)
+class Blame:
+    """psi of all events of a layer in a batch, by sample and time, in parts that add up.
+
+    kinds : a spike, a maximum or a kick; inter, intra, silent : (n_events,), per unit of the potential
+    clipped : share of spikes whose slope was below the bound
+    """
+
+    times: Floats
+    neurons: np.ndarray
+    offsets: np.ndarray
+    kinds: np.ndarray
+    inter: Floats
+    intra: Floats
+    silent: Floats
+    clipped: float
+
+    @property
+    def psi(self) -> Floats:
+        """The sum of the parts."""
+        return self.inter + self.intra + self.silent
+
+
+def blame(
+    rule: TSSLBP, layer: Any, inputs: SpikeBatch, outputs: SpikeBatch, signal: Any, t_stop: float, threads: int = 1
+) -> Blame:
+    """psi of the layer's spikes and virtual spikes; arguments as in ``TSSLBP.backward``."""
+    plain = isinstance(layer, Dense) and layer.shares_events and len(layer.neuron.receptor_taus()) == 1
+    if not (plain or isinstance(layer, Analog)):
+        raise GradientError(
+            "TSSLBP is for Analog layers, and for Dense layers with one exponential current, without lateral "
+            "inhibition, recurrence or delays by synapse."
+        )
+    if outputs.currents is None:
+        raise ValueError("these spikes carry no currents; take them from model.forward.")
+    has_psc = isinstance(signal, Pull)
+    if rule.silent == "only" and not has_psc:
+        raise GradientError("TSSLBP(silent='only') needs a loss of PSCs or of a Readout's values.")
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    n = outputs.times.size
+    inter, intra, clipped = np.zeros(n), np.zeros(n), np.zeros(n, np.bool_)
+    extra = rule.silent != "none" and has_psc
+    at_release, found, u = np.zeros(0), None, np.zeros(0)
+    if extra or rule.intra == "exact":
+        at_release, found, u = replay(
+            layer, inputs, outputs, t_stop, np.inf if rule.silent == "only" else rule.quiet,
+            0.0 if rule.silent in ("virtual", "none") else rule.reference_step, threads,
+        )  # fmt: skip
+    if rule.silent != "only":
+        sign, unit, pull = _inter(rule, signal, float(p.tau_exc[0]))
+        least = np.abs(p.theta) / (rule.max_gain * rule.reference_step)
+
+        def stretch(first: int, last: int) -> None:
+            kernels.blame_spikes(
+                outputs.times, outputs.neurons, outputs.offsets, outputs.currents, at_release, pull, first, last,
+                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], least, sign, unit, _INTRA_CODES[rule.intra],
+                inter, intra, clipped,
+            )  # fmt: skip
+
+        over_stretches(stretch, len(outputs), threads)
+    share = float(clipped.mean()) if n else 0.0
+    if not extra or found is None:
+        kinds = np.full(n, kernels.SPIKE)
+        return Blame(outputs.times, outputs.neurons, outputs.offsets, kinds, inter, intra, np.zeros(n), share)
+    silent = rule.surrogate(u, p.theta[found.neurons]) * signal.at(found)
+    kind = kernels.TOP_OF_U if rule.silent == "virtual" else kernels.KICK
+    return _merged(outputs, found, kind, inter, intra, silent, share)
+
+
+_INTRA_CODES = {"none": kernels.KEEP_NONE, "code": kernels.KEEP_CODE, "exact": kernels.KEEP_EXACT}
+
+
+def _inter(rule: TSSLBP, signal: Any, tau_s: float) -> tuple[float, float, Floats]:
+    """sign, unit and pull of the inter-neuron term sign pull unit/u'."""
+    if rule.inter == "true":
+        return -1.0, 1.0, signal.by_time if isinstance(signal, Pull) else signal
+    if isinstance(signal, Pull):
+        return 1.0, 1.0 / rule.reference_step, signal.by_psc
+    # The authors' factor tau_s: where C falls like exp(-t/tau_s) it is -tau_s dC/dt.
+    return -1.0, tau_s / rule.reference_step, signal
+
+
+def _merged(
+    outputs: SpikeBatch, found: SpikeBatch, kind: int, inter: Floats, intra: Floats, silent: Floats, clipped: float
+) -> Blame:
+    n, m = outputs.times.size, found.times.size
+    times = np.concatenate([outputs.times, found.times])
+    order = np.lexsort((times, np.concatenate([outputs.samples(), found.samples()])))
+    none, nothing = np.zeros(m), np.zeros(n)
+    return Blame(
+        times[order],
+        np.concatenate([outputs.neurons, found.neurons])[order],
+        outputs.offsets + found.offsets,
+        np.where(order < n, kernels.SPIKE, kind),
+        np.concatenate([inter, none])[order],
+        np.concatenate([intra, none])[order],
+        np.concatenate([nothing, silent])[order],
+        clipped,
+    )
+
+
+def replay(
+    layer: Any, inputs: SpikeBatch, outputs: SpikeBatch, t_stop: float, quiet: float, step: float = 0.0,
+    threads: int = 1,
+) -> tuple[Floats, SpikeBatch, Floats]:  # fmt: skip
+    """Potentials along the recorded spikes: the current at the release after each, and potentials of quiet stretches.
+
+    quiet : jumps of a neuron's own PSC below which it is quiet; a stretch ends with its next spike, or t_stop
+    step : ms; 0: the highest local maximum of every quiet stretch. Own spikes and the borders of a stretch are no
+        maxima; a stretch that lasts to t_stop without one gives its middle, so that neurons whose potential never
+        rises are not forgotten. > 0: every multiple of it in a quiet stretch
+    Returns (n_spikes,); those instants, as spikes; and the potentials there, above rest.
+    """
+    if isinstance(layer, Analog):
+        return _replay_analog(layer, inputs, outputs, t_stop, quiet, step)
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    arrivals, _ = layer.delays.arrivals(inputs)
+    n = len(outputs)
+    if step > 0:
+        room = np.arange(n + 1) * int(np.ceil(t_stop / step)) * layer.n_out
+    else:
+        room = outputs.offsets + np.arange(n + 1) * layer.n_out
+    at_release = np.zeros(outputs.times.size)
+    times, neurons, u = np.empty(room[-1]), np.empty(room[-1], np.int32), np.empty(room[-1])
+    found = np.zeros(n, np.int64)
+
+    def stretch(first: int, last: int) -> None:
+        kernels.replay_samples(
+            arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, outputs.neurons, outputs.offsets,
+            first, last, t_stop, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], p.tau_exc[0], layer.weight, quiet, step,
+            at_release, room, times, neurons, u, found,
+        )  # fmt: skip
+
+    over_stretches(stretch, n, threads)
+    sample = np.repeat(np.arange(n), found)
+    place = np.repeat(room[:-1], found) + np.arange(sample.size) - np.repeat(np.cumsum(found) - found, found)
+    place = place[np.lexsort((neurons[place], times[place], sample))]
+    offsets = np.append(0, np.cumsum(found))
+    return at_release, SpikeBatch(times[place], neurons[place], offsets, layer.n_out), u[place]
+
+
+def _replay_analog(
+    layer: Analog, inputs: SpikeBatch, outputs: SpikeBatch, t_stop: float, quiet: float, step: float
+) -> tuple[Floats, SpikeBatch, Floats]:
+    """``replay`` sample by sample: of each one's twin, whose currents and potentials are J lower."""
+    at_release, found, u = [], [], []
+    for k, final in enumerate(layer.final_currents(inputs)):
+        twin, jump = layer.twin(final)
+        own = outputs.take([k])
+        currents, instants, heights = replay(twin, jump, own, t_stop, quiet, step)
+        at_release.append(currents + final[own.neurons])
+        found.append(instants)
+        u.append(heights + final[instants.neurons])
+    return np.concatenate([np.empty(0), *at_release]), joined(found, layer.n_out), np.concatenate([np.empty(0), *u])
+
+
+def weight_gradient(
+    layer: Any, events: Blame, psi: Floats, inputs: SpikeBatch, t_stop: float, step: float, threads: int = 1
+) -> Floats:
+    """Gradient by a layer's weights from psi of its events, one of ``Blame``'s parts or their sum, (n_in, n_out)."""
+    if not isinstance(layer, Analog):
+        return credit(layer, events, psi, inputs, t_stop, step, True, False, threads)[0]
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    d_final = np.empty((len(inputs), layer.n_out))
+    kernels.credit_analog(
+        events.times, events.neurons, events.offsets, psi, events.kinds, 0, len(inputs), p.t_ref, p.tau_m[0],
+        p.tau_exc[0], step, d_final,
+    )  # fmt: skip
+    gradient: Floats = layer.tau_s * inputs.values.T @ d_final  # type: ignore[attr-defined]
+    return gradient
+
+
+def credit(
+    layer: Any, events: Blame, psi: Floats, batch: SpikeBatch, t_stop: float, step: float, by_weight: bool,
+    by_signal: bool, threads: int = 1,
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    """Gradient by the weights if ``by_weight`` (then ``batch`` is the layer's input), and, if ``by_signal``, the
+    derivatives by size and time of the PSC of each spike of ``batch``; zeros otherwise. step : ms, of kicks."""
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    arrivals, order = layer.delays.arrivals(batch)
+    cuts = borders(len(batch))
+    total = np.zeros((cuts.size - 1, *layer.weight.shape)) if by_weight else np.zeros((cuts.size - 1, 0, 0))
+    by_psc, by_time = np.zeros(batch.times.size), np.zeros(batch.times.size)
+
+    def one(k: int) -> None:
+        kernels.credit_samples(
+            arrivals.times, arrivals.neurons, arrivals.offsets, events.times, events.neurons, events.offsets, psi,
+            events.kinds, cuts[k], cuts[k + 1], t_stop, p.t_ref, p.tau_m[0], p.tau_exc[0], step, layer.weight,
+            by_weight, by_signal, total[k], by_psc, by_time,
+        )  # fmt: skip
+
+    with workers(threads) as pool:
+        list(pool(one, range(cuts.size - 1)))
+    if order is not None:
+        by_psc[order], by_time[order] = by_psc.copy(), by_time.copy()
+    return added(total), by_psc, by_time
