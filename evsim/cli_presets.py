@@ -51,6 +51,8 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "tau_syn": 10.0, "hidden": (100,), "weight_mean": (0.2, 0.02), "weight_scale": (0.2, 0.1), "epochs": 24,
         "rate": 2e-2, "gradient_norm": 0.03,
     },
+    ("digits", "s-tllr"): _DIGITS_RATE,
+    ("digits", "ottt"): _DIGITS_RATE,
     ("digits", "ann"): _LINE,
     ("digits", "linear"): {**_LINE, "rate": 1e-2},
     ("mnist", "eventprop"): {

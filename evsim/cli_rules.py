@@ -9,7 +9,7 @@ from typing import Any
 from evsim import cli_named as named
 from evsim.learning.ann import ANN, ANNTrainer, Linear
 from evsim.learning.grid import GridTrainer, SurrogateBPTT
-from evsim.learning.rules import HM2BP, STRSBP, TSSLBP, EventProp, RateBased
+from evsim.learning.rules import HM2BP, STLLR, STRSBP, TSSLBP, EventProp, RateBased, ottt
 from evsim.learning.training import Trainer
 
 
@@ -30,7 +30,9 @@ RULES: dict[str, RuleEntry] = {
     "eventprop": RuleEntry(EventProp, "integral-voltage"),
     "hm2bp": RuleEntry(HM2BP, "count"),
     "linear": RuleEntry(Linear, "integral-voltage", ANNTrainer),
+    "ottt": RuleEntry(ottt, "integral-voltage"),
     "rate-based": RuleEntry(RateBased, "integral-voltage"),
+    "s-tllr": RuleEntry(STLLR, "integral-voltage"),
     "st-rsbp": RuleEntry(STRSBP, "count"),
     "surrogate-bptt": RuleEntry(SurrogateBPTT, "integral-voltage", GridTrainer),
     "tssl-bp": RuleEntry(TSSLBP, "psc"),

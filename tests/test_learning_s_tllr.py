@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from evsim import LIF, SpikeBatch, SpikeTrains
+from evsim.cli_presets import settings
+from evsim.cli_train import RunConfig, train_run
 from evsim.errors import GradientError
+from evsim.io.runs import load_run
 from evsim.learning import STLLR, CountLoss, Dense, Readout, Recurrent, Sequential, VoltageCrossEntropy, ottt
 from evsim.learning.credit import Separable
 from evsim.learning.events import Membrane, layer_events
@@ -426,3 +429,13 @@ def test_layers_that_it_is_not_made_for_are_refused():
         model.init(0)
         with pytest.raises(GradientError, match=words):
             learned(model, STLLR(), inputs)
+
+
+@pytest.mark.parametrize("name, options", [("s-tllr", {"a_post": -0.5, "psi": "S3"}), ("ottt", {})])
+def test_it_trains_from_the_command_lines_settings(name, options, tmp_path):
+    small = {"rule_options": options, "train_size": 60, "test_size": 20, "epochs": 2, "hidden": (15,)}
+    train_run(RunConfig(**settings("digits", name, small)), tmp_path, False)
+    state = load_run(tmp_path / "run.h5")
+    assert state["parameters"]["rule"] == name and state["rule"]["psi"]["shape"] == "sigmoid"
+    history = state["history"]
+    assert history[1]["train_loss"] < history[0]["train_loss"]
