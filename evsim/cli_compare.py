@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from evsim.cli_compare_results import Run, collect, write_results
-from evsim.cli_compare_run import run_alone
+from evsim.cli_compare_run import COMPILED, run_alone
 from evsim.cli_rules import rule_entry
 from evsim.cli_train_config import RunConfig, config_of
 from evsim.errors import RunFileError
@@ -131,10 +131,14 @@ def _each(found: list[Run], jobs: int, samples: int, out: Path) -> Iterator[tupl
             return None
         run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / "error.txt").unlink(missing_ok=True)
-        child = spawn.Process(target=run_alone, args=(run.config, run.folder, samples, out / ".compiling"), daemon=True)
-        children.append(child)
-        child.start()
-        child.join()
+        for last_try in (False, False, True):
+            arguments = run.config, run.folder, samples, out / ".compiling", last_try
+            child = spawn.Process(target=run_alone, args=arguments, daemon=True)
+            children.append(child)
+            child.start()
+            child.join()
+            if child.exitcode != COMPILED:
+                break
         return None if child.exitcode == 0 else run.error or f"ended with status {child.exitcode}"
 
     with ThreadPoolExecutor(jobs) as pool:

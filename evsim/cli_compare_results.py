@@ -140,9 +140,9 @@ def _table(labels: list[dict[str, Any]]) -> Table:
     for row in labels:
         cells = [row["label"], f"{row['complete']}/{row['runs']}"]
         if row["complete"]:
+            events = f"{row['synaptic_events']:.1e}" if row["synaptic_events"] else "–"
             cells += [_accuracy(row, "accuracy"), _accuracy(row, "selected_accuracy"), f"{row['seconds']:.1f}",
-                      f"{row['samples_per_second']:.0f}", f"{row['synaptic_events']:.1e}",
-                      f"{row['peak_memory_mb']:.0f}"]  # fmt: skip
+                      f"{row['samples_per_second']:.0f}", events, f"{row['peak_memory_mb']:.0f}"]  # fmt: skip
         table.add_row(*cells)
     return table
 

@@ -15,6 +15,7 @@ import psutil
 from rich.console import Console
 
 from evsim import cli_train
+from evsim._kernels.jit import cache_folder
 from evsim.cli_train_config import RunConfig
 from evsim.errors import GradientError
 from evsim.io.datasets import Dataset
@@ -23,12 +24,16 @@ from evsim.learning.ann import ANNTrainer
 from evsim.learning.gradcheck import training_agreement
 from evsim.memory import peak_memory_mb
 
+COMPILED = 75
+"""Status of a process that ends because it had to compile kernels: the next one finds them."""
 
-def run_alone(config: RunConfig, folder: Path, samples: int, lock: Path) -> None:
+
+def run_alone(config: RunConfig, folder: Path, samples: int, lock: Path, last_try: bool) -> None:
     """Train in ``folder``, or go on there. What it prints goes to log.txt; the reason of a failure to error.txt.
 
     samples : of the batch on which gradients are compared with the true one; 0: none
     lock : file that makes processes compile their kernels one after the other, so that each is compiled once
+    last_try : go on even if kernels had to be compiled, which needs more memory and time than training
     """
     from threadpoolctl import threadpool_limits
 
@@ -37,7 +42,7 @@ def run_alone(config: RunConfig, folder: Path, samples: int, lock: Path) -> None
         cli_train.console = Console(file=log, width=110)
         try:
             resume = (folder / "run.h5").exists()
-            cli_train.train_run(config, folder, resume, Observer(samples, lock))
+            cli_train.train_run(config, folder, resume, Observer(samples, lock, last_try))
         except Exception as error:
             (folder / "error.txt").write_text(f"{type(error).__name__}: {error}\n")
             traceback.print_exc(file=log)
@@ -51,8 +56,9 @@ class Observer:
     Memory is measured before gradients are compared, which needs some of its own.
     """
 
-    def __init__(self, samples: int, lock: Path) -> None:
-        self.samples, self.lock = samples, lock
+    def __init__(self, samples: int, lock: Path, last_try: bool) -> None:
+        self.samples, self.lock, self.last_try = samples, lock, last_try
+        self.kernels = _kernels_on_disk()
         self.before: float | None = None
         self.peak = 0.0
 
@@ -62,6 +68,8 @@ class Observer:
             self.before = psutil.Process().memory_info().rss / 2**20
             with _alone(self.lock):
                 self._load_kernels(trainer, data)
+            if _kernels_on_disk() > self.kernels and not self.last_try:
+                raise SystemExit(COMPILED)
             return {}
         if not (self.samples and self.peak):
             self.peak = peak_memory_mb()
@@ -89,6 +97,11 @@ class Observer:
             place = f"layer {a.layer + 1} {a.parameter}"
             row |= {f"cosine {place}": a.cosine, f"signs {place}": a.sign_agreement, f"scale {place}": a.scale}
         return row
+
+
+def _kernels_on_disk() -> int:
+    folder = Path(cache_folder())
+    return sum(1 for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
 
 
 @contextmanager
