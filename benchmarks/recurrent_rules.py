@@ -1,0 +1,180 @@
+"""One recurrent network, one task in time, every rule: ST-RSBP, S-TLLR, EventProp and surrogate-gradient BPTT.
+
+Digits row by row: the 8 columns of a scikit-learn digit are 8 inputs, and row k is shown in the k-th 10 ms as 0 to 3
+regular spikes per pixel. 8 inputs, 64 recurrent neurons, an integral readout with softmax cross-entropy, the same
+initial weights, batches and epochs for every rule. Each rule gets the same small search (step size x strength of the
+initial recurrent weights) by validation accuracy with a seed of its own; then N seeds with what it found, the epoch
+chosen by validation. Figure: docs/recurrent_rules.png.
+
+python benchmarks/recurrent_rules.py --seeds 5 --lines recurrent_rules.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from matplotlib import pyplot as plt
+from sklearn.linear_model import LogisticRegression
+
+from evsim.cli_bench import machine
+from evsim.io.datasets import load_dataset
+from evsim.learning import (
+    STLLR,
+    STRSBP,
+    Adam,
+    Dense,
+    EventProp,
+    GridTrainer,
+    Readout,
+    Recurrent,
+    Sequential,
+    SurrogateBPTT,
+    Trainer,
+    TrainingOptions,
+    VoltageCrossEntropy,
+)
+from evsim.types import LIF, SpikeBatch, SpikeTrains
+
+ROW, MOST = 10.0, 3
+PUBLISHED = STRSBP(slopes="published", credit="published", silent_psp=0.0, least_diagonal=1e-4)
+RULES: dict[str, tuple[Any, bool]] = {
+    "ST-RSBP, solve": (STRSBP(), True),
+    "ST-RSBP, 2 hops": (STRSBP(hops=2), True),
+    "ST-RSBP, published": (PUBLISHED, True),
+    "S-TLLR": (STLLR(), True),
+    "EventProp": (EventProp(min_slope=0.1), True),
+    "surrogate BPTT, 1 ms": (SurrogateBPTT(dt=1.0), True),
+    "ST-RSBP, no recurrence": (STRSBP(), False),
+    "EventProp, no recurrence": (EventProp(min_slope=0.1), False),
+}
+RATES, STRENGTHS, SEARCH_SEED = (1e-2, 3e-2, 1e-1), (0.1, 0.5), 100
+
+
+def by_rows(images: np.ndarray) -> SpikeBatch:
+    """(n, 64) values in [0, 1] as spikes of 8 inputs over 8 rows."""
+    trains = []
+    for image in images:
+        counts = np.rint(MOST * image.reshape(8, 8)).astype(int)
+        rows, columns = np.nonzero(counts)
+        times, inputs = [], []
+        for row, column in zip(rows, columns):
+            k = counts[row, column]
+            times += list(ROW * (row + (np.arange(k) + 0.5) / k))
+            inputs += [column] * k
+        trains.append(SpikeTrains(np.array(times), np.array(inputs, np.int32), 8))
+    return SpikeBatch.from_trains(trains)
+
+
+class Task:
+    """The data, read once."""
+
+    def __init__(self, train_size: int, epochs: int) -> None:
+        data = load_dataset("digits")
+        self.x, self.y = by_rows(data.x_train[:train_size]), data.y_train[:train_size]
+        self.x_test, self.y_test = by_rows(data.x_test), data.y_test
+        self.epochs = epochs
+
+    def run(self, name: str, rate: float, strength: float, seed: int) -> dict[str, Any]:
+        """Train; the course of validation and test accuracy, and seconds of CPU."""
+        rule, recurrent = RULES[name]
+        neuron = LIF(tau_m=20.0, tau_syn=5.0, t_ref=1.0)
+        hidden = Recurrent(8, 64, neuron, recurrent_scale=strength) if recurrent else Dense(8, 64, neuron)
+        model = Sequential(hidden, Readout(64, 10, neuron, feature="integral"))
+        model.init(seed, scale=[0.8, 0.3], mean=[0.4, 0.0])
+        options = TrainingOptions(
+            duration=8 * ROW, epochs=self.epochs, batch_size=20, rate=rate, validation=200, seed=seed, threads=1
+        )
+        kind = GridTrainer if isinstance(rule, SurrogateBPTT) else Trainer
+        trainer = kind(model, rule, VoltageCrossEntropy(0.05), Adam(), options)
+        began = time.process_time()
+        for _ in trainer.epochs(self.x, self.y, self.x_test, self.y_test):
+            pass
+        history = trainer.history
+        return {
+            "validation": [row["validation_accuracy"] for row in history],
+            "test": [row["test_accuracy"] for row in history],
+            "chosen": trainer.best_epoch - 1, "seconds": time.process_time() - began,
+        }  # fmt: skip
+
+    def line(self) -> float:
+        """Test accuracy of a linear classifier on the spike counts of the 8 inputs, which know no order."""
+        model = LogisticRegression(max_iter=2000).fit(self.x.counts(), self.y)
+        return float(model.score(self.x_test.counts(), self.y_test))
+
+
+def main() -> None:
+    """Search, train with the seeds, print the table and draw; --lines keeps results between calls."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--train-size", type=int, default=800, help="of which 200 are for validation")
+    parser.add_argument("--rules", nargs="*", default=list(RULES))
+    parser.add_argument("--lines", type=Path, default=None, help="results are added here, and taken from here if there")
+    parser.add_argument("--figure", type=Path, default=Path("docs/recurrent_rules.png"))
+    args = parser.parse_args()
+    print(machine())
+    task = Task(args.train_size, args.epochs)
+    done: dict[str, dict[str, Any]] = {}
+    if args.lines is not None and args.lines.exists():
+        done = json.loads(args.lines.read_text())
+
+    def result(name: str, rate: float, strength: float, seed: int) -> dict[str, Any]:
+        key = f"{name} | {rate} | {strength} | {seed}"
+        if key not in done:
+            done[key] = task.run(name, rate, strength, seed)
+            best = done[key]["validation"][done[key]["chosen"]]
+            print(f"{key}: validation {100 * best:.1f} %, {done[key]['seconds']:.0f} s of CPU", flush=True)
+            if args.lines is not None:
+                args.lines.write_text(json.dumps(done))
+        return done[key]
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    settings: dict[str, tuple[float, float]] = {}
+    for name in args.rules:
+        strengths = STRENGTHS if RULES[name][1] else STRENGTHS[:1]
+        choices = [(r, s) for r in RATES for s in strengths]
+        tried = [result(name, r, s, SEARCH_SEED) for r, s in choices]
+        settings[name] = choices[int(np.argmax([max(t["validation"]) for t in tried]))]
+    for seed in range(1, args.seeds + 1):
+        for name in args.rules:
+            found.setdefault(name, []).append(result(name, *settings[name], seed))
+    print(f"{'rule':26s} {'rate':>6s} {'strength':>8s}   test accuracy, mean +- sd over {args.seeds} seeds (%)")
+    for name, runs in found.items():
+        at_chosen = 100 * np.array([r["test"][r["chosen"]] for r in runs])
+        rate, strength = settings[name]
+        print(f"{name:26s} {rate:6g} {strength:8g}   {at_chosen.mean():5.1f} +- {at_chosen.std(ddof=1):.1f}")
+    print(f"linear classifier on the counts of the inputs: {100 * task.line():.1f}")
+    draw(found, 100 * task.line(), args.figure)
+
+
+def draw(found: dict[str, list[dict[str, Any]]], line: float, path: Path) -> None:
+    """Left: test accuracy per epoch, mean of the seeds. Right: at the chosen epoch, mean, sd and every seed."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.6), dpi=100)
+    for k, (name, runs) in enumerate(found.items()):
+        course = 100 * np.array([r["test"] for r in runs])
+        style = ":" if "no rec" in name else "-"
+        left.plot(np.arange(1, course.shape[1] + 1), course.mean(axis=0), style, color=f"C{k}")
+        chosen = 100 * np.array([r["test"][r["chosen"]] for r in runs])
+        right.errorbar(chosen.mean(), k, xerr=chosen.std(ddof=1), fmt="o", color=f"C{k}", capsize=3)
+        right.plot(chosen, np.full(chosen.size, k + 0.22), ".", color=f"C{k}", markersize=4)
+    for axes in (left.axhline, right.axvline):
+        axes(line, color="0.6", linestyle="--")
+    left.set(xlabel="epoch", ylabel="test accuracy (%)")
+    right.set(xlabel="test accuracy (%), epoch by validation")
+    right.set_yticks(range(len(found)), list(found))
+    right.invert_yaxis()
+    right.text(line + 0.5, len(found) - 0.55, "linear, counts", color="0.4", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
