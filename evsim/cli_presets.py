@@ -37,8 +37,13 @@ _DIGITS_RECURRENT = {
 _LINE = {"hidden": (100,), "epochs": 30, "batch_size": 32, "rate": 3e-3, "validation": 0}
 # A few thousand events a sample; few recordings are moved about in training.
 _EVENTS = {
-    "hidden": (400,), "shift": 1.0, "turn": 8.0, "zoom": 0.08, "dropout": 0.1, "batch_size": 20, "schedule": "cosine",
-    "validation": 0,
+    "hidden": (200,), "shift": 1.0, "turn": 8.0, "zoom": 0.08, "dropout": 0.1, "batch_size": 20, "epochs": 15,
+    "schedule": "cosine", "validation": 0,
+}  # fmt: skip
+_EVENTS_VOLTAGE = {
+    **_EVENTS, "tau_m": 60.0, "tau_syn": 20.0, "t_ref": 0.0, "loss": "integral-voltage",
+    "loss_options": {"scale": 0.06}, "weighting": 85.0, "weight_mean": (0.002, 0.0), "weight_scale": (0.05, 0.1),
+    "rate": 3e-3,
 }  # fmt: skip
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "hm2bp"): _DIGITS,
@@ -76,18 +81,17 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("nmnist", "hm2bp"): {
         **_EVENTS, "tau_m": 64.0, "tau_syn": 8.0, "t_ref": 1.0, "hidden_count": 6.0, "output_count": 8.0,
-        "loss_options": {"desired": 20.0, "undesired": 0.0, "margin": 0.0}, "epochs": 40, "rate": 5e-3,
-    },
-    ("nmnist", "eventprop"): {
-        **_EVENTS, "tau_m": 60.0, "tau_syn": 20.0, "t_ref": 0.0, "loss_options": {"scale": 0.03}, "weighting": 170.0,
-        "weight_mean": (0.002, 0.0), "weight_scale": (0.05, 0.1), "rule_options": {"min_slope": 0.1}, "epochs": 40,
-        "rate": 2e-3,
+        "loss_options": {"desired": 20.0, "undesired": 0.0, "margin": 0.0}, "rate": 5e-3,
     },
     ("spike-patterns", "tssl-bp"): {
         **_EVENTPROP, "loss": "psc-trains", "loss_options": {"tau": 20.0, "predicts": "nearest"},
         "rule_options": {"inter": "true", "intra": "exact"}, "hidden": (100,), "weight_mean": (0.2, 0.03),
         "weight_scale": (0.4, 0.15), "epochs": 20, "rate": 5e-3, "batch_size": 10, "gradient_norm": 0.1,
     },
+    ("nmnist", "eventprop"): {**_EVENTS_VOLTAGE, "rule_options": {"min_slope": 0.1}},
+    ("nmnist", "s-tllr"): {**_EVENTS_VOLTAGE, "rule_options": {"step": 20.0}},
+    ("nmnist", "ann"): {**_EVENTS, "rate": 1e-2},
+    ("nmnist", "linear"): {**_EVENTS, "rate": 1e-2},
 }  # fmt: skip
 
 

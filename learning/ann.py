@@ -8,7 +8,7 @@ cross-entropy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -105,9 +105,11 @@ class ANNTrainer(Trainer):
         self.scale = scale
 
     def inputs(self, x: Any, keys: np.ndarray, epoch: int) -> Floats:
-        """Values of samples ``keys``, or their counts times ``scale``; the same in every epoch."""
+        """Values of samples ``keys``, the same in every epoch; of spikes their counts times ``scale``, in training
+        after dropout, shift, turn and zoom."""
         if isinstance(x, SpikeBatch):
-            return np.asarray(x.take(keys).counts() * self.scale, np.float64)
+            spikes = replace(self.options, bias_spike=None).encode(x, keys, epoch)
+            return np.asarray(spikes.counts() * self.scale, np.float64)
         return np.asarray(x[keys], np.float64)
 
     def gradients(

@@ -78,3 +78,14 @@ def test_spikes_are_seen_as_scaled_counts_and_no_spike_is_counted_as_one_of_the_
     np.testing.assert_array_equal(trainer.inputs(x, np.array([0, 1]), 1), [[1.0, 0.5], [0.0, 0.0]])
     row = next(trainer.epochs(x, np.array([0, 1]), x, np.array([0, 1])))
     assert row["spikes"] == row["synaptic_events"] == row["input_spikes"] == 0
+
+
+def test_spikes_are_moved_and_left_out_in_training_alone():
+    x = SpikeBatch.from_trains([SpikeTrains(np.arange(200.0) / 20.0, np.arange(200) % 4, 4)])
+    given = options(dropout=0.5, shift=1.0, grid=(2, 2, 1), bias_spike=1.0)
+    trainer = ANNTrainer(Perceptron([4, 2]), ANN(), Adam(), given, 1.0)
+    trained, tested = trainer.inputs(x, np.array([0]), 1), trainer.inputs(x, np.array([0]), -2)
+    np.testing.assert_array_equal(tested, [[50.0] * 4])
+    assert trained.shape == (1, 4)
+    assert 0.0 < trained.sum() < 150.0
+    assert not np.array_equal(trained, trainer.inputs(x, np.array([0]), 2))
