@@ -65,7 +65,7 @@ def trained(data: Dataset, rule: str, seed: int, threads: int, epochs: int | Non
         print(f"    epoch {row['epoch']}: training {row['train_accuracy']:.3f}", end="\r", flush=True)
     guesses: list[int] = []
     for a in range(0, len(data.y_test), 100):
-        inputs = config.encode(data.x_test, np.arange(a, min(a + 100, len(data.y_test))), -2)
+        inputs = trainer.inputs(data.x_test, np.arange(a, min(a + 100, len(data.y_test))), -2)
         guesses += trainer.loss.predict(trainer.model.forward(inputs, config.duration, threads)[-1]).tolist()
     return {
         "guesses": guesses, "train_accuracy": row["train_accuracy"], "seconds": time.perf_counter() - began,
