@@ -52,7 +52,8 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "surrogate-bptt"): _DIGITS_LATENCY,
     ("digits", "rate-based"): _DIGITS_RATE,
     ("digits", "tssl-bp"): {
-        **_LATENCY, "loss": "psc", "loss_options": {"tau": 20.0, "step": 4.0}, "rule_options": {"reference_step": 4.0},
+        **_LATENCY, "loss": "psc", "loss_options": {"tau": 20.0, "step": 4.0},
+        "rule_options": {"silent": "steps", "reference_step": 4.0},
         "tau_syn": 10.0, "hidden": (100,), "weight_mean": (0.2, 0.02), "weight_scale": (0.2, 0.1), "epochs": 24,
         "rate": 2e-2, "gradient_norm": 0.03,
     },
@@ -86,7 +87,7 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("spike-patterns", "tssl-bp"): {
         **_EVENTPROP, "loss": "psc-trains", "loss_options": {"tau": 20.0, "predicts": "nearest"},
         "rule_options": {"inter": "true", "intra": "exact"}, "hidden": (100,), "weight_mean": (0.2, 0.03),
-        "weight_scale": (0.4, 0.15), "epochs": 20, "rate": 5e-3, "batch_size": 10, "gradient_norm": 0.1,
+        "weight_scale": (0.4, 0.15), "epochs": 20, "rate": 1e-2, "batch_size": 10, "gradient_norm": 0.1,
     },
     ("nmnist", "eventprop"): {**_EVENTS_VOLTAGE, "rule_options": {"min_slope": 0.1}},
     ("nmnist", "s-tllr"): {**_EVENTS_VOLTAGE, "rule_options": {"step": 20.0}},
