@@ -101,9 +101,9 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
     from evsim.cli import train
 
     merged = {**common, **own}
-    for name in ("rule_options", "loss_options", "data_options"):
-        if name in common and name in own:
-            merged[name] = {**common[name], **own[name]}
+    for name, owner in (("rule_options", "rule"), ("loss_options", "loss"), ("data_options", "dataset")):
+        same = owner not in own or own[owner] == common.get(owner)
+        merged[name] = {**(common.get(name, {}) if same else {}), **own.get(name, {})}
     known = {p.name for p in train.params} - {"out", "resume", "seed", None}
     if unknown := sorted(set(merged) - known):
         raise ValueError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")

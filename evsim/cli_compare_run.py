@@ -22,7 +22,7 @@ from evsim.io.datasets import Dataset
 from evsim.learning import Trainer
 from evsim.learning.ann import ANNTrainer
 from evsim.learning.gradcheck import training_agreement
-from evsim.memory import peak_memory_mb
+from evsim.memory import peak_memory_mb, reset_peak_memory
 
 COMPILED = 75
 """Status of a process that ends because it had to compile kernels: the next one finds them."""
@@ -66,6 +66,7 @@ class Observer:
         """First: load the kernels, so that no epoch is charged for it. Then: the figures after an epoch."""
         if self.before is None:
             self.before = psutil.Process().memory_info().rss / 2**20
+            reset_peak_memory()  # what choosing thresholds took does not count
             with _alone(self.lock):
                 self._load_kernels(trainer, data)
             if _kernels_on_disk() > self.kernels and not self.last_try:

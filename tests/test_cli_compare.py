@@ -117,10 +117,15 @@ rule = "surrogate-bptt"
 rate = 0.25
 rule_options = { dt = 2.0 }
 loss_options = { margin = 0.0 }
+[[run]]
+label = "c"
+rule = "eventprop"
+loss = "ttfs"
 """)  # fmt: skip
     found = read_comparison(config, "here").runs
-    assert [(label, seed) for label, seed, _ in found] == [("hm2bp", 3), ("hm2bp", 5), ("b", 3), ("b", 5)]
+    assert [(label, seed) for label, seed, _ in found] == [(x, s) for x in ("hm2bp", "b", "c") for s in (3, 5)]
     a, b = found[0][2], found[3][2]
+    assert found[5][2].loss_options == {} and b.loss_options["desired"] == 7.0  # the options of another loss stay away
     assert (a.rate, b.rate, a.seed, b.seed, a.threads, a.data_dir) == (0.5, 0.25, 3, 5, 1, "here")
     assert a.loss_options == {"desired": 9.0, "margin": 1.0} and b.rule_options == {"dt": 2.0}
     assert a.loss == "count" and b.loss == "integral-voltage" and a.hidden == (12,) and a.window == (0.0, 20.0)
@@ -181,6 +186,25 @@ def test_the_baseline_is_compared_with_the_exact_models_gradient(tmp_path):
     assert isinstance(trainer, GridTrainer)
     (a,) = training_agreement(trainer, trainer.inputs(data.x_train, np.arange(10), 1), data.y_train[:10])
     assert a.cosine > 1.0 - 1e-5 and a.scale == pytest.approx(1.0, abs=1e-2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system keeps one peak for good")
+def test_the_peak_of_memory_can_start_anew():
+    """In a process of its own: what this one had before is not known."""
+    script = """
+import numpy as np
+from evsim.memory import peak_memory_mb, reset_peak_memory
+x = np.ones(30_000_000)
+del x
+high = peak_memory_mb()
+reset_peak_memory()
+low = peak_memory_mb()
+x = np.ones(15_000_000)
+print(high - low, peak_memory_mb() - low)
+"""
+    said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    fell, rose = (float(v) for v in said.split())
+    assert 200.0 < fell < 260.0 and 100.0 < rose < 130.0
 
 
 def test_results_of_nothing_are_empty(tmp_path):
