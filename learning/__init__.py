@@ -44,6 +44,7 @@ from evsim.learning.rules import RateBased as RateBased
 from evsim.learning.rules import ottt as ottt
 from evsim.learning.rules.eventprop import conditioning as conditioning
 from evsim.learning.spsp import s_psp as s_psp
+from evsim.learning.streaming import StreamingSTLLR as StreamingSTLLR
 from evsim.learning.training import Trainer as Trainer
 from evsim.learning.training import TrainingOptions as TrainingOptions
 from evsim.learning.tssl_report import tssl_report as tssl_report

@@ -62,15 +62,16 @@ class Separable:
         """The same for neurons that reach these by ``weight``, (n_below, n)."""
         return replace(self, coefficients=self.coefficients @ weight.T)
 
-    def random(self, n: int, seed: int) -> Separable:
+    def random(self, n: int, seed: int, depth: int | None = None) -> Separable:
         """Direct feedback alignment (Nokland 2016): the last layer's errors through a fixed random matrix.
 
-        Its entries are U(-b, b), b = 1/sqrt(n_top), drawn anew for each depth from (seed, depth).
+        Its entries are U(-b, b), b = 1/sqrt(n_top), drawn from (seed, depth); None: the depth of now.
         """
         bound = 1.0 / np.sqrt(self.top.shape[2])
-        rng = np.random.default_rng([seed, self.depth])
+        depth = self.depth if depth is None else depth
+        rng = np.random.default_rng([seed, depth])
         feedback = rng.uniform(-bound, bound, (n, self.top.shape[2]))
-        return replace(self, coefficients=self.top @ feedback.T, depth=self.depth + 1)
+        return replace(self, coefficients=self.top @ feedback.T, depth=depth + 1)
 
 
 @dataclass(frozen=True, eq=False)

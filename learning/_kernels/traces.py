@@ -11,7 +11,7 @@ import numpy as np
 from evsim._kernels.jit import kernel
 from evsim._kernels.lif import decay, psp
 
-from .surrogates import surrogate
+from .surrogates import TRIANGLE, surrogate
 
 LEFT, RIGHT = 0.5 - 0.5 / math.sqrt(3.0), 0.5 + 0.5 / math.sqrt(3.0)
 """Nodes of the two-point Gauss rule on [0, 1]; each weighs 1/2."""
@@ -114,8 +114,13 @@ def eligibility(
             for node in range(2):
                 v = u[3 * q + 1 + node]
                 out = filtered[2 * q + node]
-                for k in range(n):
-                    out[k] = height * surrogate(shape, slope * (v[k] / theta[k] - 1.0))
+                if shape == TRIANGLE:
+                    # A loop without a call, for SIMD.
+                    for k in range(n):
+                        out[k] = height * max(1.0 - abs(slope * (v[k] / theta[k] - 1.0)), 0.0)
+                else:
+                    for k in range(n):
+                        out[k] = height * surrogate(shape, slope * (v[k] / theta[k] - 1.0))
     if a_post != 0.0:
         a = 0
         s = 0

@@ -8,6 +8,7 @@ with t_j the arrivals of j's spikes and delta the learning signal: see docs/s_tl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -136,18 +137,11 @@ class STLLR:
         arrivals, _ = layer.delays.arrivals(inputs)
         share = arrival_factors(layer, arrivals, t_stop, False)[:, 0]
         gradient = by_sample(arrivals, share).T @ signal
-        delay = one_delay(layer)
-
-        def profile(times: Floats) -> Floats:
-            one = SpikeBatch(times + delay, np.zeros(times.size, np.int32), np.array([0, times.size]), 1)
-            found: Floats = arrival_factors(layer, one, t_stop, False)[:, 0]
-            return found
-
         top = signal[:, None, :]
-        error = Separable(top, np.zeros(1), profile, t_stop - delay, top)
-        return {"weight": gradient}, self._routed(error, layer.weight)
+        error = Separable(top, np.zeros(1), profile_of(layer, t_stop), t_stop - one_delay(layer), top)
+        return {"weight": gradient}, self.routed(error, layer.weight)
 
-    def _routed(self, error: Separable, weight: Floats) -> Separable:
+    def routed(self, error: Separable, weight: Floats) -> Separable:
         """Errors of the last layer at the neurons below it."""
         if self.feedback == "random":
             return error.random(weight.shape[0], self.feedback_seed)
@@ -224,6 +218,18 @@ class Traces:
             rule.a_pre, rule.a_post, self.after, np.empty((2 * (edges.size - 1), n)), self.before,
             self.before_current, gradient,
         )  # fmt: skip
+
+
+def profile_of(layer: Readout, t_stop: float) -> Callable[[Floats], Floats]:
+    """Times (q,), ms -> what a unit weight adds to the integral if a spike leaves the layer below then, (q,)."""
+    delay = one_delay(layer)
+
+    def profile(times: Floats) -> Floats:
+        one = SpikeBatch(times + delay, np.zeros(times.size, np.int32), np.array([0, times.size]), 1)
+        found: Floats = arrival_factors(layer, one, t_stop, False)[:, 0]
+        return found
+
+    return profile
 
 
 def one_delay(layer: Any) -> float:

@@ -1,0 +1,170 @@
+"""S-TLLR online: a sample is simulated and learned window by window, and nothing is kept of what is past.
+
+What remains is a state for each neuron and source and one number for each synapse, whatever the duration. The error of
+the last layer is known at the end only; as eligibilities enter the gradient linearly, they are added up before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evsim.errors import GradientError
+from evsim.learning._kernels.window_of_layer import layer_window
+from evsim.learning.credit import Separable
+from evsim.learning.events import layer_events
+from evsim.learning.layers import Recurrent
+from evsim.learning.model import Sequential
+from evsim.learning.protocols import Loss
+from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample
+from evsim.learning.rules.s_tllr import STLLR, Traces, profile_of
+from evsim.types import Floats, SpikeBatch, SpikeTrains
+
+
+class StreamingSTLLR:
+    """One sample at a time, fed in windows of any length; spikes and gradients are those of ``STLLR`` on the whole.
+
+    model : spiking layers and a Readout of feature "integral"; with feedback "backprop" one spiking layer
+    rule : STLLR
+    t_stop : duration of the sample, ms
+
+    >>> stream = StreamingSTLLR(model, STLLR(), t_stop=1000.0)
+    >>> for end, spikes in windows:                 # spikes : SpikeTrains, from the window before to before ``end``
+    ...     stream.advance(spikes, end)
+    >>> gradients, voltages = stream.finish(loss, label)
+
+    Raises GradientError : models in which the learning signal does not separate from the eligibility
+    """
+
+    def __init__(self, model: Sequential, rule: STLLR, t_stop: float) -> None:
+        *spiking, readout = model.layers
+        if not isinstance(readout, Readout) or readout.feature != "integral":
+            raise GradientError("a stream needs a Readout of feature integral as the last layer.")
+        if not spiking or (len(spiking) > 1 and rule.feedback == "backprop"):
+            raise GradientError(
+                f"a stream learns one spiking layer, or any number with feedback random; got {len(spiking)} with "
+                f"feedback {rule.feedback}: the error at the end cannot be backpropagated through potentials gone by."
+            )
+        self.rule, self.readout, self.t_stop = rule, readout, t_stop
+        self.now = 0.0
+        self.profile = profile_of(readout, t_stop)
+        self.stages = [_Stage(layer, rule) for layer in spiking]
+        self.share = np.zeros(readout.n_in)
+
+    def advance(self, spikes: SpikeTrains, end: float) -> None:
+        """Go on to ``end`` (ms) with the input spikes from now to before it.
+
+        Raises ValueError : an end that is not after now or beyond t_stop, or spikes outside.
+        """
+        if not self.now < end <= self.t_stop:
+            raise ValueError(f"a window must end after {self.now} and at most at {self.t_stop} ms; got {end}.")
+        times, neurons = spikes.times, spikes.neurons
+        if times.size and not (times[0] >= self.now and times[-1] < end):
+            raise ValueError(f"spikes must lie from {self.now} to before {end} ms; got {times[0]} ... {times[-1]}.")
+        for stage in self.stages:
+            times, neurons = stage.advance(times, neurons, self.now, end, self._unit(stage))
+        reached = SpikeBatch(times, neurons, np.array([0, times.size]), self.readout.n_in)
+        arrivals, _ = self.readout.delays.arrivals(reached)
+        self.share += by_sample(arrivals, arrival_factors(self.readout, arrivals, self.t_stop, False)[:, 0])[0]
+        self.now = end
+
+    def finish(self, loss: Loss, label: int) -> tuple[list[dict[str, Floats]], Voltages]:
+        """Gradients of each layer, as of ``protocols.backward``, and what the readout gave."""
+        if self.now < self.t_stop:
+            raise ValueError(f"the sample ends at {self.t_stop} ms; advance to it first (now {self.now}).")
+        silent = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), self.readout.n_in)
+        without = self.readout.forward(silent, self.t_stop)
+        voltages = replace(without, values=without.values + self.share @ self.readout.weight)
+        _, error = loss(voltages, np.array([label]))
+        top = Separable(error[:, None, :], np.zeros(1), self.profile, self.t_stop, error[:, None, :])
+        credit = self.rule.routed(top, self.readout.weight)
+        gradients: list[dict[str, Floats]] = [{"weight": np.outer(self.share, error[0])}]
+        for stage in reversed(self.stages):
+            gradients.insert(0, stage.gradients(credit.coefficients[0, 0]))
+            credit = top.random(stage.layer.n_in, self.rule.feedback_seed, credit.depth)
+        return gradients, voltages
+
+    def _unit(self, stage: _Stage) -> Separable:
+        """A learning signal of 1, times what depends on time alone."""
+        one = np.ones((1, 1, stage.layer.n_out))
+        end = self.t_stop - float(np.ravel(self.readout.delays.value())[0])
+        return Separable(one, np.array([self.rule.supervise_from]), self.profile, end, one)
+
+
+class _Stage:
+    """A layer of a stream: its state, arrivals that are still to come, and eligibilities, (n_sources, n_out)."""
+
+    def __init__(self, layer: Any, rule: STLLR) -> None:
+        none = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), layer.n_in)
+        own = SpikeBatch(none.times, none.neurons, none.offsets, layer.n_out)
+        self.layer = layer
+        self.events = layer_events(layer, none, own)
+        self.traces = Traces(rule, self.events)
+        self.eligibility = np.zeros(self.events.weight.shape)
+        self.coming = np.empty(0), np.empty(0, np.int32)
+        self.room = 256
+
+    def advance(
+        self, times: Floats, neurons: np.ndarray, start: float, end: float, unit: Separable
+    ) -> tuple[Floats, np.ndarray]:
+        """Spikes of the layer in the window, sorted; recurrent delays shorter than it cut it in parts."""
+        self._expect(times + self._delay(self.layer.delays, neurons), neurons)
+        found: list[tuple[Floats, np.ndarray]] = []
+        longest = end - start
+        if isinstance(self.layer, Recurrent):
+            longest = float(np.min(self.layer.recurrent_delays.value()))
+        while start < end:
+            stop = min(start + longest, end)
+            found.append(self._window(start, stop, unit))
+            if isinstance(self.layer, Recurrent):
+                t, n = found[-1]
+                self._expect(t + self._delay(self.layer.recurrent_delays, n), n + self.layer.n_in)
+            start = stop
+        return np.concatenate([t for t, _ in found]), np.concatenate([n for _, n in found])
+
+    def gradients(self, coefficients: Floats) -> dict[str, Floats]:
+        """Eligibilities times what the learning signal was, (n_out,)."""
+        whole = self.eligibility * coefficients
+        n_in = self.layer.n_in
+        recurrent = isinstance(self.layer, Recurrent)
+        return {"weight": whole[:n_in], **({"recurrent_weight": whole[n_in:]} if recurrent else {})}
+
+    @staticmethod
+    def _delay(delays: Any, neurons: np.ndarray) -> Any:
+        value = delays.value()
+        return value[neurons] if value.ndim else value
+
+    def _expect(self, times: Floats, sources: np.ndarray) -> None:
+        t, s = np.append(self.coming[0], times), np.append(self.coming[1], sources)
+        order = np.lexsort((s, t))
+        self.coming = t[order], s[order].astype(np.int32)
+
+    def _window(self, start: float, end: float, unit: Separable) -> tuple[Floats, np.ndarray]:
+        a = int(np.searchsorted(self.coming[0], end))
+        times, sources = self.coming[0][:a], self.coming[1][:a]
+        self.coming = self.coming[0][a:].copy(), self.coming[1][a:].copy()
+        e, m = self.events, self.traces.membrane
+        p = e.neurons
+        while True:
+            out, who = np.empty(self.room), np.empty(self.room, np.int32)
+            n = layer_window(
+                times - start, sources, e.weight, m.u, m.current, m.release, p.theta, p.u_reset, p.t_ref, e.tau_m,
+                e.tau_s or 1.0, p.peak, int(p.n_receptors[0]), start, end, out, who,
+            )  # fmt: skip
+            if n <= self.room:
+                break
+            self.room = 2 * n
+        order = np.lexsort((who[:n], out[:n]))
+        fired, who = out[:n][order], who[:n][order]
+        one = np.array([0, times.size]), np.array([0, n])
+        self.traces.layer = replace(
+            e, arrivals=SpikeBatch(times, sources, one[0], e.arrivals.size),
+            outputs=SpikeBatch(fired, who, one[1], e.outputs.size),
+        )  # fmt: skip
+        self.traces.advance(0, start, end, unit, self.eligibility)
+        if m.now < end:
+            # With spikes in place of psi the rule has not looked at potentials.
+            m.follow(e, np.array([end]), times, sources, fired, who)
+        return fired, who
