@@ -57,7 +57,8 @@ def diffusion_rate(
     a, b, s = a[near], b[near], s[near]
     waited = t_ref[noisy][near] + tau_m * np.sqrt(np.pi) * _area(a, b)
     r[near] = 1.0 / waited
-    by_c[near] = tau_m**2 * np.sqrt(np.pi) / s * (erfcx(-b) - erfcx(-a)) / waited**2
+    # Twice a division: far below threshold the square would overflow.
+    by_c[near] = tau_m**2 * np.sqrt(np.pi) / s * ((erfcx(-b) - erfcx(-a)) / waited / waited)
     rate[noisy], slope[noisy] = r, by_c
     return rate, slope
 

@@ -219,14 +219,14 @@ def _responses(
 ) -> Floats:  # fmt: skip
     order, starts = _by_neuron(outputs)
     found = np.empty((len(arrivals), layer.n_out, rule.windows, kernels.N_FOUND))
-    weight_t = np.ascontiguousarray(weight.T)
     psi = rule.surrogate
+    weight = np.ascontiguousarray(weight)
     tau_s = float(p.tau_exc[0]) if layer.neuron.receptor_taus() else 0.0
     times = outputs.times[order]
 
     def stretch(first: int, last: int) -> None:
         kernels.responses(
-            arrivals.times, arrivals.neurons, arrivals.offsets, times, starts, weight_t, found, first, last,
+            arrivals.times, arrivals.neurons, arrivals.offsets, times, starts, weight, found, first, last,
             float(t_stop), rule.windows, p.theta, p.u_reset, p.u_init, p.t_ref, float(p.tau_m[0]), tau_s,
             bool(p.keep_input[0]), rule.filtered, *_gauss(max(2, rule.nodes // 2)), *_gauss(rule.nodes),
             psi.code, psi.slope, psi.height / (rule.reference_step or 1.0), rule.reset == "hard",

@@ -60,6 +60,9 @@ def test_little_noise_is_none_and_a_drive_far_below_is_silent():
     just = diffusion_rate(0.09, (0.0201 * (THETA - RESET)) ** 2 / TAU, TAU, THETA, RESET, T_REF)
     np.testing.assert_allclose(just, analytic_rate(0.09, TAU, THETA, RESET, T_REF), rtol=2e-2)
     assert not np.any(diffusion_rate(-1.0, 0.02, TAU, THETA, RESET, T_REF))
+    # Just within reach, the numbers on the way pass the square root of the largest float.
+    rate, slope = diffusion_rate(-0.66, 0.02, TAU, THETA, RESET, T_REF)
+    assert 0.0 < rate < 1e-200 and 0.0 < slope < 1e-200
 
 
 def test_noisy_rates_are_near_those_of_a_long_simulation():
