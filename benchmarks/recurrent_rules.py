@@ -55,7 +55,7 @@ RULES: dict[str, tuple[Any, bool]] = {
     "ST-RSBP, no recurrence": (STRSBP(), False),
     "EventProp, no recurrence": (EventProp(min_slope=0.1), False),
 }
-RATES, STRENGTHS, SEARCH_SEED = (1e-2, 3e-2, 1e-1), (0.1, 0.5), 100
+RATES, STRENGTHS, SEARCH_SEED = (1e-2, 3e-2), (0.1, 0.5), 100
 
 
 def by_rows(images: np.ndarray) -> SpikeBatch:
