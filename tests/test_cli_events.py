@@ -53,6 +53,16 @@ def test_a_rule_learns_bars_at_its_preset(folder, rule):
     assert "100.00 %" in run("evaluate", out, "--threads", 1)
 
 
+@pytest.mark.parametrize("rule", ["s-tllr", "ann", "linear"])
+def test_other_presets_run(folder, rule):
+    out = folder / rule
+    run(
+        "train", "--dataset", "nmnist", "--data-dir", folder, "--rule", rule, "--hidden", 5, "--epochs", 1,
+        "--train-size", 4, "--test-size", 2, "--threads", 1, "--out", out,
+    )  # fmt: skip
+    assert json.loads((out / "summary.json").read_text())["rule"] == rule
+
+
 def test_a_view_is_given_by_name_and_kept_with_the_run(folder):
     out = folder / "seen"
     arguments = [
