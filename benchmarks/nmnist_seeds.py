@@ -148,7 +148,7 @@ def figure(results: dict[str, tuple[float, float, int, float]], path: Path) -> N
         ax.errorbar(mean, k, xerr=error, fmt="none", ecolor="0.75", elinewidth=1.0, capsize=3)
         ax.errorbar(mean, k, xerr=sd, fmt="o", color=colour, elinewidth=3.0)
     ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("test accuracy (%): mean, sd over runs (thick), binomial standard error (thin)")
     ax.grid(axis="x", alpha=0.3)
     fig.savefig(path, dpi=110)
