@@ -210,7 +210,7 @@ def ablation(args: argparse.Namespace) -> None:
         print(f"{start:22s} {name:30s} rate {rate:.0e} test {figures_of(ends)} %{note}", flush=True)
     (args.folder / "agreement.json").write_text(json.dumps(agreement))
     for name, paths in agreement.items():
-        mean = np.nanmean(paths, axis=0)
+        mean = np.mean(paths, axis=0)
         for epoch in (0, 1, args.epochs // 2, args.epochs):
             m = mean[epoch]
             print(
@@ -235,31 +235,33 @@ def losses(args: argparse.Namespace) -> None:
 
 
 def figure(args: argparse.Namespace) -> None:
-    """Three panels."""
+    """What ``ablation`` and ``wake`` left; a file that is missing leaves its panel out."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    shown, axes = plt.subplots(1, 3, figsize=(12, 3.4))
-    for name, curve in json.loads((args.folder / "wake.json").read_text()).items():
-        start, silent = name.split(", ")
-        hidden = np.array(curve)[:, 0] + (np.array(curve)[:, 1] if start == "all silent" else 0)
-        colour = f"C{['none', 'virtual', 'steps', 'only'].index(silent)}"
-        axes[0].plot(hidden, "-" if start == "all silent" else "--", color=colour, label=f"{silent} ({start})")
-    axes[0].set(xlabel="epoch", ylabel="hidden neurons that fire", title="D3: of 100 silent, of 50 inhibited (dashed)")
-    axes[0].legend(fontsize=6)
+    woken = args.folder / "wake.json"
+    shown, axes = plt.subplots(1, 2 + woken.exists(), figsize=(8 + 4 * woken.exists(), 3.4))
     agreement = json.loads((args.folder / "agreement.json").read_text())
     for k, (name, paths) in enumerate(agreement.items()):
-        mean = np.nanmean(paths, axis=0)
+        mean = np.mean(paths, axis=0)
         for layer, line in ((0, "-"), (1, "--")):
-            axes[1].plot(mean[:, 3 * layer], line, color=f"C{k}", label=name if layer == 0 else None)
-            axes[2].plot(mean[:, 3 * layer + 1], line, color=f"C{k}")
-    axes[1].axhline(0.0, color="0.8")
-    axes[1].set(xlabel="epoch", ylabel="cosine", title="D9: cosine with the exact gradient", ylim=(-1.05, 1.05))
-    axes[1].legend(fontsize=6)
-    axes[2].axhline(0.5, color="0.8")
-    axes[2].set(xlabel="epoch", ylabel="share", title="D9: equal signs (dashed: output layer)", ylim=(0, 1.02))
+            axes[0].plot(mean[:, 3 * layer], line, color=f"C{k}", label=f"{name.split(': ')[1]}, layer {layer}")
+            axes[1].plot(mean[:, 3 * layer + 1], line, color=f"C{k}")
+    axes[0].axhline(0.0, color="0.8")
+    axes[0].set(xlabel="epoch", ylabel="cosine", title="D9: cosine with the exact gradient", ylim=(-0.2, 1.05))
+    axes[0].legend(fontsize=7)
+    axes[1].axhline(0.5, color="0.8")
+    axes[1].set(xlabel="epoch", ylabel="share", title="D9: equal signs, inter-neuron term", ylim=(0.4, 1.02))
+    if woken.exists():
+        for name, curve in json.loads(woken.read_text()).items():
+            start, silent = name.split(", ")
+            hidden = np.array(curve)[:, 0] + (np.array(curve)[:, 1] if start == "all silent" else 0)
+            colour = f"C{['none', 'virtual', 'steps', 'only'].index(silent)}"
+            axes[2].plot(hidden, "-" if start == "all silent" else "--", color=colour, label=f"{silent} ({start})")
+        axes[2].set(xlabel="epoch", ylabel="hidden neurons that fire", title="D3: of 100 silent, or of 50 inhibited")
+        axes[2].legend(fontsize=6)
     shown.tight_layout()
     shown.savefig("docs/tssl_bp.png", dpi=80)
 

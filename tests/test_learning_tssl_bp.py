@@ -291,7 +291,7 @@ def potential(layer, inputs, released, n, times):
 
 def test_virtual_spikes_are_the_highest_local_maxima_of_quiet_stretches_or_their_middle():
     layer = Dense(10, 6, NEURON)
-    layer.init(np.random.default_rng(3), 0.6, 0.3)
+    layer.init(np.random.default_rng(3), 0.6, 0.6)
     layer.weight[:, 0], layer.weight[:, 1] = -0.1, 0.0
     inputs = batch(n=2, spikes=30)
     outputs = layer.forward(inputs, T)
@@ -343,7 +343,7 @@ def test_a_virtual_spike_is_blamed_sigma_times_c_and_hands_nothing_through_a_res
 
 def test_steps_are_all_multiples_in_quiet_stretches_and_act_on_the_current_alone():
     layer, h = Dense(10, 6, NEURON), 3.0
-    layer.init(np.random.default_rng(3), 0.6, 0.3)
+    layer.init(np.random.default_rng(3), 0.6, 0.6)
     inputs = batch(n=2, spikes=30)
     outputs = layer.forward(inputs, T)
     labels = np.array([0, 1])

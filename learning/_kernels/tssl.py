@@ -260,7 +260,9 @@ def replay_samples(
                 trace = state[TRACE, n] * decay(t - state[SPIKED, n], tau_s) + 1.0
                 state[TRACE, n] = trace
                 state[SPIKED, n] = t
-                state[QUIET_FROM, n] = max(t + tau_s * math.log(trace / quiet), t + t_ref[n])
+                state[QUIET_FROM, n] = t + t_ref[n]
+                if trace > quiet:
+                    state[QUIET_FROM, n] = max(t + tau_s * math.log(trace / quiet), t + t_ref[n])
                 state[MIDDLE, n] = 0.5 * (state[QUIET_FROM, n] + t_stop)
                 state[RELEASE, n] = t + t_ref[n]
                 state[U, n] = u_reset[n]
