@@ -18,7 +18,7 @@ from evsim.learning.events import layer_events
 from evsim.learning.layers import Recurrent
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss
-from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample
+from evsim.learning.readout import Readout, Voltages
 from evsim.learning.rules.s_tllr import STLLR, Traces, profile_of
 from evsim.types import Floats, SpikeBatch, SpikeTrains
 
@@ -65,9 +65,7 @@ class StreamingSTLLR:
             raise ValueError(f"spikes must lie from {self.now} to before {end} ms; got {times[0]} ... {times[-1]}.")
         for stage in self.stages:
             times, neurons = stage.advance(times, neurons, self.now, end, self._unit(stage))
-        reached = SpikeBatch(times, neurons, np.array([0, times.size]), self.readout.n_in)
-        arrivals, _ = self.readout.delays.arrivals(reached)
-        self.share += by_sample(arrivals, arrival_factors(self.readout, arrivals, self.t_stop, False)[:, 0])[0]
+        self.share += np.bincount(neurons, self.profile(times), self.readout.n_in)
         self.now = end
 
     def finish(self, loss: Loss, label: int) -> tuple[list[dict[str, Floats]], Voltages]:

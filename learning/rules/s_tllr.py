@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.errors import GradientError
+from evsim.learning._kernels.readout import integral_factors
 from evsim.learning._kernels.traces import eligibility
 from evsim.learning.credit import Credit, Separable, Through, is_credit
 from evsim.learning.events import LayerEvents, Membrane, layer_events, pieces
@@ -22,6 +23,7 @@ from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Recurrent
 from evsim.learning.readout import Readout, arrival_factors, by_sample
 from evsim.learning.surrogates import S2, S3, Surrogate
+from evsim.neurons import neuron_arrays
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 
@@ -223,10 +225,12 @@ class Traces:
 def profile_of(layer: Readout, t_stop: float) -> Callable[[Floats], Floats]:
     """Times (q,), ms -> what a unit weight adds to the integral if a spike leaves the layer below then, (q,)."""
     delay = one_delay(layer)
+    p = neuron_arrays(layer.neuron, layer.n_out)
 
     def profile(times: Floats) -> Floats:
-        one = SpikeBatch(times + delay, np.zeros(times.size, np.int32), np.array([0, times.size]), 1)
-        found: Floats = arrival_factors(layer, one, t_stop, False)[:, 0]
+        factors = np.empty((times.size, 2))
+        integral_factors(times + delay, t_stop, p.tau_m[0], p.tau_exc[0], layer.rate, factors)
+        found: Floats = factors[:, 0]
         return found
 
     return profile
