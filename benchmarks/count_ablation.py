@@ -142,9 +142,8 @@ def accuracy(name: str, hidden: int, variant: str, seed: int, optimiser: str, ra
 
 def some(data: Dataset) -> tuple[Any, np.ndarray]:
     """A single test sample: what a trainer looks at after each epoch; here the whole test set is looked at once."""
-    return data.x_test[:1] if not isinstance(data.x_test, SpikeBatch) else data.x_test.take(np.arange(1)), data.y_test[
-        :1
-    ]
+    x, y = data.x_test, data.y_test[:1]
+    return (x.take(np.arange(1)) if isinstance(x, SpikeBatch) else x[:1]), y
 
 
 def main() -> None:
