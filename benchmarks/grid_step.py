@@ -2,8 +2,9 @@
 
     python benchmarks/grid_step.py [--seeds 3] [--out docs/grid_step.png]
 
-The same network, encoder, loss, initial weights and epochs. The step size of Adam is chosen for each on the validation
-part, with a seed of its own. Speeds are of training alone, in one process on one thread, taken in turns.
+The same network, encoder, loss, initial weights and epochs. The step size of Adam, and for the baseline the slope of
+its surrogate, are chosen for each on the validation part, with a seed of its own. Speeds are of training alone, in one
+process on one thread, taken in turns.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ from evsim.learning import (
 )
 
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-RATES = (5e-3, 1e-2, 2e-2, 4e-2)
+RATES = (1e-2, 2e-2, 5e-2)
+SLOPES = (4.0, 10.0, 25.0)
 DATA = load_dataset("yin-yang", train_size=2000)
 
 
-def trainer(dt: float | None, seed: int, rate: float, epochs: int) -> Trainer:
-    """EventProp for dt None, else the baseline."""
+def trainer(dt: float | None, seed: int, rate: float, slope: float, epochs: int) -> Trainer:
+    """EventProp for dt None (which has no slope), else the baseline."""
     neuron = LIF(tau_m=20.0, tau_syn=5.0)
     model = Sequential(Dense(5, 80, neuron), Readout(80, 3, neuron, feature="integral"))
     model.init(seed, scale=[1.2, 0.1], mean=[1.5, 0.0])
@@ -44,7 +46,7 @@ def trainer(dt: float | None, seed: int, rate: float, epochs: int) -> Trainer:
         duration=60.0, encoder="linear", window=(0.0, 30.0), bias_spike=0.0, epochs=epochs, batch_size=32, rate=rate,
         seed=seed,
     )  # fmt: skip
-    kind, rule = (Trainer, EventProp(min_slope=0.1)) if dt is None else (GridTrainer, SurrogateBPTT(dt=dt))
+    kind, rule = (Trainer, EventProp(min_slope=0.1)) if dt is None else (GridTrainer, SurrogateBPTT(dt=dt, slope=slope))
     made: Trainer = kind(model, rule, VoltageCrossEntropy(0.1), Adam(), options)
     return made
 
@@ -57,32 +59,33 @@ def trained(trainers: list[Trainer]) -> list[list[dict[str, float]]]:
     return [list(rows) for rows in zip(*zip(*runs))]
 
 
-def chosen_rate(dt: float | None, epochs: int) -> float:
-    """The step size with the best validation accuracy after the last epoch, for a seed that is not used again."""
-    found = trained([trainer(dt, 100, rate, epochs) for rate in RATES])
-    return RATES[int(np.argmax([rows[-1]["validation_accuracy"] for rows in found]))]
+def chosen(dt: float | None, epochs: int) -> tuple[float, float]:
+    """Step size and slope with the best validation accuracy after the last epoch, for a seed that is not used again."""
+    pairs = [(rate, slope) for rate in RATES for slope in (SLOPES if dt is not None else SLOPES[:1])]
+    found = trained([trainer(dt, 100, rate, slope, epochs) for rate, slope in pairs])
+    return pairs[int(np.argmax([rows[-1]["validation_accuracy"] for rows in found]))]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--out", default=None)
     a = parser.parse_args()
     names: list[float | None] = [None, *STEPS]
-    rates = [chosen_rate(dt, a.epochs) for dt in names]
+    best = [chosen(dt, a.epochs) for dt in names]
     accuracy, speed = np.empty((a.seeds, len(names))), np.empty((a.seeds, len(names)))
     for s in range(a.seeds):
-        rows = trained([trainer(dt, s + 1, rate, a.epochs) for dt, rate in zip(names, rates)])
+        rows = trained([trainer(dt, s + 1, *pair, a.epochs) for dt, pair in zip(names, best)])
         accuracy[s] = [100.0 * r[-1]["test_accuracy"] for r in rows]
         # The first epoch also loads kernels.
         speed[s] = [np.median([row["samples_per_second"] for row in r[1:]]) for r in rows]
     print(machine())
     print(f"Yin-Yang, 2000 training samples, {a.epochs} epochs, {a.seeds} seeds; test accuracy: mean and sd")
     for k, name in enumerate(names):
-        label = "EventProp, exact" if name is None else f"dt = {name:g} ms"
+        label = "EventProp, exact" if name is None else f"dt = {name:g} ms, slope {best[k][1]:g}"
         ratio = np.median(speed[:, k] / speed[:, 0])
-        print(f"{label:18} rate {rates[k]:g}  {accuracy[:, k].mean():5.2f} +- {accuracy[:, k].std(ddof=1):.2f} %  "
+        print(f"{label:22} rate {best[k][0]:g}  {accuracy[:, k].mean():5.2f} +- {accuracy[:, k].std(ddof=1):.2f} %  "
               f"samples/s over EventProp's: {ratio:.2f}")  # fmt: skip
     print(_verdict(accuracy, speed))
     if a.out:
