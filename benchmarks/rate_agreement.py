@@ -112,7 +112,7 @@ def main() -> None:
     print("reference step (ms), median cosine and norm ratio to the true gradient of hidden layers 1 and 2")
     for k, step in enumerate(STEPS):
         print(f"{step:6.0f} ", np.median(cosines[k], axis=0).round(3), np.median(ratios[k], axis=0).round(3))
-    figure, axes = plt.subplots(2, 2, figsize=(8.4, 5.8), dpi=100, sharex=True)
+    figure, axes = plt.subplots(2, 2, figsize=(8.4, 5.8), dpi=75, sharex=True)
     for against in range(2):
         for layer in range(2):
             ax = axes[against, layer]

@@ -22,7 +22,7 @@ from evsim.cli_presets import preset
 from evsim.cli_train_config import RunConfig, build, start
 from evsim.io.datasets import load_dataset
 
-STEPS = (1.0, 3.0, 10.0, 30.0, 100.0)
+STEPS = (1.0, 10.0, 100.0)
 OPTIMISERS = {"adam": 1e-2, "sgd": 0.1}
 
 
