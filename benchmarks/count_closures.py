@@ -153,7 +153,7 @@ def draw(measured: dict[str, tuple[Floats, Floats]], closures: dict[str, Floats]
             ax.plot(COUNTS, m, label=name, lw=1.2)
         ax.set(title=f"{kind} trains", xlabel="count of the neuron, $o_i$", ylim=(0, 8))
     axes[0].set_ylabel("$e_{ij}\\,T/(o_j \\tau_s)$")
-    axes[0].legend(frameon=False, fontsize=7)
+    axes[2].legend(frameon=False, fontsize=7, loc="lower right")
     figure.tight_layout()
     figure.savefig(path)
 
