@@ -1,7 +1,7 @@
-"""Does the reference step of rate-based backpropagation matter? Digits with steps of 1 to 100 ms, Adam and SGD.
+"""Does the reference step of rate-based backpropagation matter? Digits with steps of 1, 10 and 100 ms, Adam and SGD.
 
 It multiplies all slopes, so it scales the gradient of each layer and turns none. Adam takes the scale out. SGD does
-not: its step size is one that suits 10 ms. Figure: docs/rate_reference_step.png.
+not: one step size for all. Figure: docs/rate_reference_step.png.
 
 python benchmarks/reference_step.py --seeds 3
 """
@@ -27,7 +27,7 @@ OPTIMISERS = {"adam": 1e-2, "sgd": 0.1}
 
 
 def accuracy(step: float, optimiser: str, seed: int) -> float:
-    """Test accuracy after the last epoch, %; 0 where the network fell silent."""
+    """Test accuracy after the last epoch, %."""
     given = {"rule_options": {"reference_step": step}, "optimiser": optimiser, "rate": OPTIMISERS[optimiser]}
     config = RunConfig(**{**preset("digits", "rate-based"), **given, "seed": seed, "threads": 1})
     data = load_dataset("digits", None, None, None)
