@@ -40,8 +40,8 @@ from evsim.cli_train_config import RunConfig, build, start
 from evsim.errors import SilentLayerError
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.learning import HM2BP, calibrate
-from evsim.learning.count_credit import with_fake_trains
-from evsim.learning.count_slopes import regular_mean
+from evsim.learning.terms.count_credit import with_fake_trains
+from evsim.learning.terms.count_slopes import regular_mean
 from evsim.types import Floats, SpikeBatch
 
 _COMMON: dict[str, Any] = {

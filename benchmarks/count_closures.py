@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 
 from evsim.cli_bench import machine
 from evsim.learning import Dense, s_psp
-from evsim.learning.count_slopes import poisson_mean, regular_mean, uniform_mean
+from evsim.learning.terms.count_slopes import poisson_mean, regular_mean, uniform_mean
 from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
 
 T, TAU_M, TAU_S, T_REF, N_IN, V_TH = 400.0, 64.0, 8.0, 2.0, 60, 0.5

@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 
 from evsim.cli_bench import machine
 from evsim.learning import Adam, Dense, EventProp, RateBased, Readout, Sequential, TrainingOptions, VoltageCrossEntropy
-from evsim.learning.grid import GridTrainer, SurrogateBPTT
+from evsim.learning.baselines.grid import GridTrainer, SurrogateBPTT
 from evsim.learning.protocols import backward
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 

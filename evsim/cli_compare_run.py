@@ -20,7 +20,7 @@ from evsim.cli_train_config import RunConfig
 from evsim.errors import GradientError
 from evsim.io.datasets import Dataset
 from evsim.learning import Trainer
-from evsim.learning.ann import ANNTrainer
+from evsim.learning.baselines.ann import ANNTrainer
 from evsim.learning.gradcheck import training_agreement
 from evsim.memory import peak_memory_mb, reset_peak_memory
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evsim import cli_named as named
-from evsim.learning.ann import ANN, ANNTrainer, Linear
-from evsim.learning.grid import GridTrainer, SurrogateBPTT
+from evsim.learning.baselines.ann import ANN, ANNTrainer, Linear
+from evsim.learning.baselines.grid import GridTrainer, SurrogateBPTT
 from evsim.learning.rules import HM2BP, STLLR, STRSBP, TSSLBP, EventProp, RateBased, ottt
 from evsim.learning.training import Trainer
 

@@ -24,7 +24,7 @@ from evsim.learning import (
     WeightBumping,
     WeightLimit,
 )
-from evsim.learning.ann import ANNTrainer, Linear, Perceptron, count_scale
+from evsim.learning.baselines.ann import ANNTrainer, Linear, Perceptron, count_scale
 from evsim.learning.losses import PSCCount, PSCDistance
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.remedies import Remedy

@@ -2,16 +2,9 @@
 
 from evsim.learning.analog import Analog as Analog
 from evsim.learning.analog import AnalogBatch as AnalogBatch
-from evsim.learning.ann import ANN as ANN
-from evsim.learning.ann import ANNTrainer as ANNTrainer
-from evsim.learning.ann import Linear as Linear
-from evsim.learning.ann import Perceptron as Perceptron
 from evsim.learning.calibration import calibrate as calibrate
 from evsim.learning.gradcheck import GradientReport as GradientReport
 from evsim.learning.gradcheck import check_gradient as check_gradient
-from evsim.learning.grid import GridModel as GridModel
-from evsim.learning.grid import GridTrainer as GridTrainer
-from evsim.learning.grid import SurrogateBPTT as SurrogateBPTT
 from evsim.learning.layers import Dense as Dense
 from evsim.learning.layers import Recurrent as Recurrent
 from evsim.learning.losses import CountLoss as CountLoss

@@ -13,13 +13,13 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.window_of_layer import layer_window
-from evsim.learning.credit import Separable
-from evsim.learning.events import layer_events
 from evsim.learning.layers import Recurrent
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.rules.s_tllr import STLLR, Traces, profile_of
+from evsim.learning.terms.credit import Separable
+from evsim.learning.terms.events import layer_events
 from evsim.types import Floats, SpikeBatch, SpikeTrains
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from evsim.learning._kernels.tssl import SPIKE
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss
-from evsim.learning.pull import Pull
 from evsim.learning.readout import Readout
 from evsim.learning.rules.tssl_bp import TSSLBP
-from evsim.learning.tssl_events import Blame, blame, weight_gradient
+from evsim.learning.terms.pull import Pull
+from evsim.learning.terms.tssl_events import Blame, blame, weight_gradient
 from evsim.types import Floats, SpikeBatch
 
 EXACT = TSSLBP(inter="true", intra="exact", silent="none", max_gain=np.inf)

@@ -18,7 +18,8 @@ from evsim.cli_compare_results import collect
 from evsim.cli_train import train_run
 from evsim.io import runs
 from evsim.io.datasets import load_dataset
-from evsim.learning import GridTrainer, check_gradient
+from evsim.learning import check_gradient
+from evsim.learning.baselines import GridTrainer
 from evsim.learning.gradcheck import training_agreement
 
 COMMON = """

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from evsim.learning import HM2BP, Dense, s_psp
-from evsim.learning.count_slopes import regular_mean
+from evsim.learning.terms.count_slopes import regular_mean
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
 T = 120.0

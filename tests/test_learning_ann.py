@@ -5,7 +5,7 @@ import pytest
 
 from evsim import SpikeBatch, SpikeTrains
 from evsim.learning import Adam, TrainingOptions
-from evsim.learning.ann import ANN, ANNTrainer, Linear, Perceptron, count_scale
+from evsim.learning.baselines.ann import ANN, ANNTrainer, Linear, Perceptron, count_scale
 
 
 def options(**changes):

@@ -1,11 +1,11 @@
-"""evsim.learning.count_slopes: every closed form against S-PSPs, quadrature, random trains or differences."""
+"""evsim.learning.terms.count_slopes: every closed form against S-PSPs, quadrature, random trains or differences."""
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
 from evsim.learning import s_psp
-from evsim.learning.count_slopes import (
+from evsim.learning.terms.count_slopes import (
     elasticity,
     interval_means,
     poisson_mean,

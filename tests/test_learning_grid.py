@@ -6,7 +6,7 @@ import pytest
 from evsim import LIF, SpikeBatch, SpikeTrains
 from evsim.errors import GradientError
 from evsim.learning import Adam, CountLoss, Dense, Readout, Recurrent, Sequential, TrainingOptions, VoltageCrossEntropy
-from evsim.learning.grid import GridModel, GridTrainer, SurrogateBPTT
+from evsim.learning.baselines.grid import GridModel, GridTrainer, SurrogateBPTT
 from evsim.learning.surrogates import SHAPES
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.3, bias=0.1, v_init=0.2)
@@ -179,7 +179,7 @@ def test_the_integral_passes_the_same_gradient_to_hidden_spikes_as_more_inputs_w
     """The readout's integral is linear in its input spikes: one more spike at grid point n adds gain(n) w."""
     model, rule, inputs = network(last=Readout, feature="integral", weighting=15.0), SurrogateBPTT(dt=0.5), batch(1)
     grid = GridModel(model, rule)
-    from evsim.learning.grid_steps import Grid, backward_readout, forward_readout
+    from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout
 
     g, layer = Grid(0.5, 80, 1, T_STOP), model.layers[1]
     hidden = grid.forward(inputs, T_STOP)[1]

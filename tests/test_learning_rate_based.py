@@ -12,9 +12,9 @@ from evsim.errors import GradientError
 from evsim.io.runs import load_run
 from evsim.learning import CountLoss, Dense, EventProp, RateBased, Readout, Recurrent, Sequential, VoltageCrossEntropy
 from evsim.learning.protocols import backward
-from evsim.learning.rate_windows import later_windows, output_of_input, pull_back_windows, window_counts
 from evsim.learning.readout import Voltages
 from evsim.learning.surrogates import S1, S3, Surrogate
+from evsim.learning.terms.rate_windows import later_windows, output_of_input, pull_back_windows, window_counts
 from evsim.simulate import simulate
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 

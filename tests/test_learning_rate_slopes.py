@@ -1,4 +1,4 @@
-"""evsim.learning.rate_slopes: rate curves against quadrature, finite differences and simulation."""
+"""evsim.learning.terms.rate_slopes: rate curves against quadrature, finite differences and simulation."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.special import erfcx
 
 from evsim.learning import Dense, RateBased
-from evsim.learning.rate_slopes import analytic_rate, diffusion_rate, interval_slope
+from evsim.learning.terms.rate_slopes import analytic_rate, diffusion_rate, interval_slope
 from evsim.network import Network
 from evsim.simulate import simulate
 from evsim.types import LIF, SpikeBatch, SpikeTrains

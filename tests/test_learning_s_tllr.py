@@ -14,11 +14,11 @@ from evsim.cli_train import RunConfig, train_run
 from evsim.errors import GradientError
 from evsim.io.runs import load_run
 from evsim.learning import STLLR, CountLoss, Dense, Readout, Recurrent, Sequential, VoltageCrossEntropy, ottt
-from evsim.learning.credit import Separable
-from evsim.learning.events import Membrane, layer_events
 from evsim.learning.protocols import backward
 from evsim.learning.rules.s_tllr import Traces
 from evsim.learning.surrogates import S1, S2, S3, S4
+from evsim.learning.terms.credit import Separable
+from evsim.learning.terms.events import Membrane, layer_events
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.2, bias=0.1, v_init=0.05)
 DELTA = LIF(tau_m=20.0, tau_syn=None, v_init=0.0)

@@ -21,9 +21,9 @@ from evsim.learning import (
     VoltageCrossEntropy,
     s_psp,
 )
-from evsim.learning.count_slopes import interval_means, poisson_mean, published_slope, regular_mean
 from evsim.learning.protocols import backward
 from evsim.learning.readout import Voltages, arrival_factors
+from evsim.learning.terms.count_slopes import interval_means, poisson_mean, published_slope, regular_mean
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
 T_STOP = 100.0

@@ -29,7 +29,7 @@ from evsim.learning._kernels.tssl import SPIKE
 from evsim.learning.optimisers import Adam
 from evsim.learning.protocols import backward
 from evsim.learning.surrogates import TSSL
-from evsim.learning.tssl_events import blame, replay
+from evsim.learning.terms.tssl_events import blame, replay
 
 T = 60.0
 TAU_M, TAU_S = 20.0, 5.0

@@ -13,7 +13,7 @@ import numpy as np
 from evsim.learning._kernels.psc import distances, match_samples
 from evsim.learning.losses.checks import check_finite, check_labels
 from evsim.learning.losses.trains import by_neuron, check_against
-from evsim.learning.pull import Pull
+from evsim.learning.terms.pull import Pull
 from evsim.types import Floats, SpikeBatch
 
 PREDICTS = ("most", "nearest")

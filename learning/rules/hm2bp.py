@@ -18,10 +18,10 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
-from evsim.learning.count_credit import readout_by_counts, with_fake_trains
 from evsim.learning.layers import Dense
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare, s_psp
+from evsim.learning.terms.count_credit import readout_by_counts, with_fake_trains
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 

@@ -17,7 +17,10 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning.layers import Dense
-from evsim.learning.rate_windows import (
+from evsim.learning.readout import Readout, Voltages
+from evsim.learning.rules.eventprop import EventProp
+from evsim.learning.surrogates import S3, Surrogate
+from evsim.learning.terms.rate_windows import (
     ESTIMATORS,
     LayerRates,
     later_windows,
@@ -26,9 +29,6 @@ from evsim.learning.rate_windows import (
     pull_back_windows,
     recurrent_area,
 )
-from evsim.learning.readout import Readout, Voltages
-from evsim.learning.rules.eventprop import EventProp
-from evsim.learning.surrogates import S3, Surrogate
 from evsim.types import Floats, SpikeBatch
 
 

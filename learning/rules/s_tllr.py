@@ -17,12 +17,12 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning._kernels.readout import integral_factors
 from evsim.learning._kernels.traces import eligibility
-from evsim.learning.credit import Credit, Separable, Through, is_credit
-from evsim.learning.events import LayerEvents, Membrane, layer_events, pieces
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Recurrent
 from evsim.learning.readout import Readout, arrival_factors, by_sample
 from evsim.learning.surrogates import S2, S3, Surrogate
+from evsim.learning.terms.credit import Credit, Separable, Through, is_credit
+from evsim.learning.terms.events import LayerEvents, Membrane, layer_events, pieces
 from evsim.neurons import neuron_arrays
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch

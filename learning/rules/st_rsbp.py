@@ -20,11 +20,11 @@ from scipy.linalg import lapack
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
-from evsim.learning.count_credit import readout_by_counts, with_fake_trains
-from evsim.learning.count_slopes import FORMS, elasticity, published_slope
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare, s_psp_batch
+from evsim.learning.terms.count_credit import readout_by_counts, with_fake_trains
+from evsim.learning.terms.count_slopes import FORMS, elasticity, published_slope
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 

@@ -21,10 +21,10 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning.analog import Analog
-from evsim.learning.pull import Pull
 from evsim.learning.readout import Readout, Voltages, arrival_factors
 from evsim.learning.rules.eventprop import EventProp, peaks_of
-from evsim.learning.tssl_events import Blame, blame, credit, weight_gradient
+from evsim.learning.terms.pull import Pull
+from evsim.learning.terms.tssl_events import Blame, blame, credit, weight_gradient
 from evsim.types import Floats, SpikeBatch
 
 INTER, INTRA, SILENT = ("code", "true"), ("code", "exact", "none"), ("virtual", "steps", "none", "only")

@@ -12,7 +12,7 @@ from evsim.learning._kernels import tssl as kernels
 from evsim.learning.analog import Analog, joined
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Dense
-from evsim.learning.pull import Pull
+from evsim.learning.terms.pull import Pull
 from evsim.neurons import neuron_arrays
 from evsim.threads import over_stretches, workers
 from evsim.types import Floats, SpikeBatch

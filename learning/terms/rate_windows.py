@@ -12,8 +12,8 @@ from evsim.errors import GradientError
 from evsim.learning._kernels import rate_response as kernels
 from evsim.learning._kernels.readout import integral_factors
 from evsim.learning.layers import Dense, Recurrent
-from evsim.learning.rate_slopes import analytic_rate, diffusion_rate, interval_slope
 from evsim.learning.readout import Readout, Voltages
+from evsim.learning.terms.rate_slopes import analytic_rate, diffusion_rate, interval_slope
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.threads import over_stretches
 from evsim.types import Floats, SpikeBatch

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import GradientError
-from evsim.learning.rate_windows import output_of_input
 from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample
+from evsim.learning.terms.rate_windows import output_of_input
 from evsim.types import Floats, SpikeBatch
 
 

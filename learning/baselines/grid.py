@@ -16,7 +16,7 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
-from evsim.learning.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
+from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.model import Sequential
 from evsim.learning.readout import Readout

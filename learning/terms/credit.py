@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evsim.learning.events import LayerEvents, Membrane
 from evsim.learning.surrogates import Surrogate
+from evsim.learning.terms.events import LayerEvents, Membrane
 from evsim.types import Floats
 
 
