@@ -22,14 +22,13 @@ from evsim.learning import (
     Adam,
     Dense,
     EventProp,
-    GridTrainer,
     Readout,
     Sequential,
-    SurrogateBPTT,
     Trainer,
     TrainingOptions,
     VoltageCrossEntropy,
 )
+from evsim.learning.baselines import GridTrainer, SurrogateBPTT
 
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RATES = (1e-2, 2e-2, 5e-2)

@@ -28,15 +28,14 @@ from evsim.learning import (
     TSSLBP,
     Dense,
     EventProp,
-    GridModel,
     RateBased,
     Readout,
     Sequential,
     StreamingSTLLR,
-    SurrogateBPTT,
     VoltageCrossEntropy,
     ottt,
 )
+from evsim.learning.baselines import GridModel, SurrogateBPTT
 from evsim.learning.protocols import Rule, backward
 from evsim.neurons import neuron_arrays
 

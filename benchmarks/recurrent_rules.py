@@ -32,15 +32,14 @@ from evsim.learning import (
     Adam,
     Dense,
     EventProp,
-    GridTrainer,
     Readout,
     Recurrent,
     Sequential,
-    SurrogateBPTT,
     Trainer,
     TrainingOptions,
     VoltageCrossEntropy,
 )
+from evsim.learning.baselines import GridTrainer, SurrogateBPTT
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
 ROW, MOST = 10.0, 3
