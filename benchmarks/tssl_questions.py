@@ -242,7 +242,7 @@ def figure(args: argparse.Namespace) -> None:
     from matplotlib import pyplot as plt
 
     woken = args.folder / "wake.json"
-    shown, axes = plt.subplots(1, 2 + woken.exists(), figsize=(8 + 4 * woken.exists(), 3.4))
+    shown, axes = plt.subplots(1, 2 + woken.exists(), figsize=(8 + 5.5 * woken.exists(), 3.4))
     agreement = json.loads((args.folder / "agreement.json").read_text())
     for k, (name, paths) in enumerate(agreement.items()):
         mean = np.mean(paths, axis=0)
@@ -261,7 +261,7 @@ def figure(args: argparse.Namespace) -> None:
             colour = f"C{['none', 'virtual', 'steps', 'only'].index(silent)}"
             axes[2].plot(hidden, "-" if start == "all silent" else "--", color=colour, label=f"{silent} ({start})")
         axes[2].set(xlabel="epoch", ylabel="hidden neurons that fire", title="D3: of 100 silent, or of 50 inhibited")
-        axes[2].legend(fontsize=6)
+        axes[2].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     shown.tight_layout()
     shown.savefig("docs/tssl_bp.png", dpi=80)
 
