@@ -28,7 +28,7 @@ from evsim.types import Floats, SpikeBatch
 
 @dataclass(frozen=True)
 class SurrogateBPTT:
-    """The baseline and its switches.
+    """Surrogate-gradient backpropagation through time on a time step (Neftci et al. 2019), the baseline.
 
     dt : ms, time step
     shape, slope, height : of the surrogate, as in ``Surrogate``; ds/du = psi(u/theta)/theta. Default: the sigmoid of

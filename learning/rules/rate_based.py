@@ -34,7 +34,9 @@ from evsim.types import Floats, SpikeBatch
 
 @dataclass(frozen=True)
 class RateBased:
-    """The rule and its switches. Defaults: the paper's, but for the reset, which is this simulator's.
+    """One backward pass through spike counts, whatever the duration (Yu et al. 2024).
+
+    Defaults: the paper's, but for the reset, which is this simulator's.
 
     estimator : of the slope J. "surrogate": int psi(u) F dt/T, F the response of the potential to a unit drive (the
         paper's). "analytic": the rate curve of a constant drive. "interval": from recorded intervals and slopes at

@@ -53,7 +53,7 @@ class CountSystem:
 
 @dataclass(frozen=True)
 class STRSBP:
-    """The rule and its switches, for Dense and Recurrent layers.
+    """Recurrent layers through spike counts, by one linear solve a sample (Zhang and Li 2019).
 
     slopes : of e by the neuron's own count. "regular", "poisson" or "intervals": closed forms for regular trains,
         Poisson trains or the recorded intervals, relative to the measured e; "published": the authors' polynomial
