@@ -6,7 +6,7 @@ initial weights, batches and epochs for every rule. Each rule gets the same smal
 initial recurrent weights) by validation accuracy with a seed of its own; then N seeds with what it found, the epoch
 chosen by validation. Figure: docs/recurrent_rules.png.
 
-python benchmarks/recurrent_rules.py --seeds 3 --lines recurrent_rules.json
+python benchmarks/recurrent_rules.py --seeds 5 --lines recurrent_rules.json
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ RULES: dict[str, tuple[Any, bool]] = {
     "S-TLLR": (STLLR(), True),
     "EventProp": (EventProp(min_slope=0.1), True),
     "surrogate BPTT, 1 ms": (SurrogateBPTT(dt=1.0), True),
+    "S-TLLR, no recurrence": (STLLR(), False),
     "ST-RSBP, no recurrence": (STRSBP(), False),
     "EventProp, no recurrence": (EventProp(min_slope=0.1), False),
 }
