@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from evsim.cli_bench import machine
-from evsim.cli_train import RunConfig, preset, train_run
+from evsim.cli_presets import preset
+from evsim.cli_train import train_run
+from evsim.cli_train_config import RunConfig
 
 
 def main() -> None:

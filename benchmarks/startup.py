@@ -21,7 +21,9 @@ def first(self, *args, **kwargs):
     original(self, *args, **kwargs)
     raise KeyboardInterrupt
 training.Trainer.gradients = first
-from evsim.cli_train import RunConfig, preset, train_run
+from evsim.cli_presets import preset
+from evsim.cli_train import train_run
+from evsim.cli_train_config import RunConfig
 with TemporaryDirectory() as folder:
     try:
         train_run(RunConfig(**preset("digits")), Path(folder), False)
