@@ -22,8 +22,7 @@ from scipy.stats import t as student
 
 from evsim.cli_bench import machine
 from evsim.cli_presets import settings
-from evsim.cli_train import RunConfig
-from evsim.cli_train_config import build, start
+from evsim.cli_train_config import RunConfig, build, start
 from evsim.io.datasets import load_dataset
 
 _RANDMAN = {

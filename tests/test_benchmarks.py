@@ -1,0 +1,38 @@
+"""Benchmarks are run by hand; that they find what they import from evsim is seen here."""
+
+import ast
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = sorted((Path(__file__).resolve().parents[1] / "benchmarks").glob("*.py"))
+
+
+def absent(text):
+    """Names that a script imports from evsim and that are not there; programs in its string literals too."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "from evsim" in node.value:
+            try:
+                found += absent(node.value)
+            except SyntaxError:
+                continue
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "evsim":
+            module = importlib.import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                inside = hasattr(module, "__path__") and importlib.util.find_spec(f"{node.module}.{name}")
+                if not hasattr(module, name) and not inside:
+                    found.append(f"{node.module}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_benchmark_finds_what_it_imports(script):
+    assert absent(script.read_text()) == []
+
+
+def test_a_name_that_is_gone_is_seen_also_in_a_program_within_a_string():
+    assert absent("from evsim.cli_train import preset") == ["evsim.cli_train.preset"]
+    assert absent('PROGRAM = """\nfrom evsim.cli_train import preset\n"""') == ["evsim.cli_train.preset"]
