@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-all lint types bench notebooks coverage clean
+.PHONY: help env demo test test-all bounds lint types bench notebooks coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: $(READY) ## every test that is not slow
 
 test-all: $(READY) ## every test, the long statistics too
 	$(BIN)/python -m pytest $(ARGS)
+
+bounds: $(READY) ## every test that is not slow, with each index of each kernel checked
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .
