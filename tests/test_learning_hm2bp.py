@@ -85,7 +85,8 @@ def slow_backward(rule, layer, inputs, outputs, signal, is_output=False):
                 ratio = np.where(active, e[i] / np.maximum(o_pre, 1), rule.silent_ratio * scale)
             else:
                 e[i] = np.where(active, rule.silent_psp * scale, 0.0)
-                s = w[active, i].sum() * rule.silent_micro * scale / nu[i]
+                summed = active if rule.silent_sources == "active" else slice(None)
+                s = w[summed, i].sum() * rule.silent_micro * scale / nu[i]
                 gamma = 1.0
                 ratio = np.full(layer.n_in, rule.silent_ratio * scale)
             micro = 1.0 + s if rule.micro == "paper" else 1.0
@@ -128,7 +129,10 @@ def test_the_cases_have_silent_and_busy_neurons_on_both_sides():
 
 
 @pytest.mark.parametrize("micro", ["paper", "none", "meanfield"])
-@pytest.mark.parametrize("switches", [{}, OFF, {"silent_psp": 0.3, "silent_micro": 0.7, "silent_ratio": 2.0}])
+@pytest.mark.parametrize(
+    "switches",
+    [{}, OFF, {"silent_psp": 0.3, "silent_micro": 0.7, "silent_ratio": 2.0}, {"silent_sources": "all"}],
+)
 def test_gradients_and_signal_are_those_of_the_formulas(micro, switches):
     layer, inputs, outputs, signal = make_case()
     rule = HM2BP(micro=micro, **switches)

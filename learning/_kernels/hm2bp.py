@@ -13,7 +13,7 @@ def layer_block(
     query_offsets, block_starts, q_time, q_neuron, q_u, q_i, q_origin, post_counts,
     delta, macro, weight_t, gradient, signal,
     block_index, block, n_post, theta, tau_m, tau_s, micro_paper, pass_micro,
-    silent_psp, silent_micro, silent_ratio, wants_signal,
+    silent_psp, silent_micro, silent_ratio, silent_from_all, wants_signal,
 ):  # fmt: skip
     """Weight gradients of neurons ``block_index * block`` ... and their part of the signal to the inputs.
 
@@ -53,9 +53,17 @@ def layer_block(
             micro = 1.0
             if micro_paper:
                 s = 0.0
-                for j in range(n_active):
-                    s += weight_t[i, active[a0 + j]] * (row[j] if count > 0 else silent_micro)
-                micro += s / (theta[i] * count) if count > 0 else s / theta[i]
+                if count > 0:
+                    for j in range(n_active):
+                        s += weight_t[i, active[a0 + j]] * row[j]
+                    s /= count
+                elif silent_from_all:
+                    for source in range(n_pre):
+                        s += weight_t[i, source] * silent_micro
+                else:
+                    for j in range(n_active):
+                        s += weight_t[i, active[a0 + j]] * silent_micro
+                micro += s / theta[i]
             factor = d * macro[k, i] * micro
             back = factor if pass_micro else d * macro[k, i]
             if count > 0:

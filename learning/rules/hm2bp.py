@@ -26,6 +26,7 @@ from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 
 MODES = ("paper", "none", "meanfield")
+SILENT_SOURCES = ("active", "all")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class HM2BP:
         y = (mean interval - t_ref)/tau_m
     silent_psp : S-PSP of a silent neuron for each source that spikes (so that it can learn); 0: none
     silent_micro : e/o_i of a silent neuron in s_i
+    silent_sources : whose weights enter s_i of a silent neuron: "active", the sources that spike; "all", every source,
+        as the authors' program has it
     silent_ratio : e/o_j passed back where i or j is silent; 0: nothing passes
         (these three in the paper's unit, a PSC kernel of integral 1; scaled by tau_syn/tau_m here)
     fake_target_train : a silent output neuron that is to spike (the most wanted of its sample) gets a
@@ -51,6 +54,7 @@ class HM2BP:
     micro: str = "paper"
     silent_psp: float = 0.1
     silent_micro: float = 0.5
+    silent_sources: str = "active"
     silent_ratio: float = 1.0
     fake_target_train: bool = True
     max_gamma: float = 10.0
@@ -60,6 +64,8 @@ class HM2BP:
     def __post_init__(self) -> None:
         if self.micro not in MODES:
             raise ValueError(f"micro must be one of {', '.join(MODES)}; got {self.micro!r}.")
+        if self.silent_sources not in SILENT_SOURCES:
+            raise ValueError(f"silent_sources must be {' or '.join(SILENT_SOURCES)}; got {self.silent_sources!r}.")
 
     def backward(
         self,
@@ -107,7 +113,8 @@ class HM2BP:
                 p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
                 delta, macro, weight_t, gradient, back[b],
                 b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper", self.pass_factor,
-                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale, wants_signal,
+                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
+                self.silent_sources == "all", wants_signal,
             )  # fmt: skip
 
         with workers(threads) as pool:

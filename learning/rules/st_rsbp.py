@@ -226,7 +226,7 @@ class STRSBP:
                 p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
                 credit, unit, weight_t, gradient, below[b],
                 b, p.block, layer.n_out, layer.theta, p.tau_m, p.tau_s, False, False,
-                self.silent_psp * scale, 0.0, self.silent_ratio * scale, wants_signal,
+                self.silent_psp * scale, 0.0, self.silent_ratio * scale, False, wants_signal,
             )  # fmt: skip
 
         with workers(threads) as pool:
