@@ -25,7 +25,7 @@ def _kernel_sources():
 def cache_folder() -> str:
     """Folder of the compiled kernels, named after what they were compiled from."""
     # Numba's own key knows the processor and the signature, not the settings that change the code it makes.
-    settings = config.BOUNDSCHECK, config.OPT, config.DEBUGINFO_DEFAULT
+    settings = [getattr(config, name) for name in ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT")]
     digest = hashlib.sha256(f"{numba.__version__} {sys.version} {settings}".encode())
     for path in _kernel_sources():
         digest.update(path.read_bytes())
