@@ -44,7 +44,10 @@ class Tally:
 
 @dataclass(eq=False)
 class Run:
-    """A simulation with what it has left so far. spikes : of the recorded neurons, by population, in parts."""
+    """A simulation with what it has left so far. spikes : of the recorded neurons, by population, in parts.
+
+    id : common to its files, see ``runs.run_id``
+    """
 
     config: SimulateConfig
     declared: Declaration
@@ -52,6 +55,7 @@ class Run:
     build_seconds: float
     tally: Tally
     spikes: dict[str, list[SpikeTrains]]
+    id: str
 
     @property
     def begin(self) -> float:
@@ -169,20 +173,22 @@ def _start(
             declared.network, seed=config.seed, threads=config.threads, driver=driver, state=state
         )
         seconds = time.perf_counter() - began
+    new = runs.run_id(_identity(config, declared), simulation.driver, runs.package_versions())
     if state is None:
         empty = {
             name: SpikeTrains([], np.empty(0, np.int64), min(p.size, config.record or p.size))
             for name, p in declared.network.populations.items()
         }
-        return Run(config, declared, simulation, seconds, Tally(), {k: [v] for k, v in empty.items()})
+        return Run(config, declared, simulation, seconds, Tally(), {k: [v] for k, v in empty.items()}, new)
     recorded = runs.load_recording(out / "run.h5")
+    runs.check_same_run(out / "run.h5", recorded.meta, meta)
     if recorded.t_stop < simulation.time:
         raise RunFileError(f"{out / 'run.h5'} ends before {out / 'state.h5'}; they are not of the same run.")
     spikes = {}
     for name, s in recorded.spikes.items():
         n = int(np.searchsorted(s.times, simulation.time))
         spikes[name] = [SpikeTrains(s.times[:n], s.neurons[:n], s.size)]
-    return Run(config, declared, simulation, seconds, Tally(**meta["tally"]), spikes)
+    return Run(config, declared, simulation, seconds, Tally(**meta["tally"]), spikes, meta.get("id", new))
 
 
 def _stops(config: SimulateConfig, t_stop: float) -> Iterator[float]:
@@ -207,7 +213,7 @@ def _add(run: Run, recording: Recording, seconds: float) -> None:
 
 def _save(run: Run, out: Path) -> None:
     """Spikes first: a state without its spikes could not be continued, spikes beyond the state are dropped."""
-    about = {"run": _identity(run.config, run.declared), "versions": runs.package_versions()}
+    about = {"id": run.id, "run": _identity(run.config, run.declared), "versions": runs.package_versions()}
     runs.save_recording(out / "run.h5", run.trains(), run.end, about)
     runs.save_state(out / "state.h5", run.simulation.state(), {**about, "tally": asdict(run.tally)})
 

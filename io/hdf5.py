@@ -6,7 +6,9 @@ a dataset of the same name, so that any HDF5 viewer can browse it. Each object c
 with the Python type it came from.
 
 The root group carries ``format`` ("evsim"), ``schema``, ``kind``, ``evsim`` (the version that wrote it) and
-``complete``, which is set last. The same tree gives the same bytes.
+``complete``, which is set last. The same tree gives the same bytes. A file is sealed (see `seal`): one whose bytes are
+not those that were written is refused. Files of schema 1 have no seal; they are read, with the checks of `hdf5_nodes`
+alone.
 """
 
 from __future__ import annotations
@@ -15,23 +17,26 @@ import io
 import json
 import os
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from evsim.errors import RunFileError
 
 from .atomic import write_bytes
+from .hdf5_nodes import DEPTH, REMEDY, Nodes, link_of, mark_of
+from .seal import BLOCK, SIGNATURE, is_sealed, seal
 
 FORMAT = "evsim"
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout described above. Readers refuse a newer one; a change of layout raises it."""
+
+_UNSEALED = 1
+"""The last schema whose files have no seal."""
 
 KINDS = ("run", "recording", "state")
 
 _ARRAY_KINDS = "biufc"
-_REMEDY = "Use a copy of it, or make it again."
 _INT64 = np.iinfo(np.int64)
 
 
@@ -54,7 +59,8 @@ def write_tree(path: str | os.PathLike[str], tree: dict[str, Any], kind: str) ->
 
     Raises
     ------
-    TypeError : a value or key of a type that cannot be given back exactly; the message says where it is.
+    TypeError : a value or key of a type that cannot be given back exactly, or dicts and lists more than 64 levels deep
+        (or within themselves); the message says where it is.
     ValueError : unknown ``kind``.
     OSError : the file cannot be written (disk full, no permission ...); an earlier file is untouched.
     """
@@ -66,14 +72,15 @@ def write_tree(path: str | os.PathLike[str], tree: dict[str, Any], kind: str) ->
         raise TypeError(f"the tree must be a dict; got {type(tree).__name__}.")
     # Built in memory, not on the disk: HDF5 cannot be closed cleanly once its disk is full.
     image = io.BytesIO()
-    with h5py.File(image, "w", track_order=True) as file:
+    with h5py.File(image, "w", track_order=True, userblock_size=BLOCK) as file:
         file.attrs["format"] = _fixed(FORMAT)
         file.attrs["schema"] = SCHEMA
         file.attrs["kind"] = _fixed(kind)
         file.attrs["evsim"] = _fixed(evsim_version())
         for key, value in tree.items():
-            _write(file, _link(key, ""), value, f"/{key}")
+            _write(file, _link(key, ""), value, f"/{key}", 1)
         file.attrs["complete"] = True
+    seal(image.getbuffer())
     write_bytes(path, image.getbuffer())
 
 
@@ -85,52 +92,66 @@ def read_tree(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     FileNotFoundError : no such file.
     OSError : the file cannot be opened (permission, a folder).
     RunFileError : the file is truncated, not HDF5, not from evsim, of another kind, of a newer schema, or
-        entries of it are missing or damaged.
+        entries of it are missing or damaged; or it has links, compressed data and the like, which evsim never writes.
     """
-    import h5py
-
     try:
-        with open(path, "rb"):
-            pass
+        raw = open(path, "rb")
     except FileNotFoundError as missing:
         raise FileNotFoundError(
             missing.errno, f"there is no {kind} file {os.fspath(path)}. Check the path; `--out` named it."
         ) from missing
-    try:
-        # No lock: files are only ever replaced whole, and locks fail on read-only and network disks.
-        file = h5py.File(path, "r", locking=False)
-    except OSError as failure:
-        raise RunFileError(
-            f"{os.fspath(path)} ({os.path.getsize(path)} bytes) is not a complete HDF5 file: truncated, "
-            f"damaged or of another format. {_REMEDY} [{failure}]"
-        ) from failure
-    with file:
-        _check_marks(file, os.fspath(path), kind)
-        try:
-            return {_key(name): _read(file[name]) for name in file}
-        except RunFileError as failure:
-            raise RunFileError(f"{os.fspath(path)}: {failure}") from failure
-        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as failure:
+    # One open file from the seal to the last value: what was checked is what is read.
+    with raw:
+        return _read_open(raw, os.fspath(path), kind)
+
+
+def _read_open(raw: BinaryIO, path: str, kind: str) -> dict[str, Any]:
+    n_bytes = os.fstat(raw.fileno()).st_size
+    sealed = is_sealed(raw)
+    if sealed is False:
+        raw.seek(BLOCK)
+        if raw.read(len(SIGNATURE)) == SIGNATURE:
             raise RunFileError(
-                f"{os.fspath(path)} is damaged: part of it cannot be read. {_REMEDY} [{failure}]"
-            ) from failure
+                f"{path} is damaged: its {n_bytes} bytes are not those that were written (their checksum differs). "
+                f"{REMEDY}"
+            )
+        raise RunFileError(_foreign(path, n_bytes))
+    import h5py
 
-
-def _check_marks(file: Any, path: str, kind: str) -> None:
-    """Refuse a file that evsim did not write, or wrote for another purpose, or in a layout of the future."""
     try:
-        marks = {name: _mark(file, name) for name in ("format", "schema", "kind", "evsim", "complete")}
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as failure:
-        raise RunFileError(f"{path} is damaged: its marks cannot be read. {_REMEDY} [{failure}]") from failure
+        file = h5py.File(raw, "r")
+    except (OSError, ValueError, RuntimeError) as failure:
+        raise RunFileError(f"{_foreign(path, n_bytes)} [{failure}]") from failure
+    with file:
+        try:
+            _check_marks(file, path, kind, bool(sealed))
+            return Nodes(file, n_bytes).tree()
+        except RunFileError as failure:
+            text = str(failure)
+            raise RunFileError(text if text.startswith(path) else f"{path}: {text}") from failure
+        # RecursionError and UnicodeDecodeError are among them.
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as failure:
+            raise RunFileError(f"{path} is damaged: part of it cannot be read. {REMEDY} [{failure}]") from failure
+
+
+def _foreign(path: str, n_bytes: int) -> str:
+    return f"{path} ({n_bytes} bytes) is not a complete HDF5 file: truncated, damaged or of another format. {REMEDY}"
+
+
+def _check_marks(file: Any, path: str, kind: str, sealed: bool) -> None:
+    """Refuse a file that evsim did not write, or wrote for another purpose, or in a layout of the future."""
+    marks = {name: mark_of(file, name) for name in ("format", "schema", "kind", "evsim", "complete")}
     if marks["format"] != FORMAT:
         raise RunFileError(f"{path} is an HDF5 file, but evsim did not write it (it has no mark {FORMAT!r}).")
     if not isinstance(marks["schema"], np.integer):
-        raise RunFileError(f"{path} is damaged: it does not say which schema it follows. {_REMEDY}")
+        raise RunFileError(f"{path} is damaged: it does not say which schema it follows. {REMEDY}")
     if marks["schema"] > SCHEMA:
         raise RunFileError(
             f"{path} follows schema {marks['schema']} (written by evsim {marks['evsim']}), but this evsim "
             f"reads schemas up to {SCHEMA}. Update evsim."
         )
+    if sealed != (marks["schema"] > _UNSEALED) or marks["schema"] < 1:
+        raise RunFileError(f"{path} is damaged: its checksum has been taken away. {REMEDY}")
     if marks["kind"] != kind:
         raise RunFileError(f"{path} holds a {marks['kind']}, but a {kind} was asked for. Give a {kind} file.")
     if marks["complete"] is None or not marks["complete"]:
@@ -142,31 +163,19 @@ def _fixed(text: str) -> np.bytes_:
     return np.bytes_(text.encode("utf-8"))
 
 
-def _mark(node: Any, name: str) -> Any:
-    """An attribute, text as str; None if it is missing or no scalar."""
-    value = node.attrs.get(name)
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    return value if isinstance(value, np.generic) else None
-
-
 def _link(key: Any, where: str) -> str:
-    """HDF5 name of a dict key: "/" and "%" and control characters are percent-encoded, "" becomes "%"."""
+    """HDF5 name of a dict key."""
     if type(key) is not str:
         raise TypeError(f"keys must be str; {where or '/'} has the key {key!r} of type {type(key).__name__}.")
-    if key in (".", ".."):
-        return key.replace(".", "%2E")
-    return quote(key, safe=" !#$&'()*+,:;<=>?@[]^{|}", errors="surrogatepass") or "%"
+    return link_of(key)
 
 
-def _key(link: str) -> str:
-    return "" if link == "%" else unquote(link, errors="surrogatepass")
-
-
-def _write(parent: Any, link: str, value: Any, where: str) -> None:
+def _write(parent: Any, link: str, value: Any, where: str, depth: int) -> None:
     """Store ``value`` as the child ``link`` of an HDF5 group; ``where`` names it in errors."""
     import h5py
 
+    if depth > DEPTH:
+        raise TypeError(f"{where[:60]}... lies more than {DEPTH} levels deep, or within itself. Flatten it.")
     kind = type(value)
     packed = _packed(value) if kind in (list, tuple) else None
     if packed is not None:
@@ -176,7 +185,7 @@ def _write(parent: Any, link: str, value: Any, where: str) -> None:
         node = parent.create_group(link, track_order=True)
         mark = kind.__name__
         for key, child in value.items() if kind is dict else ((str(k), v) for k, v in enumerate(value)):
-            _write(node, _link(key, where), child, f"{where}/{key}")
+            _write(node, _link(key, where), child, f"{where}/{key}", depth + 1)
     elif kind is str:
         plain = "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
         # HDF5 text cannot hold NUL, nor UTF-8 lone surrogates; JSON spells both in ASCII.
@@ -210,39 +219,3 @@ def _packed(items: list[Any] | tuple[Any, ...]) -> np.ndarray | None:
     if items and all(type(v) is int and _INT64.min <= v <= _INT64.max for v in items):
         return np.array(items, np.int64)
     return None
-
-
-def _read(node: Any) -> Any:
-    """The value that `_write` stored in an HDF5 object."""
-    import h5py
-
-    mark = _mark(node, "type")
-    if mark == "None":
-        return None
-    if isinstance(node, h5py.Group):
-        if mark == "dict":
-            return {_key(name): _read(node[name]) for name in node}
-        if mark in ("list", "tuple"):
-            missing = [k for k in range(len(node)) if str(k) not in node]
-            if missing:
-                raise RunFileError(f"entry {node.name}/{missing[0]} is missing. {_REMEDY}")
-            items = [_read(node[str(k)]) for k in range(len(node))]
-            return items if mark == "list" else tuple(items)
-    elif mark == "array":
-        # [...], not [()]: the latter turns an array without axes into a scalar and loses its byte order.
-        return node[...]
-    elif mark in _DECODE:
-        return _DECODE[mark](node[()])
-    raise RunFileError(f"entry {node.name} has the unknown type {mark!r}. {_REMEDY}")
-
-
-_DECODE: dict[str, Any] = {
-    "scalar": lambda value: value,
-    "list": lambda value: value.tolist(),
-    "tuple": lambda value: tuple(value.tolist()),
-    "str": lambda value: value.decode("utf-8"),
-    "escaped str": json.loads,
-    "int": lambda value: int(value, 0) if isinstance(value, bytes) else int(value),
-    "float": float,
-    "bool": bool,
-}

@@ -6,6 +6,7 @@ Every file is replaced whole or not at all (see `atomic`), so that a run can be 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -158,6 +159,30 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     _require(path, tree, ("state", "meta"), "state")
     _require(path, tree["state"], STATE_KEYS, "state")
     return tree["state"], tree["meta"]
+
+
+def run_id(*what: Any) -> str:
+    """A name of 16 hex digits for the run that ``what`` (plain values: settings, versions) determines.
+
+    The files of a run all carry it, so that those of two runs in one folder are not taken for one. Equal settings have
+    equal names: their files are the same, bit for bit.
+    """
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
+def check_same_run(recording: str | os.PathLike[str], meta: Mapping[str, Any], state_meta: Mapping[str, Any]) -> None:
+    """Check that a recording and a state are of one run: by ``id``, in older files by the settings under ``run``.
+
+    recording : the file, for the message; meta, state_meta : the meta of both files
+
+    Raises RunFileError : they are of two runs, as when a new run was killed before it had saved its first state.
+    """
+    key = "id" if "id" in meta or "id" in state_meta else "run"
+    if meta.get(key) != state_meta.get(key):
+        raise RunFileError(
+            f"{os.fspath(recording)} and the state beside it are not of the same run: a new run was stopped before its "
+            "first state was saved. Leave --resume out to start anew, or give another --out."
+        )
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:

@@ -337,3 +337,18 @@ def test_help_loads_nothing_heavy():
     code += "print(sorted({'numba', 'scipy', 'matplotlib', 'rich', 'h5py', 'elephant'} & set(sys.modules)))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert child.stdout.strip().endswith("[]")
+
+
+def test_the_recording_of_another_run_beside_a_state_is_noticed(net, tmp_path):
+    """A new run that is killed after its first recording, before its first state, leaves such a folder."""
+    for seed in (1, 2):
+        good(net, "--t-stop", 40, "--seed", seed, "--out", tmp_path / str(seed))
+    (tmp_path / "1" / "run.h5").write_bytes((tmp_path / "2" / "run.h5").read_bytes())
+    result = run(net, "--t-stop", 60, "--seed", 1, "--resume", "--out", tmp_path / "1")
+    assert result.exit_code == 1 and "not of the same run" in result.output.replace("\n", " ")
+
+
+def test_files_of_equal_runs_are_equal(net, tmp_path):
+    for name in ("a", "b"):
+        good(net, "--t-stop", 40, "--out", tmp_path / name)
+    assert (tmp_path / "a" / "run.h5").read_bytes() == (tmp_path / "b" / "run.h5").read_bytes()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from resealed import edited
 
 import evsim.io
 from evsim.errors import RunFileError
@@ -181,7 +182,7 @@ def test_another_kind_is_refused(tmp_path):
 )
 def test_marks_that_do_not_fit_are_refused(tmp_path, mark, value, message):
     hdf5.write_tree(tmp_path / "m.h5", SMALL, "run")
-    with h5py.File(tmp_path / "m.h5", "a") as file:
+    with edited(tmp_path / "m.h5") as file:
         del file.attrs[mark]
         if value is not None:
             file.attrs[mark] = value
@@ -192,7 +193,7 @@ def test_marks_that_do_not_fit_are_refused(tmp_path, mark, value, message):
 @pytest.mark.parametrize("entry", ["weights/0", "mixed/1"])
 def test_a_list_with_a_gap_is_refused(tmp_path, entry):
     hdf5.write_tree(tmp_path / "m.h5", {"weights": [np.ones(1), None], "mixed": (1, "a", 2.0)}, "run")
-    with h5py.File(tmp_path / "m.h5", "a") as file:
+    with edited(tmp_path / "m.h5") as file:
         del file[entry]
     with pytest.raises(RunFileError, match=f"{entry} is missing"):
         hdf5.read_tree(tmp_path / "m.h5", "run")
@@ -200,7 +201,7 @@ def test_a_list_with_a_gap_is_refused(tmp_path, entry):
 
 def test_an_object_that_evsim_did_not_write_is_refused(tmp_path):
     hdf5.write_tree(tmp_path / "m.h5", SMALL, "run")
-    with h5py.File(tmp_path / "m.h5", "a") as file:
+    with edited(tmp_path / "m.h5") as file:
         file["stranger"] = 1
     with pytest.raises(RunFileError, match="stranger has the unknown type"):
         hdf5.read_tree(tmp_path / "m.h5", "run")

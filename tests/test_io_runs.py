@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from resealed import edited
 
 from evsim.errors import DataError, RunFileError
 from evsim.io import hdf5, runs
@@ -73,7 +74,7 @@ def test_a_run_without_what_resuming_needs_is_refused(tmp_path, key):
     with pytest.raises(ValueError, match=key):
         runs.save_run(tmp_path / "run.h5", {k: v for k, v in STATE.items() if k != key})
     runs.save_run(tmp_path / "run.h5", STATE)
-    with h5py.File(tmp_path / "run.h5", "a") as file:
+    with edited(tmp_path / "run.h5") as file:
         del file[key]
     with pytest.raises(RunFileError, match=f"lacks {key}"):
         runs.load_run(tmp_path / "run.h5")
@@ -163,3 +164,15 @@ def test_versions_name_what_the_bits_depend_on(monkeypatch):
     monkeypatch.setattr(hdf5, "version", absent)
     found = runs.package_versions()
     assert (found["evsim"], found["scipy"]) == ("unknown", "not installed")
+
+
+def test_files_of_two_runs_are_told_apart_also_where_they_have_no_id():
+    same = {"id": runs.run_id({"seed": 1}), "run": {"seed": 1}}
+    runs.check_same_run("run.h5", same, dict(same))
+    runs.check_same_run("run.h5", {"run": {"seed": 1}}, {"run": {"seed": 1}})
+    assert runs.run_id({"seed": 1}) != runs.run_id({"seed": 2})
+    for other in ({"id": runs.run_id({"seed": 2})}, {"run": {"seed": 1}}):
+        with pytest.raises(RunFileError, match="not of the same run"):
+            runs.check_same_run("run.h5", other, same)
+    with pytest.raises(RunFileError, match="not of the same run"):
+        runs.check_same_run("run.h5", {"run": {"seed": 2}}, {"run": {"seed": 1}})

@@ -3,9 +3,9 @@
 import errno
 import os
 
-import h5py
 import numpy as np
 import pytest
+from resealed import edited
 
 import evsim
 from evsim.errors import RunFileError
@@ -78,7 +78,7 @@ def test_what_is_no_state_is_refused(tmp_path):
 @pytest.mark.parametrize("entry", ["meta", "state/engine"])
 def test_a_state_that_lacks_something_is_refused(tmp_path, entry):
     runs.save_state(tmp_path / "s.h5", simulation("queue").state(), {})
-    with h5py.File(tmp_path / "s.h5", "a") as file:
+    with edited(tmp_path / "s.h5") as file:
         del file[entry]
     with pytest.raises(RunFileError, match=f"lacks {entry.split('/')[-1]}"):
         runs.load_state(tmp_path / "s.h5")
