@@ -242,4 +242,5 @@ def _fits_float32(given: Any) -> bool:
     if is_distribution(given):
         return True
     values = np.asarray(given.tocoo().data if hasattr(given, "tocoo") else given, dtype=np.float64)
-    return values.ndim == 0 or bool(np.all(values.astype(np.float32) == values))
+    with np.errstate(over="ignore"):
+        return values.ndim == 0 or bool(np.all(values.astype(np.float32) == values))

@@ -19,6 +19,12 @@ CLEAR = 1e-9
 
 _EPS = 2.220446049250313e-16
 _MAX_ITERATIONS = 200
+_TINY, _HUGE = 1e-100, 1e100
+"""Potentials that can be squared without leaving the range of float64, and whose products keep their digits."""
+
+_MAX_NEWTON = 2000
+"""A step from the left is at most tau_m long, and a potential of any size has faded after 750 of them."""
+
 _FADED = 300.0
 """Time constants after which a trace has come to rest; much later its terms are denormal or 0."""
 
@@ -65,6 +71,13 @@ def crossing_double(u, i, theta, tau_m):
     """Closed form for tau_m = 2 tau_s: the crossing solves a quadratic in exp(t/tau_m)."""
     delta = theta - u
     g = (i - theta) - delta
+    largest = max(abs(g), max(abs(theta), abs(delta)))
+    if not _TINY < largest < _HUGE:
+        # The discriminant squares potentials. A power of two changes no digit.
+        _, exponent = math.frexp(largest)
+        delta = math.ldexp(delta, -exponent)
+        g = math.ldexp(g, -exponent)
+        theta = math.ldexp(theta, -exponent)
     if theta == 0.0:
         if g > 0.0:
             return tau_m * math.log1p(delta / g)
@@ -121,7 +134,7 @@ def crossing_newton(u, i, theta, tau_m, tau_s, h):
                 t = h
             f, current = gap_and_current(t, u, i, delta, theta, tau_m, tau_s)
             slope = (current - theta - f) / tau_m
-    for _ in range(_MAX_ITERATIONS):
+    for _ in range(_MAX_NEWTON):
         if theta >= 0.0 and current <= theta and f < 0.0:
             return math.inf
         if not slope > 0.0:

@@ -127,8 +127,9 @@ def sweep_block(
                                 else:
                                     v = flow_u(h, v, a0, b0, tau_m, tau_exc, tau_inh, n_receptors)
                                 break
-                            a0 = fade(x, a0, tau_exc)
-                            b0 = fade(x, b0, tau_inh)
+                            # By what the clock shows: later steps start there, and x has digits that it has not.
+                            a0 = fade(spike - t0, a0, tau_exc)
+                            b0 = fade(spike - t0, b0, tau_inh)
                             if n_out < capacity:
                                 out_times[n_out] = spike
                                 out_neurons[n_out] = first_neuron + n
