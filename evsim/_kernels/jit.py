@@ -1,8 +1,8 @@
 """The one decorator of all kernels, and a kernel cache that cannot be stale.
 
-Numba's cache watches only the file that defines a function: change a callee in another file and the
-cached caller keeps the old code. So the cache folder carries a hash of every kernel source (and of the
-numba and Python versions): any change makes a new, empty folder.
+A compiled function holds the code of the functions that it calls, in other files too. So the cache folder carries a hash
+of every kernel source (and of the numba and Python versions): any change makes a new, empty folder. What lies in it is
+in `cache`.
 """
 
 import hashlib
@@ -14,37 +14,42 @@ import numba
 from numba.core import config
 from platformdirs import user_cache_dir
 
+from .cache import KernelCache, open_folder
+
 _HERE = Path(__file__).resolve().parent
+_ROOTS = (_HERE, _HERE.parent / "learning" / "_kernels")
+"""An installed package holds learning/ inside evsim/; a checkout reaches it through a link."""
 
 
-def _kernel_sources():
-    # An installed package holds learning/ inside evsim/; a checkout reaches it through a link.
-    return sorted([*_HERE.glob("*.py"), *(_HERE.parent / "learning" / "_kernels").glob("*.py")])
+def hash_of_sources(roots: tuple[Path, ...] = _ROOTS) -> str:
+    """SHA-256 of the names and contents of all Python files in these folders and those below them."""
+    digest = hashlib.sha256()
+    for number, root in enumerate(roots):
+        for path in sorted(root.rglob("*.py")):
+            text = path.read_bytes()
+            digest.update(f"{number} {path.relative_to(root).as_posix()} {len(text)}\n".encode())
+            digest.update(text)
+    return digest.hexdigest()
 
 
 def cache_folder() -> str:
     """Folder of the compiled kernels, named after what they were compiled from."""
     # Numba's own key knows the processor and the signature, not the settings that change the code it makes.
     settings = [getattr(config, name) for name in ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT")]
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version} {settings}".encode())
-    for path in _kernel_sources():
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version} {settings} {hash_of_sources()}".encode())
     root = os.environ.get("EVSIM_CACHE_DIR") or user_cache_dir("evsim")
-    return str(Path(root) / f"kernels-{digest.hexdigest()[:16]}")
+    return str(Path(root).expanduser().absolute() / f"kernels-{digest.hexdigest()[:16]}")
 
 
-_CACHE = cache_folder()
+_FOLDER = None if config.DISABLE_JIT else open_folder(Path(cache_folder()))
 
 
 def _compiled(**options):
     def decorate(function):
-        # The setting is numba's, hence global: put it back, so that a user's own cache stays where it is.
-        before = config.CACHE_DIR
-        config.CACHE_DIR = _CACHE
-        try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-        finally:
-            config.CACHE_DIR = before
+        compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
+        if _FOLDER is not None:
+            compiled._cache = KernelCache(function, _FOLDER)
+        return compiled
 
     return decorate
 
