@@ -103,7 +103,8 @@ def test_a_damaged_file_is_compiled_again_and_made_whole(small, tmp_path, damage
 
     new = {
         "empty": b"", "cut": whole[: len(whole) // 2], "byte": whole[:999] + bytes([whole[999] ^ 1]) + whole[1000:],
-        "digest": b"\0" * 32 + whole[32:], "other key": signed(pickle.dumps(("another", ()))), "no pickle": signed(b"?"),
+        "digest": b"\0" * 32 + whole[32:], "other key": signed(pickle.dumps(("another", ()))),
+        "no pickle": signed(b"?"),
     }  # fmt: skip
     file.write_bytes(new[damage])
     again = small(tmp_path / "k")

@@ -1,9 +1,9 @@
 """Compiled kernels on the disk: one file for each function and signature, checked before it is used.
 
-Numba's own cache keeps an index and numbered files: a damaged one ends the program, two processes that compile at once
-may take the same number, and whatever lies in the folder is unpickled, which runs it. Here a file is named after what it
-is for, carries the SHA-256 of its contents, is replaced whole, and is read only if the user (or root) owns it and nobody
-else can write to it. Whatever is wrong with a file, the kernel is compiled, as if there were none.
+Numba's own cache keeps an index and numbered files: a damaged one ends the program, two processes that compile at
+once may take the same number, and whatever lies in the folder is unpickled, which runs it. Here a file is named after
+what it is for, carries the SHA-256 of its contents, is replaced whole, and is read only if the user (or root) owns it
+and nobody else can write to it. Whatever is wrong with a file, the kernel is compiled, as if there were none.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ def open_folder(folder: Path) -> Path | None:
     return None
 
 
-class KernelCache(_Cache):  # type: ignore[misc]
+class KernelCache(_Cache):
     """The compiled forms of one function, in ``folder``; what numba's dispatcher asks for and hands over."""
 
     def __init__(self, function, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """The one decorator of all kernels, and a kernel cache that cannot be stale.
 
-A compiled function holds the code of the functions that it calls, in other files too. So the cache folder carries a hash
-of every kernel source (and of the numba and Python versions): any change makes a new, empty folder. What lies in it is
-in `cache`.
+A compiled function holds the code of the functions that it calls, in other files too. So the cache folder carries a
+hash of every kernel source (and of the numba and Python versions): any change makes a new, empty folder. What lies in
+it is in `cache`.
 """
 
 import hashlib
@@ -41,13 +41,13 @@ def cache_folder() -> str:
     return str(Path(root).expanduser().absolute() / f"kernels-{digest.hexdigest()[:16]}")
 
 
-_FOLDER = None if config.DISABLE_JIT else open_folder(Path(cache_folder()))
+_FOLDER = open_folder(Path(cache_folder()))
 
 
 def _compiled(**options):
     def decorate(function):
         compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
-        if _FOLDER is not None:
+        if _FOLDER is not None and compiled is not function:
             compiled._cache = KernelCache(function, _FOLDER)
         return compiled
 
