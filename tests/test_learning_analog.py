@@ -75,7 +75,7 @@ def test_the_exact_switches_give_differences_of_the_loss():
     assert spikes[1].counts().max() > 1
 
 
-@pytest.mark.parametrize("silent", ["virtual", "steps", "only"])
+@pytest.mark.parametrize("silent", ["virtual", "steps", "replace", "only"])
 def test_it_is_the_limit_of_many_small_spikes(silent):
     rule, labels = TSSLBP(silent=silent, reference_step=4.0), np.array([0, 1])
     model, x = network(NEURON.with_(t_ref=0.0)), values(2)

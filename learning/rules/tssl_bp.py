@@ -27,7 +27,9 @@ from evsim.learning.terms.pull import Pull
 from evsim.learning.terms.tssl_events import Blame, blame, credit, weight_gradient
 from evsim.types import Floats, SpikeBatch
 
-INTER, INTRA, SILENT = ("code", "true"), ("code", "exact", "none"), ("virtual", "steps", "none", "only")
+INTER, INTRA, SILENT = ("code", "true"), ("code", "exact", "none"), (
+    "virtual", "steps", "replace", "none", "only",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class TSSLBP:
     silent : what acts where a neuron has no spike, each event with psi = sigma'(u) C and no reset. "virtual": the
         highest local maximum of the potential in every quiet stretch (without one, the middle of a stretch that lasts
         to the end); "steps": every multiple of reference_step in a quiet stretch, on the current there alone, as the
-        authors' time steps do; "none"; "only": every multiple of reference_step, quiet or not, and nothing else
+        authors' time steps do; "replace": the same, and there, as in the authors' program, it replaces what the next
+        spike hands on to the currents, of which its own step is left; "none"; "only": every multiple of
+        reference_step, quiet or not, and nothing else
     a : width of sigma'(u) = e^z/(1 + e^z)^2/(a theta), z = (u/theta - 1)/a within +-max_z
     quiet : a neuron is quiet while its own PSC is below this many jumps (the authors' th = 1/(4 tau_s) is 1/4 of one)
     max_gain : upper bound of theta/(u' reference_step): thresholds climbed in one step count at least 1/max_gain
@@ -73,6 +77,11 @@ class TSSLBP:
     def wakes_silent(self) -> bool:
         """Can neurons without a spike learn to fire? Then a silent layer is no error."""
         return self.silent != "none"
+
+    @property
+    def samples_silence(self) -> bool:
+        """Are quiet neurons looked at in every reference step, rather than at a maximum of their potential?"""
+        return self.silent in ("steps", "replace", "only")
 
     def surrogate(self, u: Any, theta: Any) -> Floats:
         """sigma'(u), per unit of the potential; u and theta above rest."""

@@ -67,7 +67,7 @@ def blame(
     if extra or rule.intra == "exact":
         at_release, found, u = replay(
             layer, inputs, outputs, t_stop, np.inf if rule.silent == "only" else rule.quiet,
-            0.0 if rule.silent in ("virtual", "none") else rule.reference_step, threads,
+            rule.reference_step if rule.samples_silence else 0.0, threads,
         )  # fmt: skip
     if rule.silent != "only":
         sign, unit, pull = _inter(rule, signal, float(p.tau_exc[0]))
@@ -86,8 +86,13 @@ def blame(
         kinds = np.full(n, kernels.SPIKE)
         return Blame(outputs.times, outputs.neurons, outputs.offsets, kinds, inter, intra, np.zeros(n), share)
     silent = rule.surrogate(u, p.theta[found.neurons]) * signal.at(found)
-    kind = kernels.TOP_OF_U if rule.silent == "virtual" else kernels.KICK
-    return _merged(outputs, found, kind, inter, intra, silent, share)
+    kind = kernels.KICK if rule.samples_silence else kernels.TOP_OF_U
+    none = np.zeros(silent.size)
+    groups = [_Group(found.times, found.samples(), found.neurons, kind, none, none, silent)]
+    if rule.silent == "replace":
+        groups += _only_where_not_quiet(outputs, inter, intra, p.tau_m[0], float(p.tau_exc[0]), p.t_ref, rule.quiet)
+    own = _Group(outputs.times, outputs.samples(), outputs.neurons, kernels.SPIKE, inter, intra, np.zeros(n))
+    return _merged([own, *groups], len(outputs), share)
 
 
 _INTRA_CODES = {"none": kernels.KEEP_NONE, "code": kernels.KEEP_CODE, "exact": kernels.KEEP_EXACT}
@@ -103,23 +108,80 @@ def _inter(rule: TSSLBP, signal: Any, tau_s: float) -> tuple[float, float, Float
     return -1.0, tau_s / rule.reference_step, signal
 
 
-def _merged(
-    outputs: SpikeBatch, found: SpikeBatch, kind: int, inter: Floats, intra: Floats, silent: Floats, clipped: float
-) -> Blame:
-    n, m = outputs.times.size, found.times.size
-    times = np.concatenate([outputs.times, found.times])
-    order = np.lexsort((times, np.concatenate([outputs.samples(), found.samples()])))
-    none, nothing = np.zeros(m), np.zeros(n)
-    return Blame(
-        times[order],
-        np.concatenate([outputs.neurons, found.neurons])[order],
-        outputs.offsets + found.offsets,
-        np.where(order < n, kernels.SPIKE, kind),
-        np.concatenate([inter, none])[order],
-        np.concatenate([intra, none])[order],
-        np.concatenate([nothing, silent])[order],
-        clipped,
-    )
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Events of one kind, as in ``Blame``, not yet by sample and time."""
+
+    times: Floats
+    samples: np.ndarray
+    neurons: np.ndarray
+    kind: int
+    inter: Floats
+    intra: Floats
+    silent: Floats
+
+
+def _merged(groups: list[_Group], n_samples: int, clipped: float) -> Blame:
+    def joined_up(name: str) -> Any:
+        return np.concatenate([getattr(g, name) for g in groups])
+
+    times, samples = joined_up("times"), joined_up("samples")
+    kinds = np.repeat([g.kind for g in groups], [g.times.size for g in groups])
+    order = np.lexsort((times, samples))
+    offsets = np.searchsorted(samples[order], np.arange(n_samples + 1))
+    inter, intra, silent = (joined_up(name)[order] for name in ("inter", "intra", "silent"))
+    return Blame(times[order], joined_up("neurons")[order], offsets, kinds[order], inter, intra, silent, clipped)
+
+
+def quiet_before(spikes: SpikeBatch, tau_s: float, t_ref: Floats, quiet: float) -> tuple[Floats, np.ndarray]:
+    """(n_spikes,), when the quiet stretch began that each spike ended, ms: inf where it ended none; and whether its
+    neuron was released before then (not held, and not at the beginning of the sample).
+
+    t_ref : (size,); quiet : jumps of a neuron's own PSC below which it is quiet
+    """
+    order = np.lexsort((spikes.times, spikes.places()))
+    place, times = spikes.places()[order], spikes.times[order]
+    first = np.diff(place, prepend=-1) != 0
+    trace = np.ones(times.size)
+    at = np.flatnonzero(first)
+    while at.size:
+        at = at[at + 1 < times.size] + 1
+        at = at[~first[at]]
+        trace[at] += trace[at - 1] * np.exp((times[at - 1] - times[at]) / tau_s)
+    since, released = np.zeros(times.size), np.zeros(times.size)
+    later = np.flatnonzero(~first)
+    released[later] = times[later - 1] + t_ref[spikes.neurons[order][later]]
+    since[later] = np.maximum(times[later - 1] + tau_s * np.log(trace[later - 1] / quiet), released[later])
+    free = since > released
+    since = np.where(since < times, since, np.inf)
+    out, was_free = np.empty(times.size), np.empty(times.size, np.bool_)
+    out[order], was_free[order] = since, free
+    return out, was_free
+
+
+def _only_where_not_quiet(
+    outputs: SpikeBatch, inter: Floats, intra: Floats, tau_m: float, tau_s: float, t_ref: Floats, quiet: float
+) -> list[_Group]:
+    """Take from the spikes that ended a quiet stretch what would act on the currents there (inter, intra are changed).
+
+    Left of each: a kick, its own step; and, from the beginning of the stretch backwards, its psi decayed until there.
+    """
+    since, free = quiet_before(outputs, tau_s, t_ref, quiet)
+    ends = np.flatnonzero(np.isfinite(since))
+    before = ends[free[ends]]
+    left = np.exp((since[before] - outputs.times[before]) / tau_m)
+    samples = outputs.samples()
+    groups = [
+        _Group(
+            times, samples[which], outputs.neurons[which], kind, share * inter[which], share * intra[which],
+            np.zeros(which.size),
+        )
+        for which, times, kind, share in (
+            (ends, outputs.times[ends], kernels.KICK, 1.0), (before, since[before], kernels.TOP_OF_U, left)
+        )
+    ]  # fmt: skip
+    inter[ends] = intra[ends] = 0.0
+    return groups
 
 
 def replay(

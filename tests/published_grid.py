@@ -1,0 +1,28 @@
+"""What the transcriptions of published recursions share: spikes on a grid, and the order of convergence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evsim.types import Floats, SpikeTrains
+
+
+def on_grid(train: SpikeTrains, dt: float, steps: int) -> Floats:
+    """Spikes at the nearest grid points, (steps, size); those beyond the end are left out."""
+    at = np.rint(train.times / dt).astype(int)
+    found = np.zeros((steps, train.size))
+    inside = at < steps
+    np.add.at(found, (at[inside], train.neurons[inside]), 1.0)
+    return found
+
+
+def distance(found: Floats, exact: Floats) -> float:
+    """Norm of the difference, relative to the norm of ``exact``."""
+    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+
+
+def order(steps: Sequence[float], errors: Sequence[float]) -> float:
+    """Slope of log error by log step, by least squares."""
+    return float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
