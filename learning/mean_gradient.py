@@ -22,6 +22,9 @@ from evsim.types import Floats, SpikeBatch
 Draw = Callable[[np.ndarray], tuple[SpikeBatch, np.ndarray]]
 """Numbers of draws, (n,) int64 -> their input spikes and labels; the same number gives the same draw."""
 
+Gradients = Callable[[SpikeBatch, np.ndarray], list[Floats]]
+"""Input spikes and labels -> gradients of their mean loss by the trained arrays, as of ``Trainer.gradients``."""
+
 
 @dataclass(frozen=True, eq=False)
 class GradientBlocks:
@@ -124,7 +127,7 @@ def mean_gradient(
 
 def smoothed_gradient(
     model: Sequential,
-    rule: Rule,
+    control: Gradients,
     loss: Loss,
     draw: Draw,
     t_stop: float,
@@ -144,8 +147,8 @@ def smoothed_gradient(
         g = r + E[ ((L(w + h e) - L(w - h e))/2 - h e . r) e/h ]
 
     is without bias for the loss smoothed by h e, whatever r is (Nesterov and Spokoiny 2017, two-point estimator; r is
-    a control variate). r is the gradient of ``rule`` on the same draws: the better it is, the less is left to the
-    random directions, whose noise grows with the number of parameters.
+    a control variate). r is what ``control`` gives for the same draws, say ``by_rule(model, STRSBP(), loss, t_stop)``:
+    the better it is, the less is left to the random directions, whose noise grows with the number of parameters.
 
     Raises ValueError : as ``mean_gradient``.
     """
@@ -160,7 +163,7 @@ def smoothed_gradient(
         sums = [np.zeros(array.size) for array in arrays]
         for part in np.split(numbers, directions_a_block):
             inputs, labels = draw(part)
-            control = _rule_gradient(model, rule, loss, inputs, labels, t_stop, threads)
+            known = [r.ravel() for r in control(inputs, labels)]
             directions = [rng.standard_normal(array.size) for array in arrays]
             values = []
             for sign in (1.0, -1.0):
@@ -168,9 +171,9 @@ def smoothed_gradient(
                     for array, h, e in zip(arrays, sizes, directions):
                         stack.enter_context(_moved(array, ..., sign * h * e.reshape(array.shape)))
                     values.append(float(loss(model.forward(inputs, t_stop, threads)[-1], labels)[0].mean()))
-            expected = sum(h * (e @ r) for h, e, r in zip(sizes, directions, control))
+            expected = sum(h * (e @ r) for h, e, r in zip(sizes, directions, known))
             left = 0.5 * (values[0] - values[1]) - expected
-            for total, h, e, r in zip(sums, sizes, directions, control):
+            for total, h, e, r in zip(sums, sizes, directions, known):
                 total += (r + left * e / h) / directions_a_block
         return sums
 
@@ -181,25 +184,28 @@ def smoothed_gradient(
     return _until(precision, most_draws, a_block, [name for name, _ in parameters], estimate)
 
 
-def rule_gradient(
-    model: Sequential,
-    rule: Rule,
-    loss: Loss,
-    draw: Draw,
-    t_stop: float,
-    *,
-    draws: int,
-    draws_a_block: int = 50,
-    threads: int = 1,
+def by_rule(model: Sequential, rule: Rule, loss: Loss, t_stop: float, threads: int = 1) -> Gradients:
+    """A learning rule as a function from a batch to its mean gradients."""
+
+    def gradients(inputs: SpikeBatch, labels: np.ndarray) -> list[Floats]:
+        spikes = model.forward(inputs, t_stop, threads)
+        by_layer, _ = backward(model, rule, spikes, loss(spikes[-1], labels)[1], t_stop, threads)
+        found = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
+        return [g / len(inputs) for g in found]
+
+    return gradients
+
+
+def expected_gradient(
+    model: Sequential, gradients: Gradients, draw: Draw, *, draws: int, draws_a_block: int = 50
 ) -> GradientBlocks:
-    """A rule's mean gradient over draws 0 ... ``draws`` - 1, by the trained arrays of a model, in blocks."""
-    parameters = _parameters(model)
+    """Mean of ``gradients`` over draws 0 ... ``draws`` - 1, in blocks."""
     found = []
     for first in range(0, draws - draws_a_block + 1, draws_a_block):
         inputs, labels = draw(np.arange(first, first + draws_a_block))
-        found.append(_rule_gradient(model, rule, loss, inputs, labels, t_stop, threads))
+        found.append([g.ravel() for g in gradients(inputs, labels)])
     blocks = [np.array(b) for b in zip(*found)]
-    return GradientBlocks([name for name, _ in parameters], blocks, len(found) * draws_a_block)
+    return GradientBlocks([name for name, _ in _parameters(model)], blocks, len(found) * draws_a_block)
 
 
 def compare_means(mine: GradientBlocks, reference: GradientBlocks) -> list[MeanAgreement]:
@@ -297,13 +303,3 @@ def _from_layer(model: Sequential, first: int, spikes: SpikeBatch, t_stop: float
 def _by_block(differences: Floats, draws_a_block: int) -> Floats:
     """(parameters, draws) -> (blocks, parameters)."""
     return differences.reshape(len(differences), -1, draws_a_block).mean(axis=2).T.copy()
-
-
-def _rule_gradient(
-    model: Sequential, rule: Rule, loss: Loss, inputs: SpikeBatch, labels: np.ndarray, t_stop: float, threads: int
-) -> list[Floats]:
-    spikes = model.forward(inputs, t_stop, threads)
-    by_layer, _ = backward(model, rule, spikes, loss(spikes[-1], labels)[1], t_stop, threads)
-    return [
-        g.ravel() / len(inputs) for layer, found in zip(model.layers, by_layer) for g in layer.pull_back(found).values()
-    ]

@@ -10,10 +10,11 @@ from evsim import LIF, encode
 from evsim.learning import Dense, EventProp, Readout, Sequential, VoltageCrossEntropy
 from evsim.learning.mean_gradient import (
     GradientBlocks,
+    by_rule,
     compare_means,
+    expected_gradient,
     inner,
     mean_gradient,
-    rule_gradient,
     smoothed_gradient,
 )
 from evsim.types import SpikeBatch
@@ -76,8 +77,9 @@ def test_the_gradient_of_a_spike_probability_is_found(estimator):
     if estimator == "differences":
         found = mean_gradient(model, Count(), draw, T, step=0.02, precision=0.04, draws_a_block=200)
     else:
+        rule = by_rule(model, EventProp(), Count(), T)
         found = smoothed_gradient(
-            model, EventProp(), Count(), draw, T, step=0.03, precision=0.05, most_draws=102_400, draws_a_direction=200,
+            model, rule, Count(), draw, T, step=0.03, precision=0.05, most_draws=102_400, draws_a_direction=200,
             directions_a_block=4,
         )  # fmt: skip
     error = np.sqrt(found.blocks[0].var(axis=0, ddof=1) / len(found.blocks[0]))
@@ -89,21 +91,21 @@ def test_the_gradient_of_a_spike_probability_is_found(estimator):
 
 def test_the_pathwise_derivative_of_a_spike_probability_is_0():
     model, draw = coincidence()
-    found = rule_gradient(model, EventProp(), Count(), draw, T, draws=200)
+    found = expected_gradient(model, by_rule(model, EventProp(), Count(), T), draw, draws=200)
     assert not found.mean()[0].any()
 
 
 def test_both_estimators_agree_on_a_network_and_eventprop_falls_short():
     model, draw, loss = small_network()
     reference = mean_gradient(model, loss, draw, 50.0, precision=0.07, most_draws=1600)
+    rule = by_rule(model, EventProp(), loss, 50.0)
     smoothed = smoothed_gradient(
-        model, EventProp(), loss, draw, 50.0, precision=0.1, most_draws=51_200, draws_a_direction=50,
-        directions_a_block=8,
-    )  # fmt: skip
+        model, rule, loss, draw, 50.0, precision=0.1, most_draws=51_200, draws_a_direction=50, directions_a_block=8
+    )
     other = compare_means(smoothed, reference)[0]
     assert abs(other.cosine - 1.0) < 4.0 * other.cosine_error + 0.01
     assert abs(other.norm_ratio - 1.0) < 4.0 * other.norm_ratio_error + 0.02
-    mine = compare_means(rule_gradient(model, EventProp(), loss, draw, 50.0, draws=reference.draws), reference)
+    mine = compare_means(expected_gradient(model, rule, draw, draws=reference.draws), reference)
     assert [row.layer for row in mine] == [0, 1, -1]
     assert mine[0].norm_ratio < 1.0 - 4.0 * mine[0].norm_ratio_error
     # The readout does not spike: its pathwise gradient is the gradient of the mean.
