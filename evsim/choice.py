@@ -47,13 +47,14 @@ def cell_length(network: Network, min_delay: float) -> float:
     """Length of a cell, ms: a number of 7 bits, so that every multiple of it is exact.
 
     It is at most the smallest delay and LONG times the smallest time constant, and shorter where neurons get
-    many inputs. It depends on the declared network and, where delays are drawn, on the smallest of them.
+    many inputs. It depends on the declared network and, where delays are drawn, on the smallest of them. Where that is
+    0 no delay bounds it: only the queue runs such a network, which needs cells for drives alone.
     """
     from evsim._kernels.series import LONG
 
     taus = [population.neuron.tau_m for population in network.populations.values()]
     taus += [tau for population in network.populations.values() for tau in population.neuron.receptor_taus()]
-    limit = min(min_delay, _LONGEST_CELL, LONG * min(float(np.min(tau)) for tau in taus))
+    limit = min(min_delay if min_delay > 0.0 else np.inf, _LONGEST_CELL, LONG * min(float(np.min(tau)) for tau in taus))
     busiest = 0.0
     for name, population in network.populations.items():
         inputs = sum(float(d.highest(population.size).mean()) for d in network.drives if d.target == name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from evsim.connect import Projection, Rule, check_projection
+from evsim.connection_list import ConnectionList
 from evsim.drive import PoissonDrive
 from evsim.errors import NetworkError
 from evsim.plasticity import STDP
@@ -70,28 +72,43 @@ class Network:
         weight: Any,
         delay: Any = 0.0,
         rule: Rule | None = None,
+        pre: ArrayLike | None = None,
+        post: ArrayLike | None = None,
         plasticity: STDP | None = None,
     ) -> int:
         """Connect an input or population to a population.
 
         Parameters
         ----------
-        weight : number, (pre, post) array, or scipy.sparse matrix (only its entries are synapses); with a
-            ``rule``: a number, or one number per synapse in the order of the rule. Or a distribution: a frozen
-            one of scipy.stats, or a function of (Generator, n) that gives n numbers; these are kept as float32
-        delay : ms, >= 0; a number, or like ``weight``
-        rule : AllToAll(), OneToOne(), FixedIndegree(k), FixedOutdegree(k), FixedTotalNumber(n), Bernoulli(p);
-            None: all pairs, or the sparse entries
+        weight : number, (pre, post) array, or scipy.sparse matrix (only its entries are synapses, also those that hold
+            0); with a ``rule``, or ``pre`` and ``post``: a number, or one number per synapse in their order, which is
+            that of ``Recording.synapses``. Or a distribution: a frozen one of scipy.stats, or a function of
+            (Generator, n) that gives n numbers; these are kept as float32
+        delay : ms, >= 0; a number, or like ``weight``; sparse delays have the entries of the weights, in any order
+        rule : AllToAll(), OneToOne(), FixedIndegree(k), FixedOutdegree(k), FixedTotalNumber(n), Bernoulli(p), which
+            say what their order is; None: all pairs, or the sparse entries
+        pre, post : (n,) integers, in place of a rule: synapse i leads from ``pre[i]`` to ``post[i]``; pairs may repeat
         plasticity : STDP(...): the weights change at exact times (queue driver)
 
         Returns the number of the projection, by which ``Recording.weights`` names it.
 
-        Raises NetworkError : unknown names, wrong shapes, NaN weights, negative delays, degrees larger than the
-            population, weights outside the bounds of their plasticity.
+        Raises NetworkError : unknown names, wrong shapes, NaN weights, negative delays, more synapses than a rule
+            without multapses can draw, weights outside the bounds of their plasticity (drawn ones: once drawn).
         """
         n_pre, n_post = self.size_of(source), self.size_of(target)
         if target in self.inputs:
             raise NetworkError(f"{target!r} is an input; spikes can only be sent to a population.")
+        if pre is not None or post is not None:
+            where = f"connect({source!r}, {target!r})"
+            if pre is None or post is None:
+                given = "pre" if post is None else "post"
+                raise NetworkError(f"{where}: pre and post belong together; got only {given}.")
+            if rule is not None:
+                raise NetworkError(f"{where}: give a rule, or pre and post, not both.")
+            try:
+                rule = ConnectionList(cast(Any, pre), cast(Any, post))
+            except ValueError as error:
+                raise NetworkError(f"{where}: {error}") from None
         projection = Projection(source, target, weight, delay, rule, plasticity)
         check_projection(projection, n_pre, n_post)
         self.projections.append(projection)

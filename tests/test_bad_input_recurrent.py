@@ -105,13 +105,20 @@ def test_the_window_refuses_neurons_of_different_time_constants() -> None:
 # ------------------------------------------------------------------------------------------------ degrees
 
 
-def test_degrees_larger_than_the_population_are_refused() -> None:
+def test_without_multapses_degrees_larger_than_the_population_are_refused() -> None:
+    once = {"multapses": False}
     with pytest.raises(NetworkError, match=r"indegree of 101 is larger than the population of 100 sources"):
-        recurrent(rule=FixedIndegree(101))
+        recurrent(rule=FixedIndegree(101, **once))
     with pytest.raises(NetworkError, match=r"outdegree of 101 is larger than the population of 100 targets"):
-        recurrent(rule=FixedOutdegree(101))
-    recurrent(rule=FixedIndegree(100))
-    recurrent(rule=FixedOutdegree(100))
+        recurrent(rule=FixedOutdegree(101, **once))
+    with pytest.raises(NetworkError, match=r"10001 synapses are more than the 10000 pairs"):
+        recurrent(rule=FixedTotalNumber(10_001, **once))
+    with pytest.raises(NetworkError, match=r"indegree of 100 is larger than the population of 99 sources"):
+        recurrent(rule=FixedIndegree(100, **once, autapses=False))
+    for rule in (FixedIndegree(100, **once), FixedOutdegree(100, **once), FixedTotalNumber(10_000, **once)):
+        recurrent(rule=rule)
+    for rule in (FixedIndegree(101), FixedOutdegree(101), FixedTotalNumber(10_001)):
+        recurrent(rule=rule)
 
 
 @pytest.mark.parametrize("degree", [-1, 2.5, "3", None])

@@ -116,7 +116,10 @@ CONNECT = BASE + '[[connect]]\nsource = "in"\ntarget = "a"\n'
         (CONNECT + "weight = 1.0\nrule = 'FixedIndegree'", "lacks indegree"),
         (CONNECT + "weight = 1.0\nrule = 'Random'", "rule is 'Random'; rules are AllToAll"),
         (CONNECT + "weight = 1.0\nrule = 'Bernoulli'\np = 2.0", r"\[0, 1\]; got 2"),
-        (CONNECT + "weight = 1.0\nrule = 'FixedIndegree'\nindegree = 9", "larger than the population of 4"),
+        (
+            CONNECT + "weight = 1.0\nrule = 'FixedIndegree'\nindegree = 9\nmultapses = false",
+            "larger than the population of 4",
+        ),
         (CONNECT + "weight = [[1, 2], [3]]", "a list of numbers was expected"),
         (CONNECT + "weight = 1.0\ndelay = -1.0", "delay must be >= 0 ms"),
         (BASE + "[[connect]]\nsource = 'x'\ntarget = 'a'\nweight = 1.0", "named 'x'; known: in, a"),
