@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,37 @@ def _integers(name: str, given: Any) -> np.ndarray:
     if raw.dtype == np.uint64 and raw.size and raw.max() > np.uint64(2**63 - 1):
         raise NetworkError(f"{name} holds {raw.max()}, which is no number of a neuron.")
     return raw.astype(np.int64)
+
+
+_COLUMNS = ("pre", "post", "weight", "delay")
+
+
+def read_connection_list(path: Path) -> dict[str, np.ndarray]:
+    """Columns of a text file, by name: pre, post (n,) int64, and, if there are so many, weight and delay (ms).
+
+    Columns are separated by blanks or a comma; # begins a comment.
+
+    Raises NetworkError : no such columns, lines of different lengths, sources or targets that are no integers.
+    """
+    rows: list[list[Any]] = []
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                cells = line.split("#")[0].replace(",", " ").split()
+                if not cells:
+                    continue
+                try:
+                    row = [*(int(cell) for cell in cells[:2]), *(float(cell) for cell in cells[2:])]
+                except ValueError:
+                    row = []
+                if not 2 <= len(row) <= 4 or (rows and len(row) != len(rows[0])):
+                    raise NetworkError(
+                        f"{path}, line {number}: source and target (integers), and in all lines or in none weight and "
+                        f"delay, were expected; got {line.strip()!r}."
+                    )
+                rows.append(row)
+    except UnicodeDecodeError:
+        raise NetworkError(f"{path} is no text file; a list of synapses has two to four columns of numbers.") from None
+    columns = list(zip(*rows)) if rows else [(), ()]
+    found = dict(zip(_COLUMNS, columns))
+    return {name: np.array(found[name], None if k < 2 else np.float64) for k, name in enumerate(found)}

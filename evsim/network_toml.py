@@ -18,19 +18,22 @@ from typing import Any
 import numpy as np
 
 from evsim.connect import AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, OneToOne, Rule
+from evsim.connection_list import read_connection_list
 from evsim.errors import NetworkError
 from evsim.network import Network
 from evsim.truncated import Truncated
 from evsim.types import LIF, Floats
 
-_RULES: dict[str, tuple[type[Rule], tuple[str, ...]]] = {
-    "AllToAll": (AllToAll, ()),
-    "OneToOne": (OneToOne, ()),
-    "FixedIndegree": (FixedIndegree, ("indegree",)),
-    "FixedOutdegree": (FixedOutdegree, ("outdegree",)),
-    "FixedTotalNumber": (FixedTotalNumber, ("synapses",)),
-    "Bernoulli": (Bernoulli, ("p",)),
+_RULES: dict[str, tuple[type[Rule], tuple[str, ...], tuple[str, ...]]] = {
+    "AllToAll": (AllToAll, (), ("autapses",)),
+    "OneToOne": (OneToOne, (), ()),
+    "FixedIndegree": (FixedIndegree, ("indegree",), ("multapses", "autapses")),
+    "FixedOutdegree": (FixedOutdegree, ("outdegree",), ("multapses", "autapses")),
+    "FixedTotalNumber": (FixedTotalNumber, ("synapses",), ("multapses", "autapses")),
+    "Bernoulli": (Bernoulli, ("p",), ("autapses",)),
 }
+"""Each rule with the keys that it needs, and its switches."""
+
 _NEURON = tuple(f.name for f in fields(LIF))
 _PARAMETER = 2**30
 """Keys the streams of drawn parameters apart from those of projections and drives."""
@@ -69,7 +72,7 @@ def load_network(path: str | os.PathLike[str], seed: int = 0) -> Declared:
 
 
 def declare(tree: Mapping[str, Any], folder: Path = Path(), seed: int = 0) -> Declared:
-    """The network that a parsed file declares. folder : that spike files are named from.
+    """The network that a parsed file declares. folder : that files are named from.
 
     Raises NetworkError : see ``load_network``.
     """
@@ -89,7 +92,7 @@ def declare(tree: Mapping[str, Any], folder: Path = Path(), seed: int = 0) -> De
         with _named(where):
             net.add_population(name, table["size"], _neuron(table, [seed, _PARAMETER, k]))
     for k, table in enumerate(_list(tree, "connect")):
-        _connect(net, f"[[connect]] number {k + 1}", table)
+        _connect(net, f"[[connect]] number {k + 1}", table, folder)
     for k, table in enumerate(_list(tree, "poisson")):
         where = f"[[poisson]] number {k + 1}"
         _check(where, table, ("target", "rate", "weight"), ())
@@ -119,20 +122,53 @@ def _neuron(table: Mapping[str, Any], key: list[int]) -> LIF:
     return LIF(**given)
 
 
-def _connect(net: Network, where: str, table: Mapping[str, Any]) -> None:
+def _connect(net: Network, where: str, table: Mapping[str, Any], folder: Path) -> None:
+    if any(key in table for key in ("pre", "post", "file")):
+        _connect_list(net, where, table, folder)
+        return
     name = table.get("rule", "AllToAll")
-    if name not in _RULES:
+    if not isinstance(name, str) or name not in _RULES:
         raise NetworkError(f"{where}: rule is {name!r}; rules are {', '.join(_RULES)}.")
-    kind, parameters = _RULES[name]
-    _check(where, table, ("source", "target", "weight", *parameters), ("delay", "rule"))
+    kind, needed, switches = _RULES[name]
+    usable = switches if "rule" in table else ()
+    _check(where, table, ("source", "target", "weight", *needed), ("delay", "rule", *usable))
     with _named(where):
+        given = {k: table[k] for k in needed} | {k: _switch(k, table[k]) for k in switches if k in table}
         net.connect(
             table["source"],
             table["target"],
             weight=_value(table["weight"]),
             delay=_value(table.get("delay", 0.0)),
-            rule=kind(*(table[p] for p in parameters)) if "rule" in table else None,
+            rule=kind(**given) if "rule" in table else None,
         )
+
+
+def _connect_list(net: Network, where: str, table: Mapping[str, Any], folder: Path) -> None:
+    """Synapses as lists pre and post, or in a file that may hold their weights and delays too."""
+    with _named(where):
+        listed: dict[str, Any] = {}
+        if "file" in table:
+            if not isinstance(table["file"], str):
+                raise NetworkError(f"file must be the name of a text file; got {table['file']!r}.")
+            listed = dict(read_connection_list(folder / table["file"]))
+    ends = () if "file" in table else ("pre", "post")
+    needed = ("source", "target", *(("weight",) if "weight" not in listed else ()), *ends)
+    _check(where, table, needed, ("file",) * ("file" in table) + ("delay",) * ("delay" not in listed))
+    with _named(where):
+        net.connect(
+            table["source"],
+            table["target"],
+            pre=table["pre"] if "pre" in table else listed["pre"],
+            post=table["post"] if "post" in table else listed["post"],
+            weight=listed["weight"] if "weight" in listed else _value(table["weight"]),
+            delay=listed["delay"] if "delay" in listed else _value(table.get("delay", 0.0)),
+        )
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise NetworkError(f"{name} must be true or false; got {value!r}.")
+    return value
 
 
 def _value(given: Any) -> float | Floats | Callable[[np.random.Generator, int], Floats]:

@@ -33,7 +33,7 @@ def test_the_example_of_the_documentation():
     assert (exc.size, exc.neuron.tau_m, inh.neuron.tau_m, inh.neuron.bias) == (400, 20.0, 10.0, 4.0)
     assert exc.neuron.v_init.min() >= 0.0 and exc.neuron.v_init.max() <= 19.9
     assert [type(p.rule).__name__ for p in net.projections] == [
-        "FixedIndegree", "FixedIndegree", "Bernoulli", "FixedTotalNumber", "FixedOutdegree"
+        "FixedIndegree", "FixedIndegree", "Bernoulli", "FixedTotalNumber", "FixedOutdegree", "ConnectionList"
     ]  # fmt: skip
     s = synapses_of(net.projections[0], 0, 400, 400, seed=1)
     assert s.weight.min() >= 0.0 and s.weight.mean() == pytest.approx(0.6, abs=0.005)
@@ -121,6 +121,17 @@ CONNECT = BASE + '[[connect]]\nsource = "in"\ntarget = "a"\n'
             "larger than the population of 4",
         ),
         (CONNECT + "weight = [[1, 2], [3]]", "a list of numbers was expected"),
+        (CONNECT + "weight = 1.0\nautapses = false", "unknown key autapses"),
+        (CONNECT + "weight = 1.0\nrule = 'OneToOne'\nautapses = false", "unknown key autapses"),
+        (CONNECT + "weight = 1.0\nrule = 'Bernoulli'\np = 0.5\nautapses = 0", "autapses must be true or false; got 0"),
+        (CONNECT + "weight = 1.0\nrule = ['Bernoulli']", "rules are AllToAll"),
+        (CONNECT + "weight = 1.0\npre = [0]", "number 1 lacks post"),
+        (CONNECT + "pre = [0]\npost = [0]", "number 1 lacks weight"),
+        (CONNECT + "weight = 1.0\npre = [0]\npost = [0, 1]", "equally long"),
+        (CONNECT + "weight = 1.0\npre = [0]\npost = ['x']", "post must be a list of integers"),
+        (CONNECT + "weight = 1.0\npre = [0]\npost = [3]", r"post\[0\] is 3, but the population has 0 ... 2"),
+        (CONNECT + "weight = 1.0\npre = [0]\npost = [1]\nrule = 'OneToOne'", "unknown key rule"),
+        (CONNECT + "weight = 1.0\nfile = 3", "file must be the name of a text file"),
         (CONNECT + "weight = 1.0\ndelay = -1.0", "delay must be >= 0 ms"),
         (BASE + "[[connect]]\nsource = 'x'\ntarget = 'a'\nweight = 1.0", "named 'x'; known: in, a"),
         (BASE + "[[poisson]]\ntarget = 'a'\nrate = -3.0\nweight = 1.0", "rates must be finite and >= 0"),
@@ -130,6 +141,56 @@ CONNECT = BASE + '[[connect]]\nsource = "in"\ntarget = "a"\n'
 def test_an_impossible_file_is_refused_with_its_place(text, words):
     with pytest.raises(evsim.NetworkError, match=words):
         network(text)
+
+
+def test_switches_of_rules_are_read():
+    rule = "rule = 'FixedIndegree'\nindegree = 2\nmultapses = false\nautapses = false"
+    net = network(BASE + f'[[connect]]\nsource = "a"\ntarget = "a"\nweight = 1.0\n{rule}')
+    assert net.projections[0].rule == evsim.FixedIndegree(2, multapses=False, autapses=False)
+
+
+def test_lists_of_synapses_are_read_from_the_file_or_from_another(tmp_path):
+    inline = CONNECT + "pre = [3, 0, 0]\npost = [2, 1, 1]\nweight = [0.1, 0.2, 0.3]\ndelay = 1.5"
+    s = synapses_of(network(inline).projections[0], 0, 4, 3, seed=1)
+    assert (s.pre.tolist(), s.post.tolist()) == ([3, 0, 0], [2, 1, 1])
+    assert (s.weight.tolist(), s.delay.tolist()) == ([0.1, 0.2, 0.3], [1.5] * 3)
+    texts = {
+        "all.txt": ("# pre post weight delay\n3 2 0.1 1.5\n\n0, 1, 0.2, 1.5  # a comment\n0 1 0.3 1.5\n", ""),
+        "weights.csv": ("3,2,0.1\n0,1,0.2\n0,1,0.3\n", "delay = 1.5"),
+        "pairs.txt": ("\ufeff3 2\n0 1\n0 1\n", "weight = [0.1, 0.2, 0.3]\ndelay = 1.5"),
+    }
+    for name, (text, rest) in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        tree = tomllib.loads(CONNECT + f'file = "{name}"\n' + rest)
+        again = synapses_of(declare(tree, tmp_path).network.projections[0], 0, 4, 3, seed=1)
+        assert all(np.array_equal(getattr(again, f), getattr(s, f)) for f in ("pre", "post", "weight", "delay"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 1 2 3 4", "line 2: source and target"),
+        ("0", "line 2: source and target"),
+        ("0.5 1", "line 2: source and target"),
+        ("0 x", "line 2: source and target.* got '0 x'"),
+        ("0 1\n0 1 0.5", "line 3: source and target"),
+        ("0 1 nan 1.0", "weight must be finite"),
+        ("0 1 1.0 -1.0", "delay must be >= 0 ms"),
+        ("4 1 1.0 1.0", r"pre\[0\] is 4, but the population has 0 ... 3"),
+        ("0 99999999999999999999 1.0 1.0", "post"),
+    ],
+)
+def test_an_impossible_list_of_synapses_is_refused_with_its_place(text, words, tmp_path):
+    (tmp_path / "s.txt").write_text(f"# a list\n{text}")
+    tree = tomllib.loads(CONNECT + 'file = "s.txt"' + ("" if text.count(" ") == 3 else "\nweight = 1.0"))
+    with pytest.raises(evsim.NetworkError, match=rf"number 1: .*{words}"):
+        declare(tree, tmp_path)
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "s.txt").write_bytes(b"\x89HDF\r\n\xff\xfe")
+    with pytest.raises(evsim.NetworkError, match=r"s\.txt is no text file"):
+        declare(tomllib.loads(CONNECT + 'file = "s.txt"\nweight = 1.0'), tmp_path)
 
 
 def test_errors_name_the_file(tmp_path):
