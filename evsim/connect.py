@@ -311,13 +311,20 @@ def _shifted(drawing: Drawing, block: int) -> Synapses:
     return Synapses(pre, post + drawing.cuts[block], *full)
 
 
-def dense_weight(p: Projection, number: int, n_pre: int, n_post: int, seed: int) -> Floats:
-    """Weights as a (pre, post) matrix, parallel synapses summed; for projections of one delay."""
+def dense_weights(p: Projection, number: int, n_pre: int, n_post: int, seed: int, receptors: int) -> list[Floats]:
+    """Weights as (pre, post) matrices that act together, parallel synapses summed; for projections of one delay.
+
+    One matrix; two where parallel synapses of both signs lead to neurons with a receptor for each.
+    """
     if p.rule is None and not _is_sparse(p.weight) and not is_distribution(p.weight):
-        return np.broadcast_to(np.asarray(p.weight, dtype=np.float64), (n_pre, n_post))
+        return [np.broadcast_to(np.asarray(p.weight, dtype=np.float64), (n_pre, n_post))]
     s = synapses_of(p, number, n_pre, n_post, seed)
-    out = np.zeros((n_pre, n_post))
-    np.add.at(out, (s.pre, s.post), s.weight)
+    signs = [s.weight >= 0.0, s.weight < 0.0] if receptors == 2 else [np.ones(s.weight.size, bool)]
+    out = [np.zeros((n_pre, n_post)) for _ in signs]
+    for matrix, mine in zip(out, signs):
+        np.add.at(matrix, (s.pre[mine], s.post[mine]), s.weight[mine])
+    if receptors == 2 and not np.any((out[0] != 0.0) & (out[1] != 0.0)):
+        return [out[0] + out[1]]
     return out
 
 

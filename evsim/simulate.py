@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evsim.connect import dense_weight, expected_synapses, single_delay
+from evsim.connect import dense_weights, expected_synapses, single_delay
 from evsim.errors import NetworkError, warn_of_grazing
 from evsim.network import Network
 from evsim.recording import Recording
@@ -145,12 +145,14 @@ def _sweep(
             if p.target != name:
                 continue
             train = trains[p.source] if p.source in trains else spikes[p.source]
-            weights.append(dense_weight(p, k, train.size, population.size, seed))
+            receptors = len(population.neuron.receptor_taus())
             delay = single_delay(p)
             assert delay is not None
-            times.append(train.times + delay)
-            sources.append(train.neurons + np.int32(n_pre))
-            n_pre += train.size
+            for weight in dense_weights(p, k, train.size, population.size, seed, receptors):
+                weights.append(weight)
+                times.append(train.times + delay)
+                sources.append(train.neurons + np.int32(n_pre))
+                n_pre += train.size
         t, s = np.concatenate(times), np.concatenate(sources)
         use = np.lexsort((s, t))
         use = use[t[use] < t_stop]

@@ -77,6 +77,24 @@ def test_repeated_pairs_add_up_and_each_has_its_own_delay() -> None:
         assert out.times.tolist() == [2.0, 4.0] and out.neurons.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("tau_syn", [5.0, (5.0, 8.0), (5.0, 5.0), None], ids=str)
+def test_parallel_synapses_of_both_signs_act_one_by_one_in_every_engine(tau_syn) -> None:
+    """With a receptor for each sign they do not cancel."""
+    rng = np.random.default_rng(2)
+    pre, post = np.repeat(np.arange(N_PRE), 20), np.tile(np.arange(20), N_PRE)
+    pre, post = np.tile(pre, 2), np.tile(post, 2)
+    weight = np.concatenate([rng.uniform(0.5, 1.0, pre.size // 2), -rng.uniform(0.3, 0.6, pre.size // 2)])
+    net = Network()
+    net.add_input("in", N_PRE)
+    net.add_population("out", 20, LIF(tau_m=10.0, tau_syn=tau_syn, v_th=0.6))
+    net.connect("in", "out", pre=pre, post=post, weight=weight, delay=1.0)
+    queue, window, sweep = (net.simulate(60.0, spikes(), driver=d)["out"] for d in ("queue", "window", "sweep"))
+    assert len(queue) > 100
+    for other in (window, sweep):
+        assert np.array_equal(other.neurons, queue.neurons)
+        assert np.allclose(other.times, queue.times, rtol=0, atol=1e-11)
+
+
 def test_lists_may_have_drawn_values() -> None:
     pre, post = pairs()
     net = network(pre=pre, post=post, weight=stats.norm(1.0, 0.1), delay=lambda rng, n: rng.uniform(1.0, 2.0, n))
