@@ -253,7 +253,7 @@ def _check_values(p: Projection, name: str, value: Any, n_pre: int, n_post: int)
                 f"{p}: with a rule, {name} must be a number or one number per synapse; got shape {shape}."
             )
         if total is not None and shape != (total,):
-            raise NetworkError(f"{p}: {name} has {shape[0]} values, but the rule makes {total} synapses.")
+            raise NetworkError(f"{p}: {name} has {shape[0]} values, but the rule made {total} synapses.")
     if _is_sparse(value):
         coo = value.tocoo()
         for end, size in ((coo.row, n_pre), (coo.col, n_post)):

@@ -168,7 +168,7 @@ def test_engines_voltages_weights_and_lists_have_the_same_synapses(rule) -> None
 @pytest.mark.parametrize("rule", [AllToAll(), OneToOne(), FixedIndegree(2), FixedOutdegree(2), FixedTotalNumber(5)])
 def test_a_number_of_values_that_no_draw_can_have_is_refused_at_once(rule, name) -> None:
     values = {"weight": 0.1, "delay": 1.0} | {name: np.ones(7)}
-    with pytest.raises(NetworkError, match=rf"connect\('in', 'out'\): {name} has 7 values, but the rule makes \d+ "):
+    with pytest.raises(NetworkError, match=rf"connect\('in', 'out'\): {name} has 7 values, but the rule made \d+ "):
         network(3, 3, rule=rule, **values)
 
 
