@@ -14,6 +14,8 @@ from evsim.choice import cell_length, smallest_delay
 from evsim.drive import exposed, exposed_trains
 from evsim.network import Network
 from evsim.plan import Plan, make_plan
+from evsim.queue_state import checked_queue
+from evsim.state_check import checked_cells, integer, sequence, table
 from evsim.threads import over_stretches
 from evsim.types import Floats, Ints, SpikeBatch, spike_order
 
@@ -36,11 +38,11 @@ class QueueRun:
         self.plan = plan
         p = plan.neurons
         n = p.theta.size
-        whole = [np.empty(n, np.int64) for _ in range(3)]
+        whole = [np.zeros(n, np.int64) for _ in range(3)]
         self._state = np.zeros(queue_driver.N_STATE, np.int64)
         self._neurons: list[np.ndarray] = [
-            p.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.empty(n), np.zeros(n, np.bool_),
-            np.empty(n), *whole[:2],
+            p.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, np.bool_),
+            np.zeros(n), *whole[:2],
         ]  # fmt: skip
         self._plastic = plastic_arrays(plan)
         self.weight = plan.weight.copy() if plan.plastic else plan.weight
@@ -82,18 +84,21 @@ class QueueRun:
         return PlanRun(t[order], i[order], c[order], int(events), int(grazing))
 
     def state(self) -> dict[str, Any]:
-        """Arrays from which ``set_state`` goes on, bit for bit."""
+        """Arrays from which ``set_state`` goes on, bit for bit; spikes are not among them."""
+        state = self._state.copy()
+        state[queue_driver.N_SPIKES] = 0
         return {
-            "state": self._state.copy(),
+            "state": state,
             "neurons": [a.copy() for a in self._neurons],
-            "pending": [a.copy() for a in self._pending],
+            "pending": [a[: state[queue_driver.N_QUEUE]].copy() for a in self._pending],
             "inputs": [a.copy() for a in self._inputs],
             "weight": self.weight.copy() if self.plan.plastic else np.empty(0),
             "traces": [a.copy() for a in self._plastic[4:]],
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state`` gave."""
+    def set_state(self, state: dict[str, Any], time: float) -> None:
+        """Continue from what ``state`` gave at ``time`` ms. Raises ValueError : see ``checked_queue``."""
+        state = checked_queue(state, self.state(), self.plan, time)
         self._state = state["state"].copy()
         self._neurons = [a.copy() for a in state["neurons"]]
         self._pending = [a.copy() for a in state["pending"]]
@@ -164,11 +169,14 @@ class QueueEngine:
         return {"queue": self._run.state(), "drawn_cells": self._drawn_cells,
                 "tally": [self.events, self.grazing]}  # fmt: skip
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state`` gave."""
-        self._run.set_state(state["queue"])
-        self._drawn_cells = state["drawn_cells"]
-        self.events, self.grazing = state["tally"]
+    def set_state(self, state: dict[str, Any], time: float) -> None:
+        """Continue from what ``state`` gave at ``time`` ms. Raises ValueError : no state of this network."""
+        table(state, "engine", "queue", "drawn_cells", "tally")
+        tally = [integer(v, f"engine/tally/{k}") for k, v in enumerate(sequence(state["tally"], "engine/tally", 2))]
+        drawn = checked_cells(state["drawn_cells"], "engine/drawn_cells", time, self.c, bool(self._hidden))
+        self._run.set_state(state["queue"], time)
+        self._drawn_cells = drawn
+        self.events, self.grazing = tally
 
 
 def run_plan(plan: Plan, times: Floats, sources: np.ndarray, t_stop: float) -> PlanRun:

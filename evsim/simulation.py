@@ -13,6 +13,7 @@ from evsim.choice import choose, obstacle
 from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
 from evsim.network import Network
 from evsim.recording import Recording
+from evsim.state_check import checked_progress, table
 from evsim.types import SpikeTrains
 
 _PIECES = 200
@@ -128,19 +129,20 @@ class Simulation:
         }
 
     def _resume(self, state: Mapping[str, Any]) -> None:
+        table(state, "state", "seed", "driver", "synapses", "network")
         for name, mine in (("seed", self.seed), ("driver", self.driver), ("synapses", self.engine.n_synapses)):
-            if state[name] != mine:
+            if not isinstance(state[name], (int, np.integer, str)) or state[name] != mine:
                 raise ValueError(
                     f"this state belongs to another simulation: its {name} is {state[name]}, here it is {mine}. "
                     "Resume with the same network, seed and driver."
                 )
-        if state["network"] != _fingerprint(self.network):
+        if not isinstance(state["network"], str) or state["network"] != _fingerprint(self.network):
             raise ValueError("this state belongs to another simulation: its network is declared differently.")
-        self.time = state["time"]
-        self.engine.set_state(state["engine"])
-        self._emitted = [tuple(part) for part in state["emitted"]]
-        time, events, grazing = state["since"]
-        self._since = time, events, grazing
+        time, emitted, since = checked_progress(state, sum(p.size for p in self.network.populations.values()))
+        self.engine.set_state(state["engine"], time)
+        self.time = time
+        self._emitted = [tuple(part) for part in emitted]
+        self._since = since
 
     def _stops(self, stop: float) -> list[float]:
         """Where to pause on the way, at borders of windows, and the end."""

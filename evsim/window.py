@@ -15,7 +15,9 @@ from evsim.drive import N_STREAMS, drive_blocks, exposed, exposed_trains
 from evsim.errors import ZeroDelayError
 from evsim.network import Network
 from evsim.plan import network_arrays
+from evsim.state_check import checked_cells, number
 from evsim.types import Floats, spike_order
+from evsim.window_state import checked_window, packed_calendar, unpacked_calendar
 
 _MOST_CELLS = 64
 """Of a window, where no delay bounds it."""
@@ -112,18 +114,26 @@ class WindowEngine:
     def state(self) -> dict[str, Any]:
         """Arrays and numbers from which ``set_state`` goes on, bit for bit; the synapses are not among them."""
         n = int(self._control[layout.N_SPIKES])
-        spikes = self._spikes
+        spikes, parts = self._spikes, self._mutable(copy=False)
+        parts = [[a.copy() for a in part] for part in parts[:3]]
         return {
             "returned": self._returned,
             "drawn_cells": self._drawn_cells,
             "spikes": [spikes.input_times, spikes.input_sources, *(a[:n].copy() for a in spikes[2:])],
-            "mutable": [list(part) for part in self._mutable(copy=True)],
+            "mutable": [*parts, list(unpacked_calendar(packed_calendar(self._calendar)))],
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state`` gave; the network, seed and versions must be the same."""
-        self._returned = state["returned"]
-        self._drawn_cells = state["drawn_cells"]
+    def set_state(self, state: dict[str, Any], time: float) -> None:
+        """Continue from what ``state`` gave at ``time`` ms; the network, seed and versions must be the same.
+
+        Raises ValueError : see ``checked_window``.
+        """
+        state = checked_window(
+            state, self.state(), self._bundles, self._blocks, self._calendar, self.n_inputs, self.c, time
+        )
+        drawn = checked_cells(state["drawn_cells"], "engine/drawn_cells", time, self.c, bool(self._hidden))
+        self._returned = min(number(state["returned"], "engine/returned", 0.0), time)
+        self._drawn_cells = drawn
         self._spikes = layout.Spikes(*state["spikes"])
         self._restore(state["mutable"])
 
