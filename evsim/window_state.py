@@ -121,11 +121,11 @@ def checked_window(
         refuse("engine/mutable/2/0", "lies beyond the spikes")
     counters = np.zeros_like(control)
     counters[layout.CELL], counters[layout.N_SPIKES] = reached, n_spikes
-    calendar = unpacked_calendar(_checked_calendar(calendar, empty, blocks, reached, c), empty.following.shape[1])
+    whole = unpacked_calendar(_checked_calendar(calendar, empty, blocks, reached, c), empty.following.shape[1])
     return {
         **saved,
         "spikes": [*fed, *(roomy(a) for a in own)],
-        "mutable": [neurons, [cell, events, grazing], [cursor, counters], list(calendar)],
+        "mutable": [neurons, [cell, events, grazing], [cursor, counters], list(whole)],
     }
 
 
