@@ -68,8 +68,10 @@ def slow_backward(rule, layer, inputs, outputs, signal, is_output=False):
     gradient, back = np.zeros_like(w), np.zeros((len(inputs), layer.n_in))
     for k, (pre, post) in enumerate(zip(inputs, outputs)):
         delta = signal[k] / nu
+        passed = delta
         if is_output and layer.lateral_inhibition > 0:
             delta = delta * lateral_gamma(rule, layer, post, signal[k])
+        passed = delta if rule.pass_lateral else passed
         target = int(np.argmin(signal[k]))
         wanted = int(np.floor(-signal[k, target]))
         if is_output and rule.fake_target_train and post.counts()[target] == 0 and wanted > 0:
@@ -92,7 +94,7 @@ def slow_backward(rule, layer, inputs, outputs, signal, is_output=False):
             micro = 1.0 + s if rule.micro == "paper" else 1.0
             macro = min(gamma, rule.max_gamma) if rule.micro == "meanfield" else 1.0
             gradient[:, i] += delta[i] * macro * micro * e[i]
-            back[k] += delta[i] * macro * (micro if rule.pass_factor else 1.0) * w[:, i] * ratio
+            back[k] += passed[i] * macro * (micro if rule.pass_factor else 1.0) * w[:, i] * ratio
     return gradient, back
 
 
@@ -179,10 +181,11 @@ def test_a_silent_neuron_that_is_not_wanted_gets_no_train():
 
 
 @pytest.mark.parametrize("micro", ["paper", "none", "meanfield"])
-def test_lateral_inhibition_multiplies_the_errors_by_gamma(micro):
+@pytest.mark.parametrize("passes", [True, False])
+def test_lateral_inhibition_multiplies_the_errors_by_gamma(micro, passes):
     layer, inputs, outputs, signal = make_case(3, lateral=0.2)
     signal[0, 3] = -6.5
-    rule = HM2BP(micro=micro)
+    rule = HM2BP(micro=micro, pass_lateral=passes)
     got = backward(rule, layer, inputs, outputs, signal, T_STOP, is_output=True)
     assert_close(got, slow_backward(rule, layer, inputs, outputs, signal, is_output=True))
     gammas = np.array([lateral_gamma(rule, layer, o, s) for o, s in zip(outputs, signal)])

@@ -264,9 +264,12 @@ def test_published_credit_keeps_weights_to_their_own_neuron():
     for k, (pre, post) in enumerate(zip(inputs, outputs)):
         e_in, e_rec = psps(layer, pre, post)
         o_in, o, omega, nu = pre.counts(), post.counts(), np.eye(9), layer.theta
+        # The authors' table begins at a count of 1, and is read there for the silent.
+        at_least_one, inputs_at_least_one = np.maximum(o, 1), np.maximum(o_in, 1)
+        for n in range(9):
+            pull = layer.weight[:, n] @ inputs_at_least_one + layer.recurrent_weight[:, n] @ at_least_one
+            omega[n, n] = 1.0 - pull * (5.0 / T_STOP) * published_slope(at_least_one[n], T_STOP, 20.0, 1.5) / nu[n]
         for n in np.flatnonzero(o):
-            pull = layer.weight[:, n] @ o_in + layer.recurrent_weight[:, n] @ o
-            omega[n, n] = 1.0 - pull * (5.0 / T_STOP) * published_slope(o[n], T_STOP, 20.0, 1.5) / nu[n]
             for p in np.flatnonzero(o):
                 if p != n:
                     omega[n, p] = -layer.recurrent_weight[p, n] * e_rec[n, p] / o[p] / nu[n]

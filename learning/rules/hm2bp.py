@@ -20,8 +20,8 @@ from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.layers import Dense
 from evsim.learning.readout import Readout, Voltages
-from evsim.learning.spsp import prepare, s_psp
-from evsim.learning.terms.count_credit import readout_by_counts, with_fake_trains
+from evsim.learning.spsp import prepare
+from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 
@@ -49,6 +49,8 @@ class HM2BP:
     max_gamma : upper bound of Gamma, which grows without bound for rare spikes
     pass_factor : the signal passed back is multiplied by (1 + s_i) too, as one model of the total effect would have it;
         changes "paper" only
+    pass_lateral : the signal passed back from inhibited output neurons carries the factor of their lateral inhibition
+        too; the authors' program has it in weight gradients alone (False)
     """
 
     micro: str = "paper"
@@ -59,6 +61,7 @@ class HM2BP:
     fake_target_train: bool = True
     max_gamma: float = 10.0
     pass_factor: bool = False
+    pass_lateral: bool = True
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
@@ -92,34 +95,43 @@ class HM2BP:
             raise GradientError("HM2BP is for Dense layers with one fixed delay.")
         delay = float(layer.delays.value())
         theta = layer.theta
-        delta = signal / theta
+        tau_m, tau_s = (float(np.ravel(x)[0]) for x in (layer.neuron.tau_m, layer.neuron.tau_syn))
+        scale = tau_s / tau_m
+        plain = delta = signal / theta
         if is_output and layer.lateral_inhibition > 0.0:
-            delta = delta * self._lateral_factor(layer, outputs, signal, t_stop)
+            delta = plain * lateral_factor(layer, outputs, signal, t_stop, self.silent_ratio * scale)
         fake = is_output and self.fake_target_train
         credited = with_fake_trains(layer, outputs, signal, t_stop) if fake else outputs
         p = prepare(inputs, credited, layer.neuron, delay, t_stop, threads)
         counts = credited.counts()
-        scale = p.tau_s / p.tau_m
         macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)
         weight_t = np.ascontiguousarray(layer.weight.T)
-        gradient = np.zeros_like(weight_t)
-        back = np.zeros((p.n_blocks, len(inputs), layer.n_in))
         pre_counts = inputs.counts()
 
-        def one(b: int) -> None:
-            layer_block(
-                p.pre_offsets, p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin,
-                p.active_offsets, p.active, pre_counts,
-                p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
-                delta, macro, weight_t, gradient, back[b],
-                b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper", self.pass_factor,
-                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
-                self.silent_sources == "all", wants_signal,
-            )  # fmt: skip
+        def sweep(delta: Floats, wants_signal: bool) -> tuple[Floats, Floats]:
+            gradient = np.zeros_like(weight_t)
+            back = np.zeros((p.n_blocks, len(inputs), layer.n_in))
 
-        with workers(threads) as pool:
-            list(pool(one, range(p.n_blocks)))
-        return {"weight": np.ascontiguousarray(gradient.T)}, back.sum(axis=0)
+            def one(b: int) -> None:
+                layer_block(
+                    p.pre_offsets, p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin,
+                    p.active_offsets, p.active, pre_counts,
+                    p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
+                    delta, macro, weight_t, gradient, back[b],
+                    b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper", self.pass_factor,
+                    self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
+                    self.silent_sources == "all", wants_signal,
+                )  # fmt: skip
+
+            with workers(threads) as pool:
+                list(pool(one, range(p.n_blocks)))
+            return np.ascontiguousarray(gradient.T), back.sum(axis=0)
+
+        apart = wants_signal and delta is not plain and not self.pass_lateral
+        gradient, below = sweep(delta, wants_signal and not apart)
+        if apart:
+            _, below = sweep(plain, True)
+        return {"weight": gradient}, below
 
     def _gamma(self, layer: Dense, counts: np.ndarray, t_stop: float) -> Floats:
         tau_m = float(np.ravel(layer.neuron.tau_m)[0])
@@ -127,21 +139,3 @@ class HM2BP:
         y = np.maximum(interval - np.asarray(layer.neuron.t_ref), 0.0) / tau_m
         gamma = np.expm1(np.minimum(y, 50.0)) / (interval / tau_m)
         return np.where(counts > 0, np.minimum(gamma, self.max_gamma), 1.0)
-
-    def _lateral_factor(self, layer: Dense, outputs: SpikeBatch, signal: Floats, t_stop: float) -> Floats:
-        """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j)(e_jl/o_l)/(nu_l nu_j)): two hops, there and back."""
-        theta, w0 = layer.theta, layer.lateral_inhibition
-        tau_m, tau_s = (float(np.ravel(x)[0]) for x in (layer.neuron.tau_m, layer.neuron.tau_syn))
-        factor = np.ones(signal.shape)
-        target = np.argmin(signal, axis=1)
-        for k, train in enumerate(outputs):
-            counts = train.counts()
-            e = s_psp(train, train, layer.neuron, t_stop, layer.lateral_delay)
-            silent = (counts == 0)[:, None] | (counts == 0)[None, :]
-            ratio = np.where(silent, self.silent_ratio * tau_s / tau_m, e / np.maximum(counts, 1)[None, :])
-            slope = 1.0 / theta
-            slope[(counts == 0) & (np.arange(counts.size) != target[k])] = 0.0
-            hop = ratio * slope[:, None]
-            np.fill_diagonal(hop, 0.0)
-            factor[k] = 1.0 / (1.0 - w0**2 * np.sum(hop.T * hop, axis=1))
-        return factor

@@ -23,12 +23,15 @@ from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare, s_psp_batch
-from evsim.learning.terms.count_credit import readout_by_counts, with_fake_trains
+from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
 from evsim.learning.terms.count_slopes import FORMS, elasticity, published_slope
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 
 CREDITS = ("adjoint", "published", "transposed")
+LATERAL = ("system", "two-hops")
+_READ = 50
+"""Counts beyond which the authors' program reads the table of a recurrent layer at its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,10 @@ class STRSBP:
     """Recurrent layers through spike counts, by one linear solve a sample (Zhang and Li 2019).
 
     slopes : of e by the neuron's own count. "regular", "poisson" or "intervals": closed forms for regular trains,
-        Poisson trains or the recorded intervals, relative to the measured e; "published": the authors' polynomial
+        Poisson trains or the recorded intervals, relative to the measured e; "published": the authors' polynomial; a
+        silent source is read as one that spikes once, and so is a silent neuron of a Recurrent layer
+    table : of "published", the largest count of the authors' table: 50 as their script makes it, 100 as their program
+        asks for
     credit : "adjoint": all gradients from lambda. "published": weights get the effect on their own neuron alone, lambda
         is used for the layer below, and a neuron's synapse onto itself is no feedback. "transposed": as "published",
         with Phi Omega^-1 for Omega^-1 Phi, as the released code seems to compute where n_in = n_out
@@ -66,10 +72,12 @@ class STRSBP:
     silent_ratio : e_lj/o_j where l or j is silent; 0: nothing passes
         (both in the paper's unit, a PSC kernel of integral 1; scaled by tau_syn/tau_m here)
     fake_target_train : as in HM2BP
+    lateral : inhibition between the neurons of a layer. "system": feedback with fixed weights; "two-hops": HM2-BP's
+        factor on the output layer's weight gradients, as in the authors' program, and no part of the system
     least_diagonal : Omega_ll is kept at least this far from 0 (the released code: 1e-4)
 
-    Lateral inhibition counts as feedback with fixed weights. On a Dense layer without it the rule is, with "regular",
-    HM2BP(micro="meanfield", max_gamma=1/least_diagonal).
+    On a Dense layer without lateral inhibition the rule is, with "regular", HM2BP(micro="meanfield",
+    max_gamma=1/least_diagonal).
     """
 
     slopes: str = "regular"
@@ -79,6 +87,8 @@ class STRSBP:
     silent_ratio: float = 0.5
     fake_target_train: bool = True
     least_diagonal: float = 0.1
+    lateral: str = "system"
+    table: int = 50
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
@@ -88,6 +98,10 @@ class STRSBP:
             raise ValueError(f"credit must be one of {', '.join(CREDITS)}; got {self.credit!r}.")
         if self.hops is not None and self.hops < 0:
             raise ValueError(f"hops must be >= 0, or None to solve; got {self.hops}.")
+        if self.lateral not in LATERAL:
+            raise ValueError(f"lateral must be one of {', '.join(LATERAL)}; got {self.lateral!r}.")
+        if self.table < 1:
+            raise ValueError(f"table must hold at least the count 1; got {self.table}.")
         if not self.least_diagonal > 0:
             raise ValueError(f"least_diagonal must be > 0; got {self.least_diagonal}.")
 
@@ -121,6 +135,9 @@ class STRSBP:
         own = signal / (system.omega * system.nu)
         lam = self._credit(system, signal, threads)
         to_weights = lam if self.credit == "adjoint" else own
+        if is_output and layer.lateral_inhibition > 0.0 and self.lateral == "two-hops":
+            ratio = self.silent_ratio * _taus(layer)[1] / _taus(layer)[0]
+            to_weights = to_weights * lateral_factor(layer, outputs, signal, t_stop, ratio)
         transposed = self.credit == "transposed" and system.feedback is not None
         to_inputs = signal / system.nu if transposed else lam
         gradient, below = self._layer(
@@ -153,7 +170,7 @@ class STRSBP:
         psp: Floats | None = None
         feedback: Floats | None = None
         inner = np.zeros((layer.n_out, layer.n_out))
-        for weight, delay, trained in _inner_synapses(layer):
+        for weight, delay, trained in _inner_synapses(layer, self.lateral == "system"):
             arrivals, _ = delay.arrivals(outputs) if trained else (outputs, None)
             lag = 0.0 if trained else float(layer.lateral_delay)
             e = s_psp_batch(arrivals, credited, neuron, t_stop, lag, threads)
@@ -167,9 +184,15 @@ class STRSBP:
                 psp = np.where(taught, self.silent_psp * tau_s / tau_m, e)
         if self.slopes == "published":
             t_ref = np.broadcast_to(np.asarray(neuron.t_ref, dtype=np.float64), layer.n_out)
-            slope = np.stack([published_slope(o[:, i], t_stop, tau_m, float(t_ref[i])) for i in range(o.shape[1])], 1)
-            drive = inputs.counts() @ layer.weight + outputs.counts() @ inner
-            omega = 1.0 - np.where(o > 0, slope, 0.0) * drive * (tau_s / t_stop) / nu
+            # The table begins at 1: its rows are read there for silent sources, and of recurrent layers its columns.
+            recurrent = isinstance(layer, Recurrent)
+            most = min(self.table, _READ) if recurrent else self.table
+            own = np.clip(o, 1, most)
+            slope = np.stack(
+                [published_slope(own[:, i], t_stop, tau_m, float(t_ref[i]), self.table) for i in range(o.shape[1])], 1
+            )
+            drive = np.clip(inputs.counts(), 1, most) @ layer.weight + np.clip(outputs.counts(), 1, most) @ inner
+            omega = 1.0 - np.where(recurrent | (o > 0), slope, 0.0) * drive * (tau_s / t_stop) / nu
         else:
             omega = 1.0 - elasticity(self.slopes, credited, t_stop, tau_m, neuron.t_ref)
         omega = np.where(np.abs(omega) < self.least_diagonal, np.copysign(self.least_diagonal, omega), omega)
@@ -238,12 +261,12 @@ def _taus(layer: Dense) -> tuple[float, float]:
     return float(np.ravel(layer.neuron.tau_m)[0]), float(np.ravel(layer.neuron.receptor_taus()[0])[0])
 
 
-def _inner_synapses(layer: Dense) -> list[tuple[Floats, Any, bool]]:
+def _inner_synapses(layer: Dense, with_lateral: bool) -> list[tuple[Floats, Any, bool]]:
     """Weights [from, to] between a layer's neurons, their delays, and whether they are trained."""
     out: list[tuple[Floats, Any, bool]] = []
     if isinstance(layer, Recurrent):
         out.append((layer.recurrent_weight, layer.recurrent_delays, True))
-    if layer.lateral_inhibition > 0.0:
+    if with_lateral and layer.lateral_inhibition > 0.0:
         out.append((-layer.lateral_inhibition * (1.0 - np.eye(layer.n_out)), None, False))
     return out
 

@@ -1,4 +1,5 @@
-"""What the rules that work on spike counts share: trains for silent targets, and readouts seen by counts."""
+"""What the rules that work on spike counts share: trains for silent targets, lateral inhibition by two hops, and
+readouts seen by counts."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample
+from evsim.learning.spsp import s_psp
 from evsim.learning.terms.rate_windows import output_of_input
 from evsim.types import Floats, SpikeBatch
 
@@ -35,6 +37,28 @@ def with_fake_trains(layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: fl
             outputs.size,
         )
     return SpikeBatch.from_trains(trains)
+
+
+def lateral_factor(layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: float, silent_ratio: float) -> Floats:
+    """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j)(e_jl/o_l)/(nu_l nu_j)): two hops, there and back; (samples, n).
+
+    signal : (samples, n), dL/d count; a silent neuron other than the most wanted one leads nowhere
+    silent_ratio : e/o where either neuron is silent, in the unit of ``s_psp``
+    """
+    theta, w0 = layer.theta, layer.lateral_inhibition
+    factor = np.ones(signal.shape)
+    target = np.argmin(signal, axis=1)
+    for k, train in enumerate(outputs):
+        counts = train.counts()
+        e = s_psp(train, train, layer.neuron, t_stop, layer.lateral_delay)
+        silent = (counts == 0)[:, None] | (counts == 0)[None, :]
+        ratio = np.where(silent, silent_ratio, e / np.maximum(counts, 1)[None, :])
+        slope = 1.0 / theta
+        slope[(counts == 0) & (np.arange(counts.size) != target[k])] = 0.0
+        hop = ratio * slope[:, None]
+        np.fill_diagonal(hop, 0.0)
+        factor[k] = 1.0 / (1.0 - w0**2 * np.sum(hop.T * hop, axis=1))
+    return factor
 
 
 def readout_by_counts(

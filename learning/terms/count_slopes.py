@@ -17,7 +17,7 @@ from scipy.special import hyp1f1
 from evsim.types import Floats, SpikeBatch
 
 FORMS = ("regular", "poisson", "intervals", "published")
-_MOST_COUNTS, _DEGREE, _FULL = 50, 4, 0.999
+_DEGREE, _FULL = 4, 0.999
 
 
 def regular_mean(counts: Any, t_stop: float, tau_m: float, t_ref: Any = 0.0) -> tuple[Floats, Floats]:
@@ -75,20 +75,20 @@ def interval_means(outputs: SpikeBatch, tau_m: float, t_ref: Any = 0.0) -> tuple
     return sums[0].astype(np.float64), slope
 
 
-def published_slope(counts: Any, t_stop: float, tau_m: float, t_ref: float = 0.0) -> Floats:
+def published_slope(counts: Any, t_stop: float, tau_m: float, t_ref: float = 0.0, table: int = 50) -> Floats:
     """dm/do as the authors take it: the derivative of a polynomial of degree 4 through the means of random trains.
 
-    The means at counts 1 ... 50 (as many as fit between refractory periods) are those of ``uniform_mean``. Counts
-    beyond the table are read at its end. The fit is an approximation: near saturation its slope can be negative.
+    The means at counts 1 ... ``table`` (as many as fit between refractory periods) are those of ``uniform_mean``.
+    Counts beyond the table are read at its end. The fit is an approximation: near saturation its slope can be negative.
     """
-    powers, most = _fit(float(t_stop), float(tau_m), float(t_ref))
+    powers, most = _fit(float(t_stop), float(tau_m), float(t_ref), table)
     slope: Floats = np.polynomial.polynomial.polyval(np.minimum(np.asarray(counts, np.float64), most), powers)
     return slope
 
 
 @lru_cache(maxsize=64)
-def _fit(t_stop: float, tau_m: float, t_ref: float) -> tuple[np.ndarray, float]:
-    most = _MOST_COUNTS if t_ref == 0.0 else max(min(_MOST_COUNTS, int(t_stop / t_ref)), 1)
+def _fit(t_stop: float, tau_m: float, t_ref: float, table: int) -> tuple[np.ndarray, float]:
+    most = table if t_ref == 0.0 else max(min(table, int(t_stop / t_ref)), 1)
     n = np.arange(1, most + 1)
     fit = np.polynomial.Polynomial.fit(n, uniform_mean(n, t_stop, tau_m, t_ref), min(_DEGREE, most - 1))
     return fit.deriv().convert().coef, float(most)
