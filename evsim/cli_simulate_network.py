@@ -14,6 +14,7 @@ from evsim.io import runs
 from evsim.network import Network
 from evsim.network_toml import load_network
 from evsim.presets import PRESETS, preset
+from evsim.text_files import read_spikes
 from evsim.types import SpikeTrains
 
 _TINY = 20
@@ -109,28 +110,10 @@ def load_spikes(path: Path, name: str, size: int) -> SpikeTrains:
         train = spikes[name] if name in spikes else next(iter(spikes.values()))
         times, sources = train.times, train.neurons.astype(np.float64)
     else:
-        times, sources = _two_columns(path)
+        times, sources = read_spikes(path)
     if np.any(sources != np.floor(sources)) or np.any((sources < 0) | (sources >= size)):
         raise DataError(f"{path}: sources of the input {name!r} must be integers 0 ... {size - 1}; got others.")
     return SpikeTrains(times, sources.astype(np.int64), size)
-
-
-def _two_columns(path: Path) -> np.ndarray:
-    """Numbers of a text file, shape (2, n)."""
-    rows = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            cells = line.split("#")[0].replace(",", " ").split()
-            if not cells:
-                continue
-            try:
-                t, source = (float(cell) for cell in cells)
-            except ValueError as error:
-                raise DataError(
-                    f"{path}, line {number}: a time (ms) and a source were expected; got {line.strip()!r}."
-                ) from error
-            rows.append((t, source))
-    return np.array(rows, dtype=np.float64).reshape(-1, 2).T
 
 
 def tiny(network: Network) -> Network:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from evsim.connection_rules import Pairs, Rule
-from evsim.errors import NetworkError
+from evsim.errors import DataError, NetworkError
+from evsim.text_files import ascii_integer, ascii_number, read_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,23 +102,23 @@ def read_connection_list(path: Path) -> dict[str, np.ndarray]:
     """
     rows: list[list[Any]] = []
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                cells = line.split("#")[0].replace(",", " ").split()
-                if not cells:
-                    continue
-                try:
-                    row = [*(int(cell) for cell in cells[:2]), *(float(cell) for cell in cells[2:])]
-                except ValueError:
-                    row = []
-                if not 2 <= len(row) <= 4 or (rows and len(row) != len(rows[0])):
-                    raise NetworkError(
-                        f"{path}, line {number}: source and target (integers), and in all lines or in none weight and "
-                        f"delay, were expected; got {line.strip()!r}."
-                    )
-                rows.append(row)
-    except UnicodeDecodeError:
-        raise NetworkError(f"{path} is no text file; a list of synapses has two to four columns of numbers.") from None
+        text = read_text(path)
+    except DataError as error:
+        raise NetworkError(f"{error} A list of synapses has two to four columns of numbers.") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        cells = line.split("#")[0].replace(",", " ").split()
+        if not cells:
+            continue
+        try:
+            row = [*(ascii_integer(cell) for cell in cells[:2]), *(ascii_number(cell) for cell in cells[2:])]
+        except ValueError:
+            row = []
+        if not 2 <= len(row) <= 4 or (rows and len(row) != len(rows[0])):
+            raise NetworkError(
+                f"{path}, line {number}: source and target (integers), and in all lines or in none weight and "
+                f"delay, were expected; got {line.strip()[:80]!r}."
+            )
+        rows.append(row)
     columns = list(zip(*rows)) if rows else [(), ()]
     found = dict(zip(_COLUMNS, columns))
     return {name: np.array(found[name], None if k < 2 else np.float64) for k, name in enumerate(found)}

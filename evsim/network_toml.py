@@ -8,7 +8,6 @@ parameters, and bounds; what falls outside is drawn again. Times in ms, rates in
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -19,8 +18,9 @@ import numpy as np
 
 from evsim.connect import AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, OneToOne, Rule
 from evsim.connection_list import read_connection_list
-from evsim.errors import NetworkError
+from evsim.errors import DataError, NetworkError
 from evsim.network import Network
+from evsim.text_files import read_toml
 from evsim.truncated import Truncated
 from evsim.types import LIF, Floats
 
@@ -62,9 +62,9 @@ def load_network(path: str | os.PathLike[str], seed: int = 0) -> Declared:
     """
     file = Path(path)
     try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise NetworkError(f"{file} is not valid TOML: {error}.") from error
+        tree = read_toml(file)
+    except DataError as error:
+        raise NetworkError(str(error)) from error
     try:
         return declare(tree, file.parent, seed)
     except NetworkError as error:
@@ -200,7 +200,10 @@ def _distribution(table: Mapping[str, Any]) -> Truncated:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise NetworkError(f"a number was expected; got {value!r}.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise NetworkError(f"a number of {len(str(value))} digits is beyond float64.") from error
 
 
 def _numbers(value: Any) -> float | Floats:
@@ -209,7 +212,7 @@ def _numbers(value: Any) -> float | Floats:
         return _number(value)
     try:
         return np.array(value, dtype=np.float64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise NetworkError(f"a number or a list of numbers was expected; got {value!r}.") from error
 
 

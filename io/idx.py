@@ -1,7 +1,8 @@
 """The idx format of the MNIST family: a big-endian array with a header of a few bytes, often gzipped.
 
 Header: two zero bytes, one byte for the type of number, one for the number of axes, then the length of each
-axis as a big-endian 32-bit integer. The numbers follow, last axis fastest.
+axis as a big-endian 32-bit integer. The numbers follow, last axis fastest. The header is read first; of the rest no
+more is unpacked than it announces, so that a small gzip file cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import os
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,12 @@ from evsim.errors import DataError
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
+
+_MOST_PACKED = 1040
+"""Bytes that one byte of gzip can stand for, at most."""
+
+_MOST_AXES = 8
+_PIECE = 1 << 24
 
 
 def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -38,16 +45,51 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     DataError : the file is missing, not idx, truncated, has bytes too many, or its gzip stream is corrupt.
     """
     file = _find(Path(path))
-    data = _unpacked(file)
-    dtype, shape, start = _header(file, data)
+    n_bytes = file.stat().st_size
+    with open(file, "rb") as raw:
+        packed = raw.read(2) == _GZIP_MAGIC
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if packed else raw
+        try:
+            return _read(file, stream, n_bytes, packed)
+        except EOFError as failure:
+            raise DataError(
+                f"{file} is truncated: its gzip stream breaks off after {n_bytes} bytes. Fetch it again."
+            ) from failure
+        except (gzip.BadGzipFile, zlib.error) as failure:
+            raise DataError(f"{file} is a corrupt gzip file: {failure}. Fetch it again.") from failure
+
+
+def _read(file: Path, stream: IO[bytes], n_bytes: int, packed: bool) -> NDArray[Any]:
+    """The array of an open file of ``n_bytes``."""
+    dtype, shape, start = _header(file, stream)
     expected = start + math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        what = "is truncated" if len(data) < expected else "has bytes too many"
+    announced = f"its header announces shape {shape} of {dtype.name}, {expected} bytes in all"
+    if expected > n_bytes * (_MOST_PACKED if packed else 1):
+        there = f"{n_bytes} of gzip" if packed else str(n_bytes)
+        raise DataError(f"{file} is truncated: {announced}, but there are {there}. Fetch it again.")
+    try:
+        array = np.empty(shape, dtype)
+    except MemoryError as failure:
+        raise DataError(f"{file} does not fit into memory: {announced}.") from failure
+    room = memoryview(array.reshape(-1)).cast("B") if array.size else memoryview(b"")
+    got = 0
+    try:
+        while got < len(room) and (piece := stream.read(min(len(room) - got, _PIECE))):
+            room[got : got + len(piece)] = piece
+            got += len(piece)
+        more = stream.read(1)
+    except EOFError as failure:
         raise DataError(
-            f"{file} {what}: its header announces shape {shape} of {dtype.name}, {expected} bytes in all, "
-            f"but there are {len(data)}. Fetch it again."
-        )
-    return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+            f"{file} is truncated: its gzip stream breaks off after {n_bytes} bytes, which unpack to {start + got} "
+            f"bytes where {expected} were expected. Fetch it again."
+        ) from failure
+    if got < len(room):
+        raise DataError(f"{file} is truncated: {announced}, but there are {start + got}. Fetch it again.")
+    if more:
+        there = f"more than {expected}" if packed else str(n_bytes)
+        raise DataError(f"{file} has bytes too many: {announced}, but there are {there}. Fetch it again.")
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _find(path: Path) -> Path:
@@ -58,46 +100,23 @@ def _find(path: Path) -> Path:
     raise DataError(f"no idx file: looked for {path} and {other}. Check the folder.")
 
 
-def _unpacked(file: Path) -> bytes:
-    raw = file.read_bytes()
-    if not raw.startswith(_GZIP_MAGIC):
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except EOFError as failure:
-        raise DataError(_cut_short(file, raw)) from failure
-    except (gzip.BadGzipFile, zlib.error) as failure:
-        raise DataError(f"{file} is a corrupt gzip file: {failure}. Fetch it again.") from failure
-
-
-def _cut_short(file: Path, raw: bytes) -> str:
-    """What is wrong with a gzip file that ends too early, with the counts as far as they can be known."""
-    try:
-        part = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress(raw)
-        dtype, shape, start = _header(file, part)
-    except (zlib.error, DataError):
-        return f"{file} is truncated: its gzip stream breaks off after {len(raw)} bytes. Fetch it again."
-    expected = start + math.prod(shape) * dtype.itemsize
-    return (
-        f"{file} is truncated: its gzip stream breaks off after {len(raw)} bytes, which unpack to "
-        f"{len(part)} bytes where {expected} were expected. Fetch it again."
-    )
-
-
-def _header(file: Path, data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Type, shape, and where the numbers start."""
-    if len(data) < 4:
-        raise DataError(f"{file} is truncated: an idx file has at least 4 bytes, but there are {len(data)}.")
-    if data[:2] != b"\0\0" or data[2] not in _DTYPES:
+def _header(file: Path, stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Type, shape, and bytes of the header; the numbers follow in the stream."""
+    start = stream.read(4)
+    if len(start) < 4:
+        raise DataError(f"{file} is truncated: an idx file has at least 4 bytes, but there are {len(start)}.")
+    if start[:2] != b"\0\0" or start[2] not in _DTYPES:
         raise DataError(
-            f"{file} is not an idx file: it starts with the bytes {data[:4].hex(' ')}, not with 00 00 and a "
+            f"{file} is not an idx file: it starts with the bytes {start.hex(' ')}, not with 00 00 and a "
             f"type code ({', '.join(f'{code:02x}' for code in _DTYPES)}). Fetch it again."
         )
-    axes = data[3]
-    start = 4 + 4 * axes
-    if len(data) < start:
+    axes = start[3]
+    if axes > _MOST_AXES:
+        raise DataError(f"{file} is damaged: it announces {axes} axes; evsim reads up to {_MOST_AXES}. Fetch it again.")
+    lengths = stream.read(4 * axes)
+    if len(lengths) < 4 * axes:
         raise DataError(
-            f"{file} is truncated: its header of {axes} axes takes {start} bytes, but there are {len(data)}."
+            f"{file} is truncated: its header of {axes} axes takes {4 + 4 * axes} bytes, but there are "
+            f"{4 + len(lengths)}."
         )
-    lengths = np.frombuffer(data, ">u4", count=axes, offset=4)
-    return np.dtype(_DTYPES[data[2]]), tuple(int(n) for n in lengths), start
+    return np.dtype(_DTYPES[start[2]]), tuple(int(n) for n in np.frombuffer(lengths, ">u4")), 4 + 4 * axes

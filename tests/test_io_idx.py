@@ -2,6 +2,9 @@
 
 import gzip
 import struct
+import subprocess
+import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -96,4 +99,39 @@ def test_a_wrong_magic_number_is_shown(tmp_path, start):
 def test_an_absurd_header_allocates_nothing(tmp_path):
     (tmp_path / "a").write_bytes(bytes([0, 0, 8, 3]) + b"\xff" * 12)
     with pytest.raises(DataError, match="truncated"):
+        read_idx(tmp_path / "a")
+
+
+def test_a_small_gzip_file_does_not_fill_the_memory(tmp_path):
+    """10 MB of gzip would unpack to 10 GB; no more is unpacked than the header announces."""
+    bomb = zlib.compressobj(9, wbits=31)
+    zeros = bytes(1 << 20)
+    with open(tmp_path / "a", "wb") as file:
+        file.write(bomb.compress(idx_bytes(IMAGES)))
+        for _ in range(300):
+            file.write(bomb.compress(zeros))
+        file.write(bomb.flush())
+    code = (
+        "import resource, sys\n"
+        "from evsim.io.idx import read_idx\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: read_idx(sys.argv[1])\n"
+        "except ValueError as error: print(error)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)"
+    )
+    found = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], capture_output=True, text=True, check=True)
+    said, megabytes = found.stdout.strip().splitlines()
+    assert "bytes too many" in said and float(megabytes) < 50
+
+
+def test_a_gzip_header_that_announces_more_than_can_be_in_the_file_allocates_nothing(tmp_path):
+    (tmp_path / "a").write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12))
+    with pytest.raises(DataError, match="of gzip"):
+        read_idx(tmp_path / "a")
+
+
+@pytest.mark.parametrize("axes", [9, 64, 255])
+def test_more_axes_than_any_data_set_has_are_refused(tmp_path, axes):
+    (tmp_path / "a").write_bytes(bytes([0, 0, 8, axes]) + bytes(4 * axes))
+    with pytest.raises(DataError, match=f"{axes} axes"):
         read_idx(tmp_path / "a")

@@ -189,7 +189,7 @@ def test_an_impossible_list_of_synapses_is_refused_with_its_place(text, words, t
 
 def test_a_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "s.txt").write_bytes(b"\x89HDF\r\n\xff\xfe")
-    with pytest.raises(evsim.NetworkError, match=r"s\.txt is no text file"):
+    with pytest.raises(evsim.NetworkError, match=r"s\.txt, line 1: .*not UTF-8"):
         declare(tomllib.loads(CONNECT + 'file = "s.txt"\nweight = 1.0'), tmp_path)
 
 
