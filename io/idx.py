@@ -49,7 +49,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     with open(file, "rb") as raw:
         packed = raw.read(2) == _GZIP_MAGIC
         raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if packed else raw
+        stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
         try:
             return _read(file, stream, n_bytes, packed)
         except EOFError as failure:
@@ -72,11 +72,11 @@ def _read(file: Path, stream: IO[bytes], n_bytes: int, packed: bool) -> NDArray[
         array = np.empty(shape, dtype)
     except MemoryError as failure:
         raise DataError(f"{file} does not fit into memory: {announced}.") from failure
-    room = memoryview(array.reshape(-1)).cast("B") if array.size else memoryview(b"")
+    room = array.reshape(-1).view(np.uint8)
     got = 0
     try:
         while got < len(room) and (piece := stream.read(min(len(room) - got, _PIECE))):
-            room[got : got + len(piece)] = piece
+            room[got : got + len(piece)] = np.frombuffer(piece, np.uint8)
             got += len(piece)
         more = stream.read(1)
     except EOFError as failure:
