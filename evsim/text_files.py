@@ -88,7 +88,8 @@ def read_spikes(path: str | os.PathLike[str]) -> tuple[Floats, Floats]:
                 raise ValueError(f"{line!r} is not finite")
         except ValueError as failure:
             raise DataError(
-                f"{os.fspath(path)}, line {number}: a finite time (ms) and a source were expected; got {line.strip()[:80]!r}."
+                f"{os.fspath(path)}, line {number}: a finite time (ms) and a source were expected; got "
+                f"{line.strip()[:80]!r}."
             ) from failure
         rows.append((t, source))
     times, sources = np.array(rows, dtype=np.float64).reshape(-1, 2).T
