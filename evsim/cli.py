@@ -102,12 +102,16 @@ def compare(config: Path, out: Path, jobs: int, resume: bool, agreement: int | N
 @click.option("--samples", default=3, type=click.IntRange(1), help="Of the data set.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
 def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, **given: Any) -> None:
-    """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits."""
+    """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits.
+
+    The exit status is 1 if a rule that claims to be exact is not, or if nothing could be compared.
+    """
     from evsim.cli_gradcheck import gradcheck_run
     from evsim.cli_presets import settings
     from evsim.cli_train_config import RunConfig
 
-    gradcheck_run(RunConfig(**settings(dataset, rule, {"hidden": (20,), **given_only(given)})), samples, out)
+    if not gradcheck_run(RunConfig(**settings(dataset, rule, {"hidden": (20,), **given_only(given)})), samples, out):
+        raise SystemExit(1)
 
 
 @main.command()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -27,9 +28,9 @@ def _keep_drive(config: RunConfig, model: Sequential) -> None:
             layer.weight *= max(1.0, had / has)
 
 
-def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> None:
+def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> bool:
     """Print the agreement of the rule's gradient on the first training samples, for weights as drawn; with ``out`` also
-    write gradcheck.csv and gradcheck.png there."""
+    write gradcheck.csv and gradcheck.png there. Returns whether the rule is what it claims to be."""
     data = load_dataset(config.dataset, config.data_dir, **config.data_options)
     config = replace(config, duration=data.duration or config.duration, validation=0)
     model, trainer = build(config, data)
@@ -43,22 +44,27 @@ def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> None:
     )
     sizes = "-".join(str(n) for n in (model.layers[0].n_in, *(layer.n_out for layer in model.layers)))
     title = f"{config.rule} on {samples} samples of {config.dataset}, {sizes}; true loss: {report.true_loss}"
-    table = Table(title=title)
-    for name in ("layer", "parameter", "against", "n", "error", "cosine", "signs", "scale"):
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("layer", "parameter", "against", "n", "error", "cosine", "signs", "scale", "verdict"):
         table.add_column(name, no_wrap=True)
     for row in report.rows:
         table.add_row(
             str(row.layer + 1), row.parameter.replace("recurrent", "rec."), row.against, str(row.n),
             f"{row.relative_error:.1e}", f"{row.cosine:.4f}",
             f"{row.sign_agreement:.3f}", f"{row.scale:.4g}",
+            row.verdict(report.exact),
         )  # fmt: skip
     console.print(table)
     console.print(
         f"worst conditioning of a spike, |theta|/(tau_m dv/dt): {report.worst_conditioning:.3g} "
         "(large: near grazing, where derivatives are large and hold for tiny changes only)"
     )
+    for note in report.notes:
+        console.print(note)
+    console.print(f"[bold]{report.verdict}[/]")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         runs.write_csv(out / "gradcheck.csv", report.asdicts())
         plot.gradients(report.pairs, title=f"{config.rule} and the true gradient").savefig(out / "gradcheck.png")
         console.print(f"written: {out / 'gradcheck.csv'}, {out / 'gradcheck.png'}")
+    return report.ok

@@ -148,6 +148,13 @@ def _in_order(early: float, late: float) -> None:
         raise ValueError(f"spikes must lie in a window 0 <= early < late; got {early} ... {late} ms.")
 
 
+def unit_interval(values: ArrayLike) -> Floats:
+    """Values for an encoder as (n,) or (samples, n) float64; ValueError : other shapes, NaN, or outside [0, 1]."""
+    v, _ = _checked_values(values, 1.0, "values")
+    _in_unit_interval(v)
+    return v if np.ndim(values) == 2 else v[0]
+
+
 def _in_unit_interval(v: Floats) -> None:
     if v.size and (v.min() < 0.0 or v.max() > 1.0):
         raise ValueError(f"values must lie in [0, 1]; got {v.min()} ... {v.max()}. Scale them first.")

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from evsim.errors import DataError
+from evsim.io.cochlea import kept_open
 from evsim.types import Floats, SpikeBatch
 
 POLARITIES = ("both", "merge", "on", "off")
+_TRANSFORMS = ("transforms", "transform", "target_transform")
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,18 @@ class View:
     ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
         """Times (ms) and inputs of one recording, ordered by (time, input).
 
-        x, y, t, p : (n,) integers: pixel, time stamp, polarity 0 (off) or 1 (on); in any order
+        x, y, p : (n,) integers: pixel, polarity 0 (off) or 1 (on); in any order. Of a sensor without polarities p
+            means nothing, unless the view keeps one of them.
+        t : (n,) integers or floats >= 0: time stamps, whose fractions are kept
         duration : ms, where ``stop`` is None; ticks : time stamps per ms
+
+        Raises ValueError : arrays of other shapes or types, pixels off the sensor, other polarities, stamps below 0 or
+        that are no numbers
         """
+        for name, value in (("duration", duration), ("ticks", ticks)):
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be finite and > 0; got {value}.")
+        x, y, t, p = checked_events(x, y, t, p, sensor, sensor[2] > 1 or self.polarity in ("on", "off"))
         if self.align and t.size:
             t = t - t.min()
         first, last = self.start * ticks, (duration if self.stop is None else self.stop) * ticks
@@ -100,21 +111,81 @@ class View:
         keep = (t >= first) & (t < last) & (x >= left) & (x < right) & (y >= top) & (y < bottom)
         if self.polarity in ("on", "off"):
             keep &= p == (self.polarity == "on")
-        x, y, t, p = (a[keep].astype(np.int64) for a in (x, y, t, p))
+        x, y, t, p = x[keep], y[keep], t[keep], p[keep]
         width, height, polarities = self.grid(sensor)
         row = (y - top) // self.downsample + (p * height if polarities > 1 else 0)
         inputs = row * width + (x - left) // self.downsample
-        # Whole numbers are subtracted and divided once: the nearest float64 to the exact time.
+        # Subtracted and divided once: of whole stamps the nearest float64 to the exact time.
         times = np.asarray((t - first) / ticks, np.float64)
         if self.bin is not None:
             begin = np.floor((t - first) / (self.bin * ticks)) * self.bin
             times = 0.5 * (begin + np.minimum(begin + self.bin, (last - first) / ticks))
-        order = np.lexsort((inputs, times))
+        order = _by_time_and_input(times, inputs)
         times, inputs = times[order], inputs[order]
         if self.refractory > 0:
             kept = _not_refractory(times, inputs, width * height * polarities, self.refractory)
             times, inputs = times[kept], inputs[kept]
         return times, inputs.astype(np.int32)
+
+
+def checked_events(
+    x: ArrayLike, y: ArrayLike, t: ArrayLike, p: ArrayLike, sensor: tuple[int, int, int], has_polarity: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
+    """Events as int64, stamps as int64 or float64; without polarity p is 0.
+
+    Raises PolarityError : a polarity that is neither 0 nor 1; ValueError : anything else that is no event of the sensor
+    """
+    if len(sensor) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in sensor):
+        raise ValueError(f"sensor must be (width, height, polarities), integers > 0; got {sensor!r}")
+    arrays = {"x": np.asarray(x), "y": np.asarray(y), "t": np.asarray(t), "p": np.asarray(p)}
+    shapes = {name: a.shape for name, a in arrays.items()}
+    if len(set(shapes.values())) != 1 or arrays["t"].ndim != 1:
+        raise ValueError(f"x, y, t and p must be 1-D and equally long; got shapes {shapes}")
+    stamps = arrays["t"]
+    if stamps.size and stamps.dtype.kind not in "iuf":
+        raise ValueError(f"time stamps must be numbers; got {stamps.dtype}")
+    if stamps.dtype.kind == "f" or not stamps.size:
+        stamps = stamps.astype(np.float64)
+        if not np.isfinite(stamps).all():
+            raise ValueError("it has a time stamp that is no finite number")
+    if stamps.size and stamps.min() < 0:
+        raise ValueError(f"it has a time stamp below 0, {stamps.min()}; count from the beginning of the recording")
+    if stamps.dtype.kind in "iu":
+        if stamps.size and stamps.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"it has a time stamp beyond 64 bits, {stamps.max()}")
+        stamps = stamps.astype(np.int64)
+    whole = {name: _whole(name, arrays[name]) for name in ("x", "y")}
+    for (name, values), bound in zip(whole.items(), sensor):
+        if values.size and not 0 <= values.min() <= values.max() < bound:
+            raise ValueError(f"{name} reaches from {values.min()} to {values.max()}, allowed are 0 ... {bound - 1}")
+    if not has_polarity:
+        return whole["x"], whole["y"], stamps, np.zeros(stamps.size, np.int64)
+    polarity = _whole("p", arrays["p"])
+    if polarity.size and not 0 <= polarity.min() <= polarity.max() <= 1:
+        raise PolarityError(
+            f"polarities must be 0 (off) or 1 (on), but p reaches from {polarity.min()} to {polarity.max()}. Map them, "
+            "for instance by p = (p > 0).astype(int)"
+        )
+    return whole["x"], whole["y"], stamps, polarity
+
+
+def _by_time_and_input(times: Floats, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As ``np.lexsort((inputs, times))``, but quick where the stamps come in order, as they mostly do."""
+    order = np.argsort(times, kind="stable")
+    t, i = times[order], inputs[order]
+    instant = np.zeros(t.size, np.int64)
+    np.cumsum(t[1:] != t[:-1], out=instant[1:])
+    return order[np.argsort(instant * (int(i.max(initial=0)) + 1) + i, kind="stable")]
+
+
+class PolarityError(ValueError):
+    """Polarities that are not 0 and 1: another convention, not damage."""
+
+
+def _whole(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
+    if values.size and (values.dtype.kind not in "iufb" or not np.all(values == np.floor(values))):
+        raise ValueError(f"{name} must hold whole numbers; got dtype {values.dtype}")
+    return values.astype(np.int64)
 
 
 def _not_refractory(times: Floats, inputs: NDArray[np.int64], size: int, refractory: float) -> NDArray[np.bool_]:
@@ -178,6 +249,10 @@ class Recordings:
         self.size = math.prod(self.grid)
         pattern, arguments = kind.parts[part]
         self._stored = _open(kind, _home(kind, data_dir, pattern), arguments)
+        # Applied here, so that what fails in them is told from what a file does to its reader.
+        self._transforms = tuple(getattr(self._stored, name, None) for name in _TRANSFORMS)
+        for name in _TRANSFORMS:
+            setattr(self._stored, name, None)
         self.rows = np.arange(len(self._stored))
         if kind.order is not None:
             keys = [kind.order(Path(file)) for file in self._stored.data]
@@ -194,10 +269,15 @@ class Recordings:
     def read(self, samples: Iterable[int]) -> tuple[SpikeBatch, NDArray[np.int64]]:
         """The recordings of some ``samples`` (0 ... len - 1) and their labels. One without events is a silent sample.
 
-        Raises DataError : a damaged file; it is named.
+        Raises DataError : a damaged file, a missing package, a transform or label function that failed; the file is
+        named.
         """
         wanted = self.rows[np.asarray(list(samples), np.int64)]
-        read = [self._recording(int(k)) for k in wanted]
+        try:
+            read = [self._recording(int(k)) for k in wanted]
+        finally:
+            if hasattr(self._stored, "close"):
+                self._stored.close()
         times = np.concatenate([np.empty(0), *(r[0] for r in read)])
         inputs = np.concatenate([np.empty(0, np.int32), *(r[1] for r in read)])
         offsets = np.append(0, np.cumsum([r[0].size for r in read], dtype=np.int64))
@@ -207,31 +287,57 @@ class Recordings:
         kind = self.kind
         files = getattr(self._stored, "data", None)
         file = files[k] if isinstance(files, list) and k < len(files) else f"recording {k} of {self._stored}"
+        damaged = f"{file} is damaged or of another kind: {{}}. Copy or download it again."
         try:
             if kind.event_bytes and os.path.getsize(file) % kind.event_bytes:
                 raise ValueError(f"its {os.path.getsize(file)} bytes are not a multiple of {kind.event_bytes}")
             events, target = self._stored[k]
-            label = kind.label(target)
+        except ImportError as error:
+            package = error.name or str(error)
+            raise DataError(
+                f"tonic reads {file} by the package {package}, which cannot be imported: pip install {package}."
+            ) from error
+        except Exception as error:  # whatever a reader raises on bytes that it does not expect
+            raise DataError(damaged.format(error)) from error
+        events, target = self._transformed(file, events, target)
+        label = _label(kind, file, target)
+        polarities = kind.sensor[2] > 1
+        try:
             names = events.dtype.names
             zeros = np.zeros(len(events), np.int64)
-            x, y, p = (events[n].astype(np.int64) if n in names else zeros for n in "xyp")
-            t = events["t"].astype(np.int64)
-            _check(kind, x, y, t, p if kind.sensor[2] > 1 else zeros, label)
-        except Exception as error:  # whatever a reader raises on bytes that it does not expect
-            raise DataError(f"{file} is damaged or of another kind: {error}. Copy or download it again.") from error
-        return *self.view.apply(x, y, t, p, kind.sensor, kind.duration, kind.ticks), label
+            x, y, p = (events[n] if n in names else zeros for n in "xyp")
+            checked = checked_events(x, y, events["t"], p, kind.sensor, polarities)
+        except PolarityError as error:
+            raise DataError(f"{file}: {error}, in a transform among the EventSet's arguments.") from error
+        except Exception as error:
+            raise DataError(damaged.format(error)) from error
+        return *self.view.apply(*checked, kind.sensor, kind.duration, kind.ticks), label
+
+    def _transformed(self, file: Any, events: Any, target: Any) -> tuple[Any, Any]:
+        """What the user's own transforms make of a recording: their errors are not the file's."""
+        try:
+            both, own, of_target = self._transforms
+            events, target = own(events) if own else events, of_target(target) if of_target else target
+            return both(events, target) if both else (events, target)
+        except Exception as error:
+            raise DataError(
+                f"the transform given for {self.kind.tonic} failed on {file}: {type(error).__name__}: {error}"
+            ) from error
 
 
-def _check(
-    kind: EventSet, x: NDArray[np.int64], y: NDArray[np.int64], t: NDArray[np.int64], p: NDArray[np.int64], label: int
-) -> None:
-    for name, values, bound in (("x", x, kind.sensor[0]), ("y", y, kind.sensor[1]), ("p", p, max(kind.sensor[2], 2))):
-        if values.size and not 0 <= values.min() <= values.max() < bound:
-            raise ValueError(f"{name} reaches from {values.min()} to {values.max()}, allowed are 0 ... {bound - 1}")
-    if t.size and t.min() < 0:
-        raise ValueError(f"it has a time stamp below 0, {t.min()}")
+def _label(kind: EventSet, file: Any, target: Any) -> int:
+    try:
+        label = int(kind.label(target))
+    except Exception as error:
+        raise DataError(
+            f"the label function of {kind.tonic} failed on {file}, whose target is {target!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if not 0 <= label < kind.classes:
-        raise ValueError(f"its label is {label}, allowed are 0 ... {kind.classes - 1}")
+        raise DataError(
+            f"{file} is damaged or of another kind: its label is {label}, allowed are 0 ... {kind.classes - 1}."
+        )
+    return label
 
 
 def _home(kind: EventSet, data_dir: str | os.PathLike[str] | None, pattern: str) -> Path:
@@ -258,6 +364,8 @@ def _open(kind: EventSet, home: Path, arguments: dict[str, Any]) -> Any:
             'Install it: pip install "evsim[events]".'
         ) from error
     base = getattr(tonic.datasets, kind.tonic)
+    if issubclass(base, (tonic.datasets.SHD, tonic.datasets.SSC)):
+        base = kept_open(base)
     # tonic names the folder after the class, and downloads when fewer files are there than were published.
     offline = type(kind.tonic, (base,), {"_check_exists": lambda self: True})
     try:

@@ -1,9 +1,9 @@
 """Layered models, losses, rules and training, all from recorded exact spike times."""
 
+from evsim.learning.agreement import GradientReport as GradientReport
 from evsim.learning.analog import Analog as Analog
 from evsim.learning.analog import AnalogBatch as AnalogBatch
 from evsim.learning.calibration import calibrate as calibrate
-from evsim.learning.gradcheck import GradientReport as GradientReport
 from evsim.learning.gradcheck import check_gradient as check_gradient
 from evsim.learning.layers import Dense as Dense
 from evsim.learning.layers import Recurrent as Recurrent
@@ -22,6 +22,9 @@ from evsim.learning.model import Sequential as Sequential
 from evsim.learning.network_gradient import network_gradient as network_gradient
 from evsim.learning.optimisers import SGD as SGD
 from evsim.learning.optimisers import Adam as Adam
+from evsim.learning.protocols import Loss as Loss
+from evsim.learning.protocols import Rule as Rule
+from evsim.learning.protocols import backward as backward
 from evsim.learning.readout import Readout as Readout
 from evsim.learning.remedies import CountRegularisation as CountRegularisation
 from evsim.learning.remedies import GradientNorm as GradientNorm

@@ -88,6 +88,10 @@ class Analog(Layer):
         """J of every neuron in every sample, (n_samples, n_out). Raises ValueError : inputs that are spikes."""
         if not isinstance(inputs, AnalogBatch):
             raise ValueError("an Analog layer takes an AnalogBatch; encode spikes for Dense layers.")
+        if inputs.values.shape != (len(inputs), self.n_in):
+            raise ValueError(
+                f"{self.describe()} takes values of shape (samples, {self.n_in}); got {inputs.values.shape}."
+            )
         return self.tau_s * inputs.values @ self.weight
 
     def twin(self, final: Floats) -> tuple[Dense, SpikeBatch]:
@@ -100,7 +104,8 @@ class Analog(Layer):
         return twin, SpikeBatch(np.zeros(1), np.zeros(1, np.int32), np.array([0, 1]), 1)
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
-        """Exact spikes of each sample, by the sweep."""
+        """Exact spikes of each sample, by the sweep. Raises ValueError : as ``Dense.forward``."""
+        self.check_forward(inputs, t_stop, threads)
         parts = []
         for final in self.final_currents(inputs):
             twin, jump = self.twin(final)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import SilentLayerError
+from evsim.learning.fields import check_number, check_numbers
 from evsim.learning.layers import Dense
 from evsim.learning.model import Sequential
 from evsim.learning.training import TrainingOptions
@@ -25,9 +26,13 @@ def calibrate(
 
     Raises
     ------
-    ValueError : not one target per layer, or a target <= 0
+    ValueError : not one target per layer, or a target that is not finite and > 0; no samples
     SilentLayerError : no threshold gives the target, for instance because the input is silent
     """
+    check_numbers({f"target {k}": target for k, target in enumerate(targets)})
+    check_number("samples", samples, integer=True)
+    if samples < 1 or not len(x):
+        raise ValueError(f"calibrate needs samples; got {samples} of {len(x)}.")
     if len(targets) != len(model.layers) or min(targets) <= 0:
         raise ValueError(f"calibrate needs one count > 0 for each of {len(model.layers)} layers; got {targets}.")
     n = min(samples, len(x))

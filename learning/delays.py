@@ -54,6 +54,18 @@ class Delays:
         d = self.value()
         return float(d) if d.ndim == 0 else np.broadcast_to(d.reshape(self.shape[0], -1), self.shape)
 
+    def gradient_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes that dL/d delay may have: by synapse, or by input where all synapses of an input share a delay."""
+        return [self.shape] if self.trained == "synapse" else [self.shape, self.shape[:1]]
+
+    def check(self, owner: str) -> None:
+        """Raises ValueError : logits that are not finite or have another shape. owner : the layer, for messages"""
+        wanted = self.shape[:1] if self.trained == "input" else self.shape if self.trained else ()
+        if self.logit.shape != wanted or not np.isfinite(self.logit).all():
+            raise ValueError(
+                f"delay logits of {owner} must be finite, of shape {wanted}; got shape {self.logit.shape}."
+            )
+
     @property
     def by_input(self) -> bool:
         """Does each spike arrive at all targets at once?"""

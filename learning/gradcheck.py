@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from evsim.errors import GradientError
+from evsim.learning.agreement import Agreement, agreement_of
+from evsim.learning.agreement import GradientReport as GradientReport
+from evsim.learning.fields import check_number
 from evsim.learning.layers import Recurrent
 from evsim.learning.losses import CountLoss, PSCCount, PSCDistance, SmoothCountLoss
 from evsim.learning.model import Sequential
@@ -15,48 +17,14 @@ from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.readout import Readout
 from evsim.learning.rules.eventprop import EventProp, conditioning
 from evsim.learning.training import Trainer
+from evsim.learning.validation import loss_and_signal
 from evsim.types import Floats, SpikeBatch
 
 _DELAYS = ("delay", "recurrent_delay")
 _MOST_NEURONS, _MOST_SPIKES = 60, 300
 """Of what the 50-digit replay is tried on: it takes minutes beyond that."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How one gradient agrees with another, over the parameters that were compared.
-
-    layer, parameter, against : what was compared; n : number of parameters
-    relative_error : |a - b|/|b|; cosine; sign_agreement : share of equal signs where b is not 0; scale : <a, b>/<b, b>
-    """
-
-    layer: int
-    parameter: str
-    against: str
-    n: int
-    relative_error: float
-    cosine: float
-    sign_agreement: float
-    scale: float
-
-
-@dataclass(frozen=True)
-class GradientReport:
-    """What ``check_gradient`` found.
-
-    rows : the agreements; worst_conditioning : of all spikes, the largest |theta|/(tau_m dv/dt) at threshold
-    pairs : (layer, parameter) -> (the rule's gradient, EventProp's), flat, for plots
-    true_loss : the loss whose true gradient is taken
-    """
-
-    rows: list[Agreement]
-    worst_conditioning: float
-    true_loss: str
-    pairs: dict[tuple[int, str], tuple[Floats, Floats]] = field(repr=False, default_factory=dict)
-
-    def asdicts(self) -> list[dict[str, Any]]:
-        """The rows as plain values."""
-        return [asdict(row) for row in self.rows]
+_REPLAY_NOISE = 1e-20
+"""Derivatives by the replay have a rounding error of about 1e-26."""
 
 
 def check_gradient(
@@ -68,6 +36,7 @@ def check_gradient(
     t_stop: float,
     *,
     true_loss: Loss | None = None,
+    exact: bool | None = None,
     differences: int = 20,
     replays: int = 5,
     step: float = 1e-6,
@@ -75,46 +44,76 @@ def check_gradient(
 ) -> GradientReport:
     """Compare a rule's gradient with the true one, layer by layer and parameter by parameter.
 
+    ``report.verdict`` says in a sentence what came out, ``report.ok`` whether that is what the rule claims: an exact
+    rule must keep its limit in every row (relative error 1e-9 against EventProp and the replay, 1e-4 against float64
+    differences), of an approximate one the cosine is reported.
+
     Parameters
     ----------
     inputs, labels, t_stop : samples (a SpikeBatch), their classes, and their duration in ms
     true_loss : the loss of the true gradient; None: ``loss`` itself, or, as spike counts have no derivative, a
         SmoothCountLoss with the counts of a CountLoss; a loss of PSCs is taken by its spike times
-    differences : parameters per array that are moved by +-step in the float64 engine, drawn by ``seed``; 0: none
-    replays : the same with 50 digits, for models of up to 60 neurons and 300 spikes, without a Readout; needs
-        evsim[testing]
+    exact : is the rule to be held exact? None: as its attribute ``exact`` says, False where it has none
+    differences : parameters per array that are moved by +-step in the float64 engine; 0: none. Half of them are those
+        of the largest true gradient, the others drawn by ``seed`` among those where one of the gradients is not 0
+    replays : the same with 50 digits, for models of up to 60 neurons and 300 spikes, without a Readout; left out, with
+        a note, where mpmath and hypothesis are not installed
 
     Raises
     ------
-    GradientError : a loss that the rule cannot start from, or that has no true gradient
+    GradientError : a loss that the rule cannot start from, or that has no true gradient; gradients of other names or
+        shapes than the layers have, or not finite
     """
     check_signal(rule, loss)
+    for name, count in (("differences", differences), ("replays", replays)):
+        check_number(name, count, integer=True)
+    check_number("step", step)
+    if differences < 0 or replays < 0 or not step > 0:
+        raise ValueError(f"differences and replays must be >= 0, step > 0; got {differences}, {replays} and {step}.")
     if true_loss is None:
         true_loss = with_derivative(loss, t_stop)
+    if exact is None:
+        exact = bool(getattr(rule, "exact", False))
     spikes = model.forward(inputs, t_stop)
-    found, _ = backward(model, rule, spikes, loss(spikes[-1], labels)[1], t_stop)
-    signal = true_loss(spikes[-1], labels)[1]
+    found, _ = backward(model, rule, spikes, loss_and_signal(loss, spikes[-1], labels)[1], t_stop)
+    signal = loss_and_signal(true_loss, spikes[-1], labels)[1]
     true, _ = backward(model, EventProp(), spikes, signal, t_stop)
+    note = _why_no_replay(model, spikes) if replays else None
     rng = np.random.default_rng(seed)
     rows: list[Agreement] = []
     pairs = {}
-    for k, (mine, exact) in enumerate(zip(found, true)):
-        for name in sorted(set(mine) & set(exact)):
-            a, b = mine[name].ravel(), exact[name].ravel()
+    for k, (mine, true_here) in enumerate(zip(found, true)):
+        for name in sorted(set(mine) & set(true_here)):
+            by_input = _by_input(model, k, name, mine[name], true_here[name])
+            a, b = (g.sum(axis=1) if by_input and g.ndim == 2 else g.ravel() for g in (mine[name], true_here[name]))
             pairs[k, name] = a, b
             rows.append(agreement_of(k, name, "EventProp", a, b))
-            picked = rng.permutation(a.size)
             if differences and _array(model, k, name) is not None:
-                some = np.sort(picked[:differences])
+                some = telling_entries(a, b, differences, rng)
                 c = _float64(model, k, name, some, true_loss, inputs, labels, t_stop, step)
                 rows.append(agreement_of(k, name, "FD float64", a[some], c))
-            if replays and _small(model, spikes):
-                some = np.sort(picked[:replays])
-                d = _fifty_digits(model, k, name, some, spikes, signal, inputs, t_stop)
+            if replays and note is None:
+                some = telling_entries(a, b, replays, rng)
+                d = _fifty_digits(model, k, name, some, by_input, spikes, signal, inputs, t_stop)
                 rows.append(agreement_of(k, name, "FD 50 digits", a[some], d))
+    if not rows:
+        raise GradientError("there is no parameter of which both the rule and EventProp give a gradient.")
     worst = max((float(conditioning(layer, s).max(initial=0.0)) for layer, s in zip(model.layers, spikes[1:])
                  if not isinstance(layer, Readout)), default=0.0)  # fmt: skip
-    return GradientReport(rows, worst, type(true_loss).__name__, pairs)
+    return GradientReport(rows, worst, type(true_loss).__name__, exact, () if note is None else (note,), pairs)
+
+
+def telling_entries(a: Floats, b: Floats, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Up to n entries in which a difference of two gradients would show, in order.
+
+    Half of them are the largest of b, the true one; the rest are drawn where a or b is not 0, and only if these are too
+    few from all others.
+    """
+    by_size = np.argsort(-np.abs(b), kind="stable")
+    first = by_size[: -(-n // 2)]
+    rest = rng.permutation(np.setdiff1d(by_size, first))
+    idle = (a[rest] == 0.0) & (b[rest] == 0.0)
+    return np.sort(np.concatenate([first, rest[~idle], rest[idle]])[:n])
 
 
 def training_agreement(trainer: Trainer, inputs: SpikeBatch, labels: np.ndarray) -> list[Agreement]:
@@ -127,7 +126,7 @@ def training_agreement(trainer: Trainer, inputs: SpikeBatch, labels: np.ndarray)
     loss = with_derivative(trainer.loss, t_stop)
     mine = iter(trainer.gradients(inputs, labels)[0])
     spikes = exact.forward(inputs, t_stop)
-    true, _ = backward(exact, EventProp(), spikes, loss(spikes[-1], labels)[1], t_stop)
+    true, _ = backward(exact, EventProp(), spikes, loss_and_signal(loss, spikes[-1], labels)[1], t_stop)
     return [
         agreement_of(k, name, "EventProp", next(mine).ravel() * len(inputs), g.ravel())
         for k, (layer, found) in enumerate(zip(exact.layers, true))
@@ -135,11 +134,23 @@ def training_agreement(trainer: Trainer, inputs: SpikeBatch, labels: np.ndarray)
     ]
 
 
-def _small(model: Sequential, spikes: list[Any]) -> bool:
+def _why_no_replay(model: Sequential, spikes: list[Any]) -> str | None:
+    """Why nothing is compared with the 50-digit replay; None: it can be."""
     if isinstance(model.layers[-1], Readout):
-        return False
-    neurons = sum(layer.n_out for layer in model.layers)
-    return neurons <= _MOST_NEURONS and sum(s.times.size for s in spikes) <= _MOST_SPIKES
+        return "not compared with the 50-digit replay: it has no Readout."
+    neurons, n = sum(layer.n_out for layer in model.layers), sum(s.times.size for s in spikes)
+    if neurons > _MOST_NEURONS or n > _MOST_SPIKES:
+        return (
+            f"not compared with the 50-digit replay, which would take minutes: {neurons} neurons and {n} spikes, more "
+            f"than {_MOST_NEURONS} and {_MOST_SPIKES}."
+        )
+    try:
+        import evsim.testing.derivatives  # noqa: F401
+    except ImportError as error:
+        return (
+            f"not compared with the 50-digit replay: {error}. It needs two packages: pip install mpmath hypothesis."
+        )
+    return None
 
 
 def with_derivative(loss: Loss, t_stop: float) -> Loss:
@@ -153,19 +164,6 @@ def with_derivative(loss: Loss, t_stop: float) -> Loss:
     raise GradientError(f"{type(loss).__name__} has no derivative by spike times; give a true_loss to compare with.")
 
 
-def agreement_of(layer: int, name: str, against: str, a: Floats, b: Floats) -> Agreement:
-    """How ``a`` agrees with ``b``, both flat."""
-    norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    some = b != 0.0
-    return Agreement(
-        layer, name, against, int(a.size),
-        float(np.linalg.norm(a - b)) / norm_b if norm_b else (0.0 if norm_a == 0.0 else float("inf")),
-        float(a @ b) / (norm_a * norm_b) if norm_a * norm_b else float("nan"),
-        float(np.mean(np.sign(a[some]) == np.sign(b[some]))) if some.any() else float("nan"),
-        float(a @ b) / norm_b**2 if norm_b else float("nan"),
-    )  # fmt: skip
-
-
 def _array(model: Sequential, k: int, name: str) -> Any:
     """The array that an entry of a gradient belongs to, for moving it; None where it is not one per entry."""
     layer: Any = model.layers[k]
@@ -173,6 +171,14 @@ def _array(model: Sequential, k: int, name: str) -> Any:
         delays = layer.delays if name == "delay" else layer.recurrent_delays
         return delays if delays.trained else None
     return getattr(layer, name)
+
+
+def _by_input(model: Sequential, k: int, name: str, *gradients: Floats) -> bool:
+    """Is this the gradient of delays that all synapses of an input share?"""
+    if name not in _DELAYS:
+        return False
+    delays = getattr(model.layers[k], name + "s")
+    return delays.trained == "input" or any(g.ndim == 1 for g in gradients)
 
 
 def _float64(
@@ -196,8 +202,8 @@ def _float64(
 
 
 def _fifty_digits(
-    model: Sequential, k: int, name: str, some: np.ndarray, spikes: list[Any], signal: Floats, inputs: SpikeBatch,
-    t_stop: float,
+    model: Sequential, k: int, name: str, some: np.ndarray, by_input: bool, spikes: list[Any], signal: Floats,
+    inputs: SpikeBatch, t_stop: float,
 ) -> Floats:  # fmt: skip
     """sum dL/dt dt/dp with dt/dp from differences of the 50-digit replay, for some entries."""
     from evsim.testing.derivatives import spike_time_derivatives
@@ -206,12 +212,12 @@ def _fifty_digits(
     last = spikes[-1]
     first_output = sum(layer.n_out for layer in model.layers[:-1])
     for sample in range(len(inputs)):
-        description, index_of = _description(model, inputs, sample, t_stop)
+        description, index_of = sample_description(model, inputs, sample, t_stop)
         part = slice(last.offsets[sample], last.offsets[sample + 1])
         # By neuron, then in order: the k-th spike of a neuron is the k-th of the replay.
         pull = signal[part][np.argsort(last.neurons[part], kind="stable")]
         for place, entry in enumerate(some):
-            synapses = index_of(k, name, int(entry))
+            synapses = index_of(k, name, int(entry), by_input)
             kind = "delay" if name in _DELAYS else "weight"
             move = np.zeros(len(description.synapses))
             move[synapses] = 1.0
@@ -219,10 +225,11 @@ def _fifty_digits(
             neurons = np.array([n for _, n in times], np.int64)
             order = np.argsort(neurons, kind="stable")
             out[place] += pull @ slopes[order[neurons[order] >= first_output]]
-    return out
+    # Below this there is nothing but the rounding of the differences.
+    return np.where(np.abs(out) < _REPLAY_NOISE, 0.0, out)
 
 
-def _description(model: Sequential, inputs: SpikeBatch, sample: int, t_stop: float) -> tuple[Any, Any]:
+def sample_description(model: Sequential, inputs: SpikeBatch, sample: int, t_stop: float) -> tuple[Any, Any]:
     """A sample of a model as a NetworkDescription, and which of its synapses an entry of a gradient stands for."""
     from evsim.testing.strategies import NetworkDescription
 
@@ -248,11 +255,9 @@ def _description(model: Sequential, inputs: SpikeBatch, sample: int, t_stop: flo
     fed = list(zip(train.times.tolist(), train.neurons.tolist()))
     description = NetworkDescription(n_inputs, [len(neurons)], neurons, synapses, fed, t_stop)
 
-    def index_of(k: int, name: str, entry: int) -> list[int]:
+    def index_of(k: int, name: str, entry: int, by_input: bool) -> list[int]:
         prefix = "recurrent_" if name.startswith("recurrent") else ""
-        layer: Any = model.layers[k]
-        width = layer.n_out
-        by_input = name in _DELAYS and (layer.recurrent_delays if prefix else layer.delays).by_input
+        width = model.layers[k].n_out
         first = starts[k, prefix]
         return list(range(first + entry * width, first + (entry + 1) * width)) if by_input else [first + entry]
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import numpy as np
 
 from evsim.errors import NetworkError
 from evsim.learning.delays import Delays
+from evsim.learning.fields import all_finite, check_fields, check_number
 from evsim.network import Network
 from evsim.plan import Plan, make_plan
 from evsim.queue import run_plan_batch
 from evsim.sweep import pack_layer, run_layer_batch, sweepable
 from evsim.types import LIF, Floats, SpikeBatch
 
+_NEURON_PARAMETERS = ("tau_m", "v_th", "v_reset", "v_rest", "bias", "v_init", "t_ref")
+
 
 class Layer:
     """What a model is made of: weights and delays from ``n_in`` inputs to ``n_out`` neurons.
 
-    A kind of layer has a ``forward``; more trained arrays than these are added to what the methods here give.
+    A kind of layer has a ``forward``; more trained arrays than these are added to what the methods here give. An array
+    that is assigned to a weight is copied as float64; ValueError if it has another shape or holds no numbers.
     """
 
     n_in: int
@@ -31,15 +35,73 @@ class Layer:
     weight: Floats
     delays: Delays
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.endswith("weight") and name in (shapes := self.weight_shapes()):
+            value = _as_weight(f"{name} of {self.describe()}", value, shapes[name])
+        super().__setattr__(name, value)
+
+    def describe(self) -> str:
+        """Kind and sizes, for messages."""
+        return f"{type(self).__name__}({self.n_in}, {self.n_out})"
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights by name."""
+        return {"weight": (self.n_in, self.n_out)}
+
+    def gradient_shapes(self) -> dict[str, list[tuple[int, ...]]]:
+        """Derivatives that a rule may give for this layer, by name, and the shapes that each may have."""
+        shapes = {name: [shape] for name, shape in self.weight_shapes().items()}
+        shapes["delay"] = self.delays.gradient_shapes()
+        shapes |= {name: [(self.n_out,)] for name in _NEURON_PARAMETERS}
+        return {**shapes, "tau_syn": [(self.n_out,), (2, self.n_out)]}
+
+    def needed_gradients(self) -> list[str]:
+        """Those that ``pull_back`` needs."""
+        return [*self.weight_shapes(), *(["delay"] if self.delays.trained else [])]
+
+    def check(self) -> None:
+        """Raises ValueError : weights or delays that are not finite, or were replaced by other shapes."""
+        for name, shape in self.weight_shapes().items():
+            w = getattr(self, name)
+            if w.shape != shape or w.dtype != np.float64:
+                raise ValueError(f"{name} of {self.describe()} must be float64 of shape {shape}; got {w.shape}.")
+            _check_finite(f"{name} of {self.describe()}", w)
+        self.delays.check(self.describe())
+
+    def check_forward(self, inputs: Any, t_stop: float, threads: int = 1) -> None:
+        """What ``forward`` needs, besides ``check``. Raises ValueError : other inputs, a duration that is none."""
+        self.check()
+        if not isinstance(inputs, SpikeBatch):
+            raise ValueError(f"{self.describe()} takes a SpikeBatch; got a {type(inputs).__name__}.")
+        if inputs.size != self.n_in:
+            raise ValueError(f"{self.describe()} takes {self.n_in} inputs; the spikes have {inputs.size}.")
+        if inputs.times.size and inputs.times.min() < 0.0:
+            raise ValueError(f"input spikes start at {inputs.times.min()} ms; shift them to times >= 0.")
+        check_number("t_stop", t_stop)
+        if not t_stop > 0:
+            raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
+        check_number("threads", threads, integer=True)
+        if threads < 1:
+            raise ValueError(f"threads must be >= 1; got {threads}.")
+
     def make_synapses(self) -> None:
         """Weights of 0, and the delays; ValueError for sizes < 1 or delays that cannot be."""
+        if is_dataclass(self):
+            check_fields(self)
         if self.n_in < 1 or self.n_out < 1:
             raise ValueError(f"{type(self).__name__} needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
+        if not isinstance(self.neuron, LIF):
+            raise ValueError(f"{type(self).__name__} needs neurons given as a LIF; got a {type(self.neuron).__name__}.")
         self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
         self.weight = np.zeros((self.n_in, self.n_out))
 
     def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
         """Draw the weights from U(-scale, scale), or, with a mean, from N(mean, scale^2); and trained delays."""
+        check_number("scale", scale)
+        if mean is not None:
+            check_number("mean", mean)
+        if scale < 0:
+            raise ValueError(f"scale must be >= 0; got {scale}.")
         shape = (self.n_in, self.n_out)
         self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
         self.delays.init(rng)
@@ -108,7 +170,11 @@ class Dense(Layer):
         return self.lateral_inhibition == 0.0 and self.delays.by_input
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
-        """Exact spikes: by the sweep, or by the queue where neurons inhibit each other or synapses have own delays."""
+        """Exact spikes: by the sweep, or by the queue where neurons inhibit each other or synapses have own delays.
+
+        Raises ValueError : inputs of another size or before 0 ms, weights that are not finite.
+        """
+        self.check_forward(inputs, t_stop, threads)
         if self.shares_events:
             arrivals, _ = self.delays.arrivals(inputs)
             return run_layer_batch(pack_layer(self.weight, self.neuron), arrivals, t_stop, 0.0, threads)
@@ -155,6 +221,23 @@ class Recurrent(Dense):
         self.recurrent_delays = Delays(self.recurrent_delay, self.trainable_recurrent_delays, self.max_delay, shape)
         self.recurrent_weight = np.zeros(shape)
 
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """As ``Layer.weight_shapes``, and the recurrent weight."""
+        return {**super().weight_shapes(), "recurrent_weight": (self.n_out, self.n_out)}
+
+    def gradient_shapes(self) -> dict[str, list[tuple[int, ...]]]:
+        """As ``Layer.gradient_shapes``, and the recurrent delay."""
+        return {**super().gradient_shapes(), "recurrent_delay": self.recurrent_delays.gradient_shapes()}
+
+    def needed_gradients(self) -> list[str]:
+        """As ``Layer.needed_gradients``, and the recurrent delay if it is trained."""
+        return [*super().needed_gradients(), *(["recurrent_delay"] if self.recurrent_delays.trained else [])]
+
+    def check(self) -> None:
+        """As ``Layer.check``."""
+        super().check()
+        self.recurrent_delays.check(self.describe())
+
     def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
         """As ``Layer.init``; then the recurrent weights."""
         super().init(rng, scale, mean)
@@ -182,3 +265,23 @@ class Recurrent(Dense):
         net = super().network()
         net.connect("out", "out", weight=self.recurrent_weight, delay=self.recurrent_delays.matrix())
         return net
+
+
+def _as_weight(what: str, value: Any, shape: tuple[int, ...]) -> Floats:
+    """A copy as float64. Raises ValueError : another shape, no numbers, NaN or infinite."""
+    given = np.asarray(value)
+    if given.dtype.kind not in "fiu":
+        raise ValueError(f"{what} must hold real numbers; got dtype {given.dtype}.")
+    if given.shape != shape:
+        turned = " Transpose it: weights are [from, to]." if given.T.shape == shape else ""
+        raise ValueError(f"{what} must have shape {shape}; got {given.shape}.{turned}")
+    own = np.array(given, dtype=np.float64, order="C")
+    _check_finite(what, own)
+    return own
+
+
+def _check_finite(what: str, values: Floats) -> None:
+    if all_finite(values):
+        return
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    raise ValueError(f"{what} must be finite; the entry {place} is {values[place]}.")

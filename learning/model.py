@@ -24,6 +24,9 @@ class Sequential:
     def __init__(self, *layers: Any) -> None:
         if not layers:
             raise ValueError("a model needs at least one layer.")
+        for k, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise ValueError(f"a model is made of layers such as Dense(...); argument {k} is {layer!r}.")
         for k, (a, b) in enumerate(pairwise(layers)):
             if isinstance(a, Readout):
                 raise ValueError(f"layer {k} is a Readout, which does not spike; nothing can follow it.")
@@ -51,24 +54,27 @@ class Sequential:
         return [item for layer in self.layers for item in layer.parameters().items()]
 
     def set_parameters(self, values: Sequence[Floats]) -> None:
-        """Copy trained arrays in, in the order of ``parameters``; ValueError if a shape differs."""
+        """Copy trained arrays in, in the order of ``parameters``; ValueError : another shape, or not finite."""
         own = self.parameters()
         if len(values) != len(own):
             raise ValueError(f"the model has {len(own)} trained arrays; got {len(values)}.")
         for k, ((name, mine), given) in enumerate(zip(own, values)):
-            if given.shape != mine.shape:
-                raise ValueError(f"array {k} ({name}) of the model has shape {mine.shape}; got {given.shape}.")
+            if np.shape(given) != mine.shape:
+                raise ValueError(f"array {k} ({name}) of the model has shape {mine.shape}; got {np.shape(given)}.")
+            if not np.isfinite(given).all():
+                raise ValueError(f"array {k} ({name}) must be finite; it holds NaN or infinity.")
+        for (_, mine), given in zip(own, values):
             mine[...] = given
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
         """Exact spikes of every layer over [0, t_stop) ms: [inputs, layer 1, ..., last layer].
 
         A Readout gives Voltages. The result does not depend on threads, nor on how samples are put into batches.
+
+        Raises ValueError : inputs of another size or before 0 ms, weights that are not finite.
         """
-        if inputs.size != self.layers[0].n_in:
+        if isinstance(inputs, SpikeBatch) and inputs.size != self.layers[0].n_in:
             raise ValueError(f"the model takes {self.layers[0].n_in} inputs; the spikes have {inputs.size}.")
-        if inputs.times.size and inputs.times.min() < 0.0:
-            raise ValueError(f"input spikes start at {inputs.times.min()} ms; shift them to times >= 0.")
         spikes: list[Any] = [inputs]
         for layer in self.layers:
             spikes.append(layer.forward(spikes[-1], t_stop, threads))

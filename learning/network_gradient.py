@@ -57,6 +57,8 @@ def network_gradient(
         d = np.asarray(signal.get(name, np.zeros(len(recording[name]))), dtype=np.float64)
         if d.shape != (len(recording[name]),):
             raise GradientError(f"{name!r} has {len(recording[name])} spikes, but its signal has shape {d.shape}.")
+        if not np.isfinite(d).all():
+            raise GradientError(f"the signal of {name!r} has a value that is not finite.")
         given.append(d)
         spikes.append((recording[name].times, recording[name].neurons + (plan.source_offset[name] - plan.n_inputs)))
     fed_names = [name for name in net.inputs if name in recording.inputs]

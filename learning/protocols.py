@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import Field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from evsim.errors import GradientError
+from evsim.learning.validation import check_arguments, check_result, check_rule, check_signals
 from evsim.types import Floats, SpikeBatch
 
 
@@ -19,10 +19,9 @@ class Loss(Protocol):
     """
 
     signal: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __call__(self, outputs: Any, labels: np.ndarray) -> tuple[Floats, Any]:
-        """Value of each sample, (n,), and the derivative."""
+        """Value of each sample, (n,), and the derivative; both finite."""
         ...
 
     def predict(self, outputs: Any) -> np.ndarray:
@@ -33,13 +32,13 @@ class Loss(Protocol):
 class Rule(Protocol):
     """From what a layer took and gave, and the signal at its output, to gradients and the signal at its input.
 
-    signals : the kinds of signal that it can start from
+    signals : the kinds of signal that it can start from, a tuple of Loss.signal
+    exact : (left out: False) does it claim to be the true gradient? ``check_gradient`` then holds it to that.
     Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error. Where it has
     ``figures(model, spikes, signal, t_stop) -> dict``, these go into the log of each epoch, of its last batch.
     """
 
     signals: ClassVar[tuple[str, ...]]
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def backward(
         self,
@@ -53,12 +52,18 @@ class Rule(Protocol):
         wants_signal: bool = True,
         threads: int = 1,
     ) -> tuple[dict[str, Floats], Floats]:
-        """Gradients by weights and delays (ms), named as in ``Layer.pull_back``, and the signal to the layer below."""
+        """Gradients summed over the samples, and the signal to the layer below.
+
+        Gradients by weights and delays (ms), named and shaped as ``layer.gradient_shapes()`` says: {"weight": (n_in,
+        n_out)}, of a Recurrent layer also "recurrent_weight", of trained delays also "delay". The signal below is an
+        array, one number for each input spike (n_spikes,) or each input (samples, n_in), or a value of the rule's own.
+        """
         ...
 
 
 def check_signal(rule: Rule, loss: Loss) -> None:
-    """Raises GradientError : a rule that cannot start from what the loss gives."""
+    """Raises GradientError : a rule that cannot start from what the loss gives, or does not say from what it can."""
+    check_signals(rule)
     if loss.signal not in rule.signals:
         raise GradientError(
             f"{type(loss).__name__} gives derivatives by {loss.signal}, but {type(rule).__name__} starts from "
@@ -78,13 +83,24 @@ def backward(
     """A rule from the last layer to the first: gradients of each layer, and the signal at the model's input.
 
     spikes : what ``model.forward`` gave; signal : the loss's derivative; wants_signal : at the model's input too
+
+    Raises GradientError : arguments that do not fit together; a rule that gives unknown or missing names, other shapes,
+    NaN or infinite
     """
+    check_rule(rule)
+    if len(spikes) != len(model.layers) + 1:
+        raise GradientError(
+            f"a model of {len(model.layers)} layers has {len(model.layers) + 1} batches of spikes, its inputs first; "
+            f"got {len(spikes)}. Give what model.forward gave."
+        )
     gradients: list[dict[str, Floats]] = []
     last = len(model.layers) - 1
     for k in range(last, -1, -1):
-        gradient, signal = rule.backward(
-            model.layers[k], spikes[k], spikes[k + 1], signal, t_stop,
-            is_output=k == last, wants_signal=wants_signal or k > 0, threads=threads,
-        )  # fmt: skip
+        layer, wanted = model.layers[k], wants_signal or k > 0
+        signal = check_arguments(rule, layer, spikes[k], spikes[k + 1], signal, t_stop)
+        found = rule.backward(
+            layer, spikes[k], spikes[k + 1], signal, t_stop, is_output=k == last, wants_signal=wanted, threads=threads
+        )
+        gradient, signal = check_result(rule, f"layer {k}, {layer.describe()}", layer, spikes[k], found, wanted)
         gradients.insert(0, gradient)
     return gradients, signal

@@ -86,7 +86,8 @@ class Readout(Layer):
         return 0.0 if self.weighting is None else 1.0 / self.weighting
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Voltages:
-        """The feature of every neuron in every sample."""
+        """The feature of every neuron in every sample. Raises ValueError : as ``Dense.forward``."""
+        self.check_forward(inputs, t_stop, threads)
         arrivals, _ = self.delays.arrivals(inputs)
         p = neuron_arrays(self.neuron, self.n_out)
         shape = len(inputs), self.n_out

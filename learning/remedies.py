@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from evsim.learning._kernels.dropout import kept_spikes
+from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense
 from evsim.learning.model import Sequential
 from evsim.learning.readout import Readout
@@ -23,7 +24,10 @@ _DROPOUT = 7
 
 
 class Remedy(Protocol):
-    """Called after each batch, before the optimiser."""
+    """Called after each batch, before the optimiser.
+
+    Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error.
+    """
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """Change ``gradients`` (by ``model.parameters()``, of the mean loss) in place."""
@@ -68,7 +72,16 @@ class WeightBumping:
     allowed: float = 0.3
     amount: float = 5e-4
     rate: float = 1.0
+    wakes_silent: ClassVar[bool] = True
     _streak: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not (0.0 <= self.allowed <= 1.0 and self.amount > 0 and self.rate > 0):
+            raise ValueError(
+                f"allowed must lie in [0, 1], amount and rate must be > 0; got {self.allowed}, {self.amount} and "
+                f"{self.rate}."
+            )
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Remedy``."""
@@ -98,6 +111,14 @@ class CountRegularisation:
     strength: float = 1e-2
     lower: float = 0.1
     upper: float = 5.0
+    wakes_silent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not (self.strength > 0 and 0.0 <= self.lower <= self.upper):
+            raise ValueError(
+                f"strength must be > 0 and 0 <= lower <= upper; got {self.strength}, {self.lower} and {self.upper}."
+            )
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Remedy``."""
@@ -116,6 +137,12 @@ class SilentVoltage:
     """
 
     strength: float = 1e-2
+    wakes_silent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.strength > 0:
+            raise ValueError(f"strength must be > 0; got {self.strength}.")
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Remedy``."""
@@ -140,6 +167,7 @@ class GradientNorm:
     limit: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.limit > 0:
             raise ValueError(f"limit must be > 0; got {self.limit}.")
 
@@ -158,6 +186,7 @@ class WeightLimit:
     limit: float = 4.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.limit > 0:
             raise ValueError(f"limit must be > 0; got {self.limit}.")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from evsim.errors import NetworkError
 from evsim.learning._kernels.spsp import prepare_samples, spsp_block
+from evsim.learning.fields import check_numbers
 from evsim.threads import over_stretches, workers
 from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
 
@@ -44,7 +45,10 @@ def prepare(
     inputs: SpikeBatch, outputs: SpikeBatch, neuron: LIF, delay: float, t_stop: float, threads: int = 1
 ) -> PreparedBatch:
     """Prepare a layer's batch. Raises NetworkError for delta or two-receptor synapses, which have no
-    single PSC kernel."""
+    single PSC kernel; ValueError for batches of different samples."""
+    if len(inputs) != len(outputs):
+        raise ValueError(f"inputs and outputs must be the same samples; got {len(inputs)} and {len(outputs)}.")
+    check_numbers({"delay": delay, "t_stop": t_stop})
     taus = neuron.receptor_taus()
     if len(taus) != 1:
         raise NetworkError(

@@ -13,13 +13,15 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.window_of_layer import layer_window
+from evsim.learning.fields import check_number
 from evsim.learning.layers import Recurrent
 from evsim.learning.model import Sequential
-from evsim.learning.protocols import Loss
+from evsim.learning.protocols import Loss, check_signal
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.rules.s_tllr import STLLR, Traces, profile_of
 from evsim.learning.terms.credit import Separable
 from evsim.learning.terms.events import layer_events
+from evsim.learning.validation import loss_and_signal
 from evsim.types import Floats, SpikeBatch, SpikeTrains
 
 
@@ -40,6 +42,11 @@ class StreamingSTLLR:
 
     def __init__(self, model: Sequential, rule: STLLR, t_stop: float) -> None:
         *spiking, readout = model.layers
+        check_number("t_stop", t_stop)
+        if not t_stop > 0:
+            raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
+        for layer in model.layers:
+            layer.check()
         if not isinstance(readout, Readout) or readout.feature != "integral":
             raise GradientError("a stream needs a Readout of feature integral as the last layer.")
         if not spiking or (len(spiking) > 1 and rule.feedback == "backprop"):
@@ -48,6 +55,7 @@ class StreamingSTLLR:
                 f"feedback {rule.feedback}: the error at the end cannot be backpropagated through potentials gone by."
             )
         self.rule, self.readout, self.t_stop = rule, readout, t_stop
+        self.inputs = model.layers[0].n_in
         self.now = 0.0
         self.profile = profile_of(readout, t_stop)
         self.stages = [_Stage(layer, rule) for layer in spiking]
@@ -56,10 +64,12 @@ class StreamingSTLLR:
     def advance(self, spikes: SpikeTrains, end: float) -> None:
         """Go on to ``end`` (ms) with the input spikes from now to before it.
 
-        Raises ValueError : an end that is not after now or beyond t_stop, or spikes outside.
+        Raises ValueError : an end that is not after now or beyond t_stop, spikes outside or of other neurons.
         """
         if not self.now < end <= self.t_stop:
             raise ValueError(f"a window must end after {self.now} and at most at {self.t_stop} ms; got {end}.")
+        if not isinstance(spikes, SpikeTrains) or spikes.size != self.inputs:
+            raise ValueError(f"the stream takes SpikeTrains of {self.inputs} inputs; got {spikes!r:.60}.")
         times, neurons = spikes.times, spikes.neurons
         if times.size and not (times[0] >= self.now and times[-1] < end):
             raise ValueError(f"spikes must lie from {self.now} to before {end} ms; got {times[0]} ... {times[-1]}.")
@@ -75,7 +85,8 @@ class StreamingSTLLR:
         silent = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), self.readout.n_in)
         without = self.readout.forward(silent, self.t_stop)
         voltages = replace(without, values=without.values + self.share @ self.readout.weight)
-        _, error = loss(voltages, np.array([label]))
+        check_signal(self.rule, loss)
+        _, error = loss_and_signal(loss, voltages, np.array([label]))
         top = Separable(error[:, None, :], np.zeros(1), self.profile, self.t_stop, error[:, None, :])
         credit = self.rule.routed(top, self.readout.weight)
         gradients: list[dict[str, Floats]] = [{"weight": np.outer(self.share, error[0])}]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim.learning._kernels import surrogates as kernels
+from evsim.learning.fields import check_fields
 from evsim.types import Floats
 
 SHAPES = {
@@ -37,6 +38,7 @@ class Surrogate:
     height: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.shape not in SHAPES:
             raise ValueError(f"shape must be one of {', '.join(SHAPES)}; got {self.shape!r}.")
         for name in ("slope", "height"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,14 @@ import numpy as np
 from evsim import encode
 from evsim.errors import SilentLayerError
 from evsim.learning.augment import jiggle
+from evsim.learning.fields import check_fields
 from evsim.learning.layers import Layer
+from evsim.learning.losses.checks import check_labels
 from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.remedies import AfterStep, Remedy, drop_spikes
+from evsim.learning.validation import loss_and_signal, weighted
 from evsim.types import Floats, SpikeBatch
 
 _VALIDATION, _TEST = -1, -2
@@ -71,6 +74,7 @@ class TrainingOptions:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.encoder not in ("poisson", "regular", "latency", "linear"):
             raise ValueError(f"encoder must be poisson, regular, latency or linear; got {self.encoder!r}.")
         if self.schedule not in ("constant", "sqrt", "cosine", "exponential"):
@@ -81,20 +85,32 @@ class TrainingOptions:
             raise ValueError(
                 f"shift and turn must be >= 0, zoom in [0, 1); got {self.shift}, {self.turn} and {self.zoom}."
             )
-        for name in ("duration", "rate", "max_rate"):
+        for name in ("duration", "rate", "max_rate", "decay"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
         for name in ("epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1; got {getattr(self, name)}.")
+        for name in ("delay_rate", "boosting", "seed", "validation"):
+            if getattr(self, name) is not None and getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0; got {getattr(self, name)}.")
+        for name, size in (("window", 2), ("grid", 3), ("regularise", 3)):
+            if getattr(self, name) is not None and len(getattr(self, name)) != size:
+                raise ValueError(f"{name} must be {size} numbers, or None; got {getattr(self, name)!r}.")
+        if self.regularise is not None and not self.regularise[2] > 0:
+            raise ValueError(f"the limit of regularise must be > 0; got {self.regularise[2]}.")
+        if self.bias_spike is not None and self.bias_spike < 0:
+            raise ValueError(f"bias_spike must be >= 0 ms; got {self.bias_spike}.")
 
     def encode(self, x: Any, keys: np.ndarray, epoch: int) -> SpikeBatch:
         """Samples ``keys`` of x as spikes; random streams are keyed by (seed, epoch, key).
 
         x : (n, features) in [0, 1], or a SpikeBatch
+
+        Raises ValueError : values outside [0, 1] or not finite, another shape
         """
         early, late = self.window or (0.0, self.duration)
-        values: Any = None if isinstance(x, SpikeBatch) else x[keys]
+        values: Any = None if isinstance(x, SpikeBatch) else encode.unit_interval(np.asarray(x)[keys])
         if isinstance(x, SpikeBatch):
             result: SpikeBatch = x.take(keys)
         elif self.encoder == "poisson":
@@ -177,6 +193,8 @@ class Trainer:
         check_signal(rule, loss)
         self.model, self.rule, self.loss = model, rule, loss
         self.optimiser, self.options, self.remedies = optimiser, options, list(remedies)
+        # Silence is no error where the rule or a remedy can make silent neurons fire.
+        self.wakes_silent = any(getattr(part, "wakes_silent", False) for part in (rule, *self.remedies))
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
@@ -213,17 +231,19 @@ class Trainer:
         x, x_test : (n, features) in [0, 1], or SpikeBatches; y : (n,) labels; validation : samples and labels to
         select the epoch by, instead of ``options.validation`` training samples; progress(done, total) is called after
         each batch.
-        Raises SilentLayerError : a layer emitted no spike in a whole epoch, and the rule does not say
-        ``wakes_silent``: that it can make silent neurons fire.
+        Raises SilentLayerError : a layer emitted no spike in a whole epoch, and neither the rule nor a remedy says
+        ``wakes_silent``: that it can make silent neurons fire. GradientError : a loss or a rule gave something of
+        another shape, or not finite. ValueError : values or labels that do not fit.
         """
         o = self.options
+        y, y_test = check_labels(y, len(x), None), check_labels(y_test, len(x_test), None)
         train, held = self.split(len(x)) if validation is None else (np.arange(len(x)), np.arange(0))
         while self.epoch < o.epochs:
             started = time.perf_counter()
             epoch = self.epoch + 1
             tally, layer_spikes = self._train_epoch(epoch, x, y, train, progress)
             seconds = time.perf_counter() - started
-            if not getattr(self.rule, "wakes_silent", False):
+            if not self.wakes_silent:
                 self._require_spikes(layer_spikes)
             row: dict[str, float] = {
                 "epoch": epoch,
@@ -258,13 +278,16 @@ class Trainer:
         each sample."""
         o = self.options
         spikes = self.model.forward(inputs, o.duration, o.threads)
-        loss, signal = self.loss(spikes[-1], labels)
+        loss, signal = loss_and_signal(self.loss, spikes[-1], labels)
         if boost is not None:
-            signal = signal * boost[:, None]
+            signal = weighted(signal, spikes[-1], boost)
         by_layer, _ = backward(self.model, self.rule, spikes, signal, o.duration, o.threads)
-        gradients = [g for layer, found in zip(self.model.layers, by_layer) for g in layer.pull_back(found).values()]
-        for g in gradients:
-            g /= len(inputs)
+        # Not in place: what a rule gave may be an array of its own, or the weights themselves.
+        gradients = [
+            g / len(inputs)
+            for layer, found in zip(self.model.layers, by_layer)
+            for g in layer.pull_back(found).values()
+        ]
         return gradients, spikes, loss
 
     def _figures(self, spikes: list[Any], labels: np.ndarray) -> dict[str, float]:
@@ -272,19 +295,21 @@ class Trainer:
         figures = getattr(self.rule, "figures", None)
         if figures is None:
             return {}
-        return dict(figures(self.model, spikes, self.loss(spikes[-1], labels)[1], self.options.duration))
+        _, signal = loss_and_signal(self.loss, spikes[-1], labels)
+        return dict(figures(self.model, spikes, signal, self.options.duration))
 
     def evaluate(
         self, x: Any, y: np.ndarray, stream: int = _TEST, rows: np.ndarray | None = None
     ) -> Tally:
         """Accuracy and mean loss on samples (on some ``rows`` of them), encoded from a stream of their own."""
         o, tally = self.options, Tally()
+        y = check_labels(y, len(x), None)
         rows = np.arange(len(x)) if rows is None else rows
         for a in range(0, rows.size, 250):
             part = rows[a : a + 250]
             inputs = self.inputs(x, part, stream)
             spikes = self.model.forward(inputs, o.duration, o.threads)
-            loss, _ = self.loss(spikes[-1], y[part])
+            loss, _ = loss_and_signal(self.loss, spikes[-1], y[part])
             tally.add(spikes, self.model.layers, self.loss.predict(spikes[-1]) == y[part], loss)
         return tally
 
@@ -300,7 +325,7 @@ class Trainer:
             "best": {"epoch": self.best_epoch, "accuracy": self.best_accuracy, "weights": self.best_parameters},
             "boost": None if self.boost is None else self.boost.copy(),
             "thresholds": [np.asarray(layer.neuron.v_th, dtype=np.float64) for layer in self.model.layers],
-            "rule": asdict(self.rule),
+            "rule": _plain(self.rule),
             "loss": _plain(self.loss),
         }
 
@@ -344,7 +369,8 @@ class Trainer:
             share = 1.0 if o.delay_rate is None else o.delay_rate / o.rate
             names, arrays = zip(*self.model.parameters())
             rates = [rate * share if "delay" in name else rate for name in names]
-            self.optimiser.step(list(arrays), gradients, rates, o.threads)
+            decay = [name.endswith("weight") for name in names]
+            self.optimiser.step(list(arrays), gradients, rates, o.threads, decay)
             for remedy in self.remedies:
                 if isinstance(remedy, AfterStep):
                     remedy.after_step(self.model)
@@ -366,15 +392,22 @@ class Trainer:
                 raise SilentLayerError(
                     f"layer {k} (of {len(self.model.layers)}, counted from 0) emitted no spike in a whole epoch, so "
                     "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the "
-                    "weight scale, or let calibrate() choose the thresholds."
+                    "weight scale, let calibrate() choose the thresholds, or give a remedy that can wake silent "
+                    "neurons: WeightBumping, CountRegularisation or SilentVoltage."
                 )
 
 
-def _plain(loss: Loss) -> dict[str, Any]:
-    """A loss's settings as plain values; target trains as their times, functions left out."""
-    values = {name: getattr(loss, name) for name in loss.__dataclass_fields__}
-    inner = {k: _plain(v) for k, v in values.items() if hasattr(v, "signal")}
-    return {k: v.times if isinstance(v, SpikeBatch) else v for k, v in values.items() if not callable(v)} | inner
+def _plain(part: Any) -> dict[str, Any]:
+    """Settings of a rule or a loss as plain values: the fields of a dataclass, the attributes of any other object;
+    target trains as their times, functions left out."""
+    values = {f.name: getattr(part, f.name) for f in fields(part)} if is_dataclass(part) else vars(part)
+    plain: dict[str, Any] = {}
+    for name, value in values.items():
+        if hasattr(value, "signal") or (is_dataclass(value) and not isinstance(value, SpikeBatch)):
+            plain[name] = _plain(value)
+        elif not callable(value):
+            plain[name] = value.times if isinstance(value, SpikeBatch) else value
+    return plain
 
 
 def _regulariser_gradient(w: Floats, strength: float, beta: float, limit: float) -> Floats:

@@ -14,6 +14,7 @@ from evsim.learning.readout import Readout
 from evsim.learning.rules.tssl_bp import TSSLBP
 from evsim.learning.terms.pull import Pull
 from evsim.learning.terms.tssl_events import Blame, blame, weight_gradient
+from evsim.learning.validation import loss_and_signal
 from evsim.types import Floats, SpikeBatch
 
 EXACT = TSSLBP(inter="true", intra="exact", silent="none", max_gain=np.inf)
@@ -51,7 +52,7 @@ def tssl_report(
 ) -> list[Terms]:
     """The terms of every spiking layer, first layer first. loss : of PSCs, of times, or of a Readout's values."""
     spikes = model.forward(inputs, t_stop)
-    signal = loss(spikes[-1], labels)[1]
+    signal = loss_and_signal(loss, spikes[-1], labels)[1]
     mine, true = signal, signal
     rows: list[Terms] = []
     for k in range(len(model.layers) - 1, -1, -1):

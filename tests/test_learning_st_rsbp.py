@@ -22,7 +22,7 @@ from evsim.learning import (
     s_psp,
 )
 from evsim.learning.protocols import backward
-from evsim.learning.readout import Voltages, arrival_factors
+from evsim.learning.readout import arrival_factors
 from evsim.learning.terms.count_slopes import interval_means, poisson_mean, published_slope, regular_mean
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
@@ -399,7 +399,7 @@ def test_a_system_without_solution_says_what_to_do():
 )
 def test_layers_that_it_cannot_treat_are_refused(layer, words):
     none = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), 2)
-    out = none if isinstance(layer, Dense) else Voltages(np.zeros((1, 2)), *(np.zeros((1, 2)),) * 3)
+    out = none if isinstance(layer, Dense) else layer.forward(none, T_STOP)
     with pytest.raises(GradientError, match=words):
         STRSBP().backward(layer, none, out, np.zeros((1, 2)), T_STOP)
 

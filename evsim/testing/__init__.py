@@ -24,6 +24,9 @@ from evsim.testing.derivatives import spike_time_derivatives as spike_time_deriv
 from evsim.testing.derivatives import unit_direction as unit_direction
 from evsim.testing.derivatives import untied as untied
 from evsim.testing.follow import SpikesChanged as SpikesChanged
+from evsim.testing.models import SmallModel as SmallModel
+from evsim.testing.models import assert_gradient as assert_gradient
+from evsim.testing.models import small_models as small_models
 from evsim.testing.oracle import replay_network as replay_network
 from evsim.testing.oracle import replay_neuron as replay_neuron
 from evsim.testing.strategies import NetworkDescription as NetworkDescription

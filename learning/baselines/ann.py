@@ -20,6 +20,7 @@ from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.readout import Voltages
 from evsim.learning.training import Trainer, TrainingOptions
+from evsim.learning.validation import loss_and_signal, weighted
 from evsim.types import LIF, Floats, SpikeBatch
 
 
@@ -117,9 +118,9 @@ class ANNTrainer(Trainer):
     ) -> tuple[list[Floats], list[Any], Floats]:
         """As ``Trainer.gradients``."""
         outputs = self.model.forward(inputs, 0.0)
-        loss, signal = self.loss(outputs[-1], labels)
+        loss, signal = loss_and_signal(self.loss, outputs[-1], labels)
         if boost is not None:
-            signal = signal * boost[:, None]
+            signal = weighted(signal, outputs[-1], boost)
         model: Perceptron = self.model  # type: ignore[assignment]
         return model.backward(outputs, signal / len(labels)), outputs, loss
 

@@ -17,11 +17,13 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
 from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
+from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.model import Sequential
 from evsim.learning.readout import Readout
 from evsim.learning.surrogates import Surrogate
 from evsim.learning.training import Trainer
+from evsim.learning.validation import loss_and_signal, weighted
 from evsim.neurons import neuron_arrays
 from evsim.types import Floats, SpikeBatch
 
@@ -44,7 +46,8 @@ class SurrogateBPTT:
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.dt) and self.dt > 0):
+        check_fields(self)
+        if not self.dt > 0:
             raise ValueError(f"dt must be finite and > 0 ms; got {self.dt}.")
         Surrogate(self.shape, self.slope, self.height)
 
@@ -69,6 +72,7 @@ class GridModel(Sequential):
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
         """As ``Sequential.forward``, spikes on the grid. One thread, but for what BLAS takes."""
+        self.layers[0].check_forward(inputs, t_stop, threads)
         spikes: list[Any] = [inputs]
         for layer in self.layers:
             spikes.append(self._forward(layer, spikes[-1], t_stop, False)[0])
@@ -85,9 +89,9 @@ class GridModel(Sequential):
             out, u = self._forward(layer, spikes[-1], t_stop, True)
             spikes.append(out)
             potentials.append(u)
-        values, signal = loss(spikes[-1], labels)
+        values, signal = loss_and_signal(loss, spikes[-1], labels)
         if boost is not None:
-            signal = signal * boost[:, None]
+            signal = weighted(signal, spikes[-1], boost)
         gradients: list[dict[str, Floats]] = []
         if not isinstance(self.layers[-1], Readout):
             # Every spike counts alike, whenever it is.

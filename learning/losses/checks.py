@@ -27,13 +27,6 @@ def check_labels(labels: Any, samples: int, classes: int | None) -> np.ndarray:
     return found.astype(np.int64, copy=False)
 
 
-def check_finite(**values: float | None) -> None:
-    """Raises ValueError : a value that is neither finite nor None, named as it was given."""
-    for name, value in values.items():
-        if value is not None and not np.isfinite(value):
-            raise ValueError(f"{name} must be finite; got {value}.")
-
-
 def first_spikes(spikes: SpikeBatch) -> tuple[np.ndarray, Floats]:
     """Index of each neuron's first spike in each sample (-1: none) and its time (inf: none), (samples, size)."""
     place = spikes.places()

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from evsim.learning.losses.checks import check_finite, check_labels
+from evsim.learning.fields import check_fields
+from evsim.learning.losses.checks import check_labels
 from evsim.types import Floats, SpikeBatch
 
 
@@ -29,6 +30,9 @@ class CountLoss:
     undesired: float = 5.0
     margin: float = 5.0
     signal: ClassVar[str] = "counts"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and dE/d count, shape (n, n_out).
@@ -62,7 +66,7 @@ class SmoothCountLoss:
     signal: ClassVar[str] = "times"
 
     def __post_init__(self) -> None:
-        check_finite(end=self.end, desired=self.desired, undesired=self.undesired)
+        check_fields(self)
         if not self.width > 0:
             raise ValueError(f"width must be > 0 ms; got {self.width}.")
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.errors import GradientError
-from evsim.learning.losses.checks import check_finite, check_labels
+from evsim.learning.fields import check_fields
+from evsim.learning.losses.checks import check_labels
 from evsim.types import Floats, SpikeBatch, SpikeTrains
 
 
@@ -31,7 +32,7 @@ class CustomLoss:
     signal: ClassVar[str] = "times"
 
     def __post_init__(self) -> None:
-        check_finite(step=self.step)
+        check_fields(self)
         if not self.step > 0:
             raise ValueError(f"step must be > 0 ms; got {self.step}.")
 

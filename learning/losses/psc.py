@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.learning._kernels.psc import distances, match_samples
-from evsim.learning.losses.checks import check_finite, check_labels
+from evsim.learning.fields import check_fields
+from evsim.learning.losses.checks import check_labels
 from evsim.learning.losses.trains import by_neuron, check_against
 from evsim.learning.terms.pull import Pull
 from evsim.types import Floats, SpikeBatch
@@ -20,7 +21,6 @@ PREDICTS = ("most", "nearest")
 
 
 def _check_window(tau: float, t_stop: float) -> None:
-    check_finite(tau=tau, t_stop=t_stop)
     if not (tau > 0 and t_stop > 0):
         raise ValueError(f"tau and t_stop must be > 0 ms; got {tau} and {t_stop}.")
 
@@ -71,6 +71,7 @@ class PSCDistance:
     signal: ClassVar[str] = "psc"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_window(self.tau, self.t_stop)
         if self.predicts not in PREDICTS:
             raise ValueError(f"predicts must be one of {', '.join(PREDICTS)}; got {self.predicts!r}.")
@@ -149,8 +150,8 @@ class PSCCount:
     signal: ClassVar[str] = "psc"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_window(self.tau, self.t_stop)
-        check_finite(desired=self.desired, undesired=self.undesired)
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Pull]:
         """Value of each sample (n,), and C with its slope."""

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from evsim.errors import GradientError
-from evsim.learning.losses.checks import at_spikes, check_finite, check_labels, first_spikes
+from evsim.learning.fields import check_fields
+from evsim.learning.losses.checks import at_spikes, check_labels, first_spikes
 from evsim.types import Floats, SpikeBatch
 
 _MOST = 700.0
@@ -44,9 +45,9 @@ class TTFSLoss:
     signal: ClassVar[str] = "times"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not (self.tau0 > 0 and self.tau1 > 0):
             raise ValueError(f"tau0 and tau1 must be > 0 ms; got {self.tau0} and {self.tau1}.")
-        check_finite(alpha=self.alpha, missing=self.missing, silent_loss=self.silent_loss)
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,).
@@ -105,7 +106,7 @@ class TargetTimes:
     signal: ClassVar[str] = "times"
 
     def __post_init__(self) -> None:
-        check_finite(correct=self.correct, wrong=self.wrong, missing=self.missing)
+        check_fields(self)
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from evsim.learning._kernels.van_rossum import van_rossum_samples
-from evsim.learning.losses.checks import check_finite, check_labels
+from evsim.learning.fields import check_fields
+from evsim.learning.losses.checks import check_labels
 from evsim.types import Floats, SpikeBatch
 
 
@@ -50,6 +51,7 @@ class VanRossum:
     signal: ClassVar[str] = "times"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.tau > 0:
             raise ValueError(f"tau must be > 0 ms; got {self.tau}.")
 
@@ -87,7 +89,7 @@ class TargetTrains:
     signal: ClassVar[str] = "times"
 
     def __post_init__(self) -> None:
-        check_finite(penalty=self.penalty)
+        check_fields(self)
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
 from evsim.learning.readout import Voltages
 from evsim.types import Floats
@@ -23,8 +24,9 @@ class VoltageCrossEntropy:
     signal: ClassVar[str] = "values"
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be finite and > 0; got {self.scale}.")
+        check_fields(self)
+        if not self.scale > 0:
+            raise ValueError(f"scale must be > 0; got {self.scale}.")
 
     def __call__(self, outputs: Voltages, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and dL/d value, (n, n_out)."""

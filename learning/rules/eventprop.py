@@ -15,9 +15,11 @@ from evsim.errors import GradientError
 from evsim.learning._kernels import adjoint_events as events
 from evsim.learning._kernels.adjoint_layer import adjoint_layer
 from evsim.learning._kernels.readout import highest_by_taus
+from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
+from evsim.learning.validation import checked_arguments
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.plan import Plan
 from evsim.threads import workers
@@ -38,9 +40,16 @@ class EventProp:
     signals: ClassVar[tuple[str, ...]] = ("times", "values")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.min_slope > 0:
             raise ValueError(f"min_slope must be > 0, or a grazing spike has no finite gradient; got {self.min_slope}.")
 
+    @property
+    def exact(self) -> bool:
+        """Is it the true gradient? Not where slopes are raised to a ``min_slope`` that counts."""
+        return self.min_slope <= 1e-9
+
+    @checked_arguments("times")
     def backward(
         self,
         layer: Any,
@@ -65,6 +74,8 @@ class EventProp:
         if isinstance(layer, Readout):
             return _readout(layer, inputs, outputs, signal, t_stop, self, threads)  # type: ignore[arg-type]
         fast = layer.shares_events and len(layer.neuron.receptor_taus()) == 1
+        if fast and outputs.currents is None:  # type: ignore[union-attr]
+            raise GradientError("these spikes carry no currents; take them from model.forward.")
         if fast and not self.neuron_parameters:
             return _dense(layer, inputs, outputs, signal, t_stop, self, wants_signal, threads)  # type: ignore[arg-type]
         return _any_layer(layer, inputs, outputs, signal, t_stop, self, threads)  # type: ignore[arg-type]

@@ -18,10 +18,12 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
+from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare
 from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
+from evsim.learning.validation import checked_arguments
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 
@@ -65,11 +67,13 @@ class HM2BP:
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
+        check_fields(self, infinite=("max_gamma",))
         if self.micro not in MODES:
             raise ValueError(f"micro must be one of {', '.join(MODES)}; got {self.micro!r}.")
         if self.silent_sources not in SILENT_SOURCES:
             raise ValueError(f"silent_sources must be {' or '.join(SILENT_SOURCES)}; got {self.silent_sources!r}.")
 
+    @checked_arguments("counts")
     def backward(
         self,
         layer: Dense | Readout,

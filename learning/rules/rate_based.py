@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.errors import GradientError
+from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.rules.eventprop import EventProp
@@ -29,6 +30,7 @@ from evsim.learning.terms.rate_windows import (
     pull_back_windows,
     recurrent_area,
 )
+from evsim.learning.validation import checked_arguments
 from evsim.types import Floats, SpikeBatch
 
 
@@ -72,6 +74,7 @@ class RateBased:
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}; got {self.estimator!r}.")
         if self.reset not in ("hard", "soft"):
@@ -105,6 +108,7 @@ class RateBased:
         """
         return layer_rates(self, layer, inputs, outputs, t_stop, threads)
 
+    @checked_arguments("counts")
     def backward(
         self,
         layer: Any,

@@ -17,12 +17,14 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning._kernels.readout import integral_factors
 from evsim.learning._kernels.traces import eligibility
+from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Recurrent
 from evsim.learning.readout import Readout, arrival_factors, by_sample
 from evsim.learning.surrogates import S2, S3, Surrogate
-from evsim.learning.terms.credit import Credit, Separable, Through, is_credit
+from evsim.learning.terms.credit import Credit, Separable, Through, check_credit, is_credit
 from evsim.learning.terms.events import LayerEvents, Membrane, layer_events, pieces
+from evsim.learning.validation import checked_arguments
 from evsim.neurons import neuron_arrays
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
@@ -67,6 +69,7 @@ class STLLR:
     signals: ClassVar[tuple[str, ...]] = ("values", "counts")
 
     def __post_init__(self) -> None:
+        check_fields(self, infinite=("tau_pre", "tau_post"))
         for name, known in (("form", FORMS), ("feedback", FEEDBACKS), ("trace", TRACES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
@@ -80,6 +83,7 @@ class STLLR:
         if self.trace == "psp" and self.tau_pre is not None:
             raise ValueError("the trace psp has the neuron's own time constants; leave tau_pre out.")
 
+    @checked_arguments("counts", own=is_credit)
     def backward(
         self,
         layer: Any,
@@ -107,6 +111,7 @@ class STLLR:
         credit: Credit = signal
         if not is_credit(signal):
             credit = Separable(signal[:, None, :], np.zeros(1), np.ones_like, t_stop, signal[:, None, :])
+        check_credit(credit, len(outputs), layer.n_out)
         credit = self._supervised(credit)
         events = layer_events(layer, inputs, outputs)
         gradients = {"weight": self._gradient(events, credit, t_stop, threads)}

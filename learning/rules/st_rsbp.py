@@ -20,11 +20,13 @@ from scipy.linalg import lapack
 
 from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
+from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare, s_psp_batch
 from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
 from evsim.learning.terms.count_slopes import FORMS, elasticity, published_slope
+from evsim.learning.validation import checked_arguments
 from evsim.threads import workers
 from evsim.types import Floats, SpikeBatch
 
@@ -92,6 +94,7 @@ class STRSBP:
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.slopes not in FORMS:
             raise ValueError(f"slopes must be one of {', '.join(FORMS)}; got {self.slopes!r}.")
         if self.credit not in CREDITS:
@@ -105,6 +108,7 @@ class STRSBP:
         if not self.least_diagonal > 0:
             raise ValueError(f"least_diagonal must be > 0; got {self.least_diagonal}.")
 
+    @checked_arguments("counts")
     def backward(
         self,
         layer: Any,

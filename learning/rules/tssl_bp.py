@@ -21,10 +21,12 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning.analog import Analog
+from evsim.learning.fields import check_fields
 from evsim.learning.readout import Readout, Voltages, arrival_factors
 from evsim.learning.rules.eventprop import EventProp, peaks_of
 from evsim.learning.terms.pull import Pull
 from evsim.learning.terms.tssl_events import Blame, blame, credit, weight_gradient
+from evsim.learning.validation import checked_arguments
 from evsim.types import Floats, SpikeBatch
 
 INTER, INTRA, SILENT = ("code", "true"), ("code", "exact", "none"), (
@@ -64,6 +66,7 @@ class TSSLBP:
     signals: ClassVar[tuple[str, ...]] = ("psc", "times", "values")
 
     def __post_init__(self) -> None:
+        check_fields(self, infinite=("max_gain", "max_z"))
         for name, known in (("inter", INTER), ("intra", INTRA), ("silent", SILENT)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
@@ -83,12 +86,18 @@ class TSSLBP:
         """Are quiet neurons looked at in every reference step, rather than at a maximum of their potential?"""
         return self.silent in ("steps", "replace", "only")
 
+    @property
+    def exact(self) -> bool:
+        """Are the switches those of the true gradient?"""
+        return (self.inter, self.intra, self.silent) == ("true", "exact", "none") and self.max_gain == np.inf
+
     def surrogate(self, u: Any, theta: Any) -> Floats:
         """sigma'(u), per unit of the potential; u and theta above rest."""
         e = np.exp(-np.minimum(np.abs(u / theta - 1.0) / self.a, self.max_z))
         found: Floats = e / ((1.0 + e) ** 2 * self.a * theta)
         return found
 
+    @checked_arguments("psc", "times")
     def backward(
         self,
         layer: Any,

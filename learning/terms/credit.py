@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from evsim.errors import GradientError
 from evsim.learning.surrogates import Surrogate
 from evsim.learning.terms.events import LayerEvents, Membrane
 from evsim.types import Floats
@@ -107,6 +108,18 @@ class Through:
         slope = self.psi(u / self.layer.neurons.theta) / self.d_ref
         q = self.weight * (self.layer.tau_s / self.layer.tau_m if self.layer.tau_s else 1.0)
         return (delta * slope) @ q.T, np.arange(times.size), np.ones(times.size)
+
+
+def check_credit(credit: Credit, samples: int, n: int) -> None:
+    """Raises GradientError : a learning signal of other samples or neurons."""
+    shape = (samples, n)
+    found = shape
+    if isinstance(credit, Separable):
+        found = credit.coefficients.shape[0], credit.coefficients.shape[2]
+    elif isinstance(credit, Through):
+        found = len(credit.layer.arrivals), credit.weight.shape[0]
+    if found != shape:
+        raise GradientError(f"the learning signal is of {found} (samples, neurons), the layer's outputs of {shape}.")
 
 
 def is_credit(signal: Any) -> bool:
