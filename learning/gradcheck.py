@@ -53,7 +53,8 @@ def check_gradient(
     inputs, labels, t_stop : samples (a SpikeBatch), their classes, and their duration in ms
     true_loss : the loss of the true gradient; None: ``loss`` itself, or, as spike counts have no derivative, a
         SmoothCountLoss with the counts of a CountLoss; a loss of PSCs is taken by its spike times
-    exact : is the rule to be held exact? None: as its attribute ``exact`` says, False where it has none
+    exact : is the rule to be held exact? None: as its attribute ``exact`` says, False where it has none; EventProp is,
+        unless its ``min_slope`` changes the derivative of one of these spikes
     differences : parameters per array that are moved by +-step in the float64 engine; 0: none. Half of them are those
         of the largest true gradient, the others drawn by ``seed`` among those where one of the gradients is not 0
     replays : the same with 50 digits, for models of up to 60 neurons and 300 spikes, without a Readout; left out, with
@@ -72,9 +73,9 @@ def check_gradient(
         raise ValueError(f"differences and replays must be >= 0, step > 0; got {differences}, {replays} and {step}.")
     if true_loss is None:
         true_loss = with_derivative(loss, t_stop)
-    if exact is None:
-        exact = bool(getattr(rule, "exact", False))
     spikes = model.forward(inputs, t_stop)
+    if exact is None:
+        exact = _claims_exact(rule, model, spikes)
     found, _ = backward(model, rule, spikes, loss_and_signal(loss, spikes[-1], labels)[1], t_stop)
     signal = loss_and_signal(true_loss, spikes[-1], labels)[1]
     true, _ = backward(model, EventProp(), spikes, signal, t_stop)
@@ -101,6 +102,14 @@ def check_gradient(
     worst = max((float(conditioning(layer, s).max(initial=0.0)) for layer, s in zip(model.layers, spikes[1:])
                  if not isinstance(layer, Readout)), default=0.0)  # fmt: skip
     return GradientReport(rows, worst, type(true_loss).__name__, exact, () if note is None else (note,), pairs)
+
+
+def _claims_exact(rule: Rule, model: Sequential, spikes: list[Any]) -> bool:
+    """Its attribute ``exact``; EventProp claims it where its ``min_slope`` changes nothing."""
+    pairs = [(layer, s) for layer, s in zip(model.layers, spikes[1:]) if isinstance(s, SpikeBatch)]
+    if isinstance(rule, EventProp) and any(rule.clips(layer, s) for layer, s in pairs):
+        return False
+    return bool(getattr(rule, "exact", False))
 
 
 def telling_entries(a: Floats, b: Floats, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,6 +3,7 @@
 from click.testing import CliRunner
 
 from evsim.cli import main
+from evsim.learning.agreement import LIMITS
 
 
 def test_gradcheck_prints_a_table_and_writes_it_with_a_picture(tmp_path):
@@ -16,10 +17,18 @@ def test_gradcheck_prints_a_table_and_writes_it_with_a_picture(tmp_path):
     assert (out / "gradcheck.png").stat().st_size > 5000
 
 
+def test_a_rule_that_is_not_what_it_claims_ends_with_status_1(monkeypatch):
+    arguments = ["gradcheck", "--hidden", "6", "--samples", "2"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    monkeypatch.setattr("evsim.learning.agreement.LIMITS", dict.fromkeys(LIMITS, -1.0))
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1 and "WRONG" in result.output
+
+
 def test_an_approximate_rule_is_told_from_the_true_gradient(tmp_path):
     result = CliRunner().invoke(main, ["gradcheck", "--dataset", "digits", "--rule", "hm2bp", "--samples", "1"])
     assert result.exit_code == 0, result.output
-    assert "SmoothCountLoss" in result.output and "EventProp" in result.output
+    assert all(words in result.output for words in ("SmoothCountLoss", "EventProp", "approximate: cosine"))
 
 
 def test_training_by_eventprop_from_the_command_line_can_be_resumed(tmp_path):

@@ -38,16 +38,20 @@ class EventProp:
     neuron_parameters: bool = False
     min_slope: float = 1e-9
     signals: ClassVar[tuple[str, ...]] = ("times", "values")
+    exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.min_slope > 0:
             raise ValueError(f"min_slope must be > 0, or a grazing spike has no finite gradient; got {self.min_slope}.")
 
-    @property
-    def exact(self) -> bool:
-        """Is it the true gradient? Not where slopes are raised to a ``min_slope`` that counts."""
-        return self.min_slope <= 1e-9
+    def clips(self, layer: Any, outputs: SpikeBatch) -> bool:
+        """Is a spike of the layer so flat that ``min_slope`` changes its derivative? Then it is not exact."""
+        if outputs.currents is None or not outputs.times.size:
+            return False
+        p = neuron_arrays(layer.neuron, layer.n_out)
+        climb = outputs.currents - p.theta[outputs.neurons]
+        return bool(np.min(np.abs(climb)) < least_slope(p, self.min_slope))
 
     @checked_arguments("times")
     def backward(
