@@ -68,8 +68,8 @@ def learned(model, inputs, readout, rule):
     ("tau_syn", "reset", "divide"), [(TAU_S, "soft", False), (TAU_S, "soft", True), (None, "hard", False)]
 )
 def test_the_published_recursion_converges_to_the_rule_at_first_order(tau_syn, reset, detached, divide):
-    # Where potentials meet the threshold, a soft reset and one to 0 are the same. With delta synapses they jump over it;
-    # there the program's own hard reset is taken.
+    # Where potentials meet the threshold, a soft reset is one to 0. With delta synapses they jump over it, and
+    # the hard reset of the program is taken.
     model, inputs, readout = network(tau_syn)
     rule = RateBased(
         reset=reset, detach_reset=detached, filtered=False, divide_loss=divide, reference_step=H, nodes=12
