@@ -19,6 +19,7 @@ from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.remedies import AfterStep, Remedy, drop_spikes
+from evsim.learning.saved_training import checked_training
 from evsim.learning.validation import loss_and_signal, weighted
 from evsim.types import Floats, SpikeBatch
 
@@ -330,17 +331,19 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from ``state()`` of an earlier run of the same model and options."""
-        for layer, v_th in zip(self.model.layers, state["thresholds"]):
-            layer.neuron = layer.neuron.with_(v_th=v_th if np.ndim(v_th) else float(v_th))
-        self.model.set_parameters(state["weights"])
+        """Continue from ``state()`` of an earlier run of the same model and options.
+
+        Raises ValueError : not such a state; see ``checked_training``. Then nothing of it has been taken over.
+        """
+        state = checked_training(state, self.model)
+        neurons = [layer.neuron.with_(v_th=v_th) for layer, v_th in zip(self.model.layers, state["thresholds"])]
         self.optimiser.load(state["optimiser"])
-        self.epoch = int(state["epoch"])
-        self.history = list(state["history"])
+        for layer, neuron in zip(self.model.layers, neurons):
+            layer.neuron = neuron
+        self.model.set_parameters(state["weights"])
+        self.epoch, self.history, self.boost = state["epoch"], state["history"], state["boost"]
         best = state["best"]
-        self.best_epoch, self.best_accuracy = int(best["epoch"]), float(best["accuracy"])
-        self.best_parameters = [np.array(w) for w in best["weights"]]
-        self.boost = None if state["boost"] is None else np.array(state["boost"])
+        self.best_epoch, self.best_accuracy, self.best_parameters = best["epoch"], best["accuracy"], best["weights"]
 
     def _train_epoch(
         self, epoch: int, x: Any, y: np.ndarray, train: np.ndarray, progress: Progress | None
@@ -348,6 +351,8 @@ class Trainer:
         o, tally = self.options, Tally()
         if o.boosting > 0 and self.boost is None:
             self.boost = np.ones(len(x))
+        if self.boost is not None and self.boost.size != len(x):
+            raise ValueError(f"the boosting weights are for {self.boost.size} samples; there are {len(x)}.")
         order = np.random.default_rng([o.seed, 2, epoch]).permutation(train)
         missed: list[np.ndarray] = []
         layer_spikes: dict[int, int] = {}
