@@ -9,9 +9,9 @@ import numpy as np
 from evsim.types import Floats, SpikeTrains
 
 
-def on_grid(train: SpikeTrains, dt: float, steps: int) -> Floats:
-    """Spikes at the nearest grid points, (steps, size); those beyond the end are left out."""
-    at = np.rint(train.times / dt).astype(int)
+def on_grid(train: SpikeTrains, dt: float, steps: int, down: bool = False) -> Floats:
+    """Spikes at the nearest grid points, or at the last ones before, (steps, size), without those beyond the end."""
+    at = (np.floor(train.times / dt + 1e-9) if down else np.rint(train.times / dt)).astype(int)
     found = np.zeros((steps, train.size))
     inside = at < steps
     np.add.at(found, (at[inside], train.neurons[inside]), 1.0)
