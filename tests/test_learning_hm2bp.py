@@ -76,7 +76,10 @@ def slow_backward(rule, layer, inputs, outputs, signal, is_output=False):
         wanted = int(np.floor(-signal[k, target]))
         if is_output and rule.fake_target_train and post.counts()[target] == 0 and wanted > 0:
             fake = [(n + 0.5) * T_STOP / wanted for n in range(wanted)]
-            post = SpikeTrains([*post.times, *fake], [*post.neurons, *([target] * wanted)], post.size)
+            if rule.fake_step:
+                gap = rule.fake_step * (T_STOP // (wanted * rule.fake_step))
+                fake = [n * gap for n in range(1, 999) if n * gap < T_STOP]
+            post = SpikeTrains([*post.times, *fake], [*post.neurons, *([target] * len(fake))], post.size)
         o, o_pre, e = post.counts(), pre.counts(), pair_sums(pre, post, layer.neuron, layer.delay)
         for i in range(layer.n_out):
             active = o_pre > 0
@@ -144,10 +147,11 @@ def test_gradients_and_signal_are_those_of_the_formulas(micro, switches):
 
 
 @pytest.mark.parametrize("micro", ["paper", "none", "meanfield"])
-def test_a_silent_target_gets_a_regular_train_of_the_wanted_count(micro):
+@pytest.mark.parametrize("fake_step", [0.0, 1.0, 3.0])
+def test_a_silent_target_gets_a_regular_train_of_the_wanted_count(micro, fake_step):
     layer, inputs, outputs, signal = make_case(2)
     signal[0, 3], signal[1, 18] = -7.9, -5.0
-    rule = HM2BP(micro=micro)
+    rule = HM2BP(micro=micro, fake_step=fake_step)
     got = backward(rule, layer, inputs, outputs, signal, T_STOP, is_output=True)
     assert_close(got, slow_backward(rule, layer, inputs, outputs, signal, is_output=True))
     hidden = backward(rule, layer, inputs, outputs, signal, T_STOP)

@@ -48,6 +48,8 @@ class HM2BP:
         (these three in the paper's unit, a PSC kernel of integral 1; scaled by tau_syn/tau_m here)
     fake_target_train : a silent output neuron that is to spike (the most wanted of its sample) gets a
         regular train of the wanted count (or as many as t_ref allows) in its place, for e only
+    fake_step : ms; that train's spikes are at the multiples of the longest interval in whole steps that has room for
+        the wanted count (the authors' program: 1); 0: each in the middle of its share of the sample
     max_gamma : upper bound of Gamma, which grows without bound for rare spikes
     pass_factor : the signal passed back is multiplied by (1 + s_i) too, as one model of the total effect would have it;
         changes "paper" only
@@ -64,12 +66,15 @@ class HM2BP:
     max_gamma: float = 10.0
     pass_factor: bool = False
     pass_lateral: bool = True
+    fake_step: float = 0.0
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
         check_fields(self, infinite=("max_gamma",))
         if self.micro not in MODES:
             raise ValueError(f"micro must be one of {', '.join(MODES)}; got {self.micro!r}.")
+        if self.fake_step < 0:
+            raise ValueError(f"fake_step must be >= 0 ms; got {self.fake_step}.")
         if self.silent_sources not in SILENT_SOURCES:
             raise ValueError(f"silent_sources must be {' or '.join(SILENT_SOURCES)}; got {self.silent_sources!r}.")
 
@@ -105,7 +110,7 @@ class HM2BP:
         if is_output and layer.lateral_inhibition > 0.0:
             delta = plain * lateral_factor(layer, outputs, signal, t_stop, self.silent_ratio * scale)
         fake = is_output and self.fake_target_train
-        credited = with_fake_trains(layer, outputs, signal, t_stop) if fake else outputs
+        credited = with_fake_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
         p = prepare(inputs, credited, layer.neuron, delay, t_stop, threads)
         counts = credited.counts()
         macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)

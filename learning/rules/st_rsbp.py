@@ -73,7 +73,7 @@ class STRSBP:
     silent_psp : S-PSP of a silent neuron for each source that spikes (so that it can learn); 0: none
     silent_ratio : e_lj/o_j where l or j is silent; 0: nothing passes
         (both in the paper's unit, a PSC kernel of integral 1; scaled by tau_syn/tau_m here)
-    fake_target_train : as in HM2BP
+    fake_target_train, fake_step : as in HM2BP
     lateral : inhibition between the neurons of a layer. "system": feedback with fixed weights; "two-hops": HM2-BP's
         factor on the output layer's weight gradients, as in the authors' program, and no part of the system
     least_diagonal : Omega_ll is kept at least this far from 0 (the released code: 1e-4)
@@ -91,6 +91,7 @@ class STRSBP:
     least_diagonal: float = 0.1
     lateral: str = "system"
     table: int = 50
+    fake_step: float = 0.0
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
@@ -103,6 +104,8 @@ class STRSBP:
             raise ValueError(f"hops must be >= 0, or None to solve; got {self.hops}.")
         if self.lateral not in LATERAL:
             raise ValueError(f"lateral must be one of {', '.join(LATERAL)}; got {self.lateral!r}.")
+        if self.fake_step < 0:
+            raise ValueError(f"fake_step must be >= 0 ms; got {self.fake_step}.")
         if self.table < 1:
             raise ValueError(f"table must hold at least the count 1; got {self.table}.")
         if not self.least_diagonal > 0:
@@ -134,7 +137,7 @@ class STRSBP:
         assert isinstance(outputs, SpikeBatch)
         _check(layer, self.credit)
         fake = is_output and self.fake_target_train
-        credited = with_fake_trains(layer, outputs, signal, t_stop) if fake else outputs
+        credited = with_fake_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
         system = self._system(layer, inputs, outputs, credited, t_stop, threads)
         own = signal / (system.omega * system.nu)
         lam = self._credit(system, signal, threads)

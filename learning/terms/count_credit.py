@@ -14,10 +14,14 @@ from evsim.learning.terms.rate_windows import output_of_input
 from evsim.types import Floats, SpikeBatch
 
 
-def with_fake_trains(layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: float) -> SpikeBatch:
+def with_fake_trains(
+    layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: float, step: float = 0.0
+) -> SpikeBatch:
     """``outputs`` with a regular train of the wanted count for the most wanted neuron of a sample, if that is silent.
 
     signal : (samples, n_out), dL/d count; the wanted count is -signal, or as many spikes as t_ref allows
+    step : ms; 0: that many spikes, each in the middle of its share of the sample. Else spikes at the multiples, from
+        the first on, of the longest interval in whole steps that has room for them
     """
     target = np.argmin(signal, axis=1)
     rows = np.arange(len(outputs))
@@ -31,6 +35,10 @@ def with_fake_trains(layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: fl
     trains = list(outputs)
     for k in needy:
         spikes = (np.arange(wanted[k]) + 0.5) * (t_stop / wanted[k])
+        if step > 0.0:
+            least = max(np.ceil(t_ref[k] / step), 1.0)
+            interval = step * max(np.floor(t_stop / wanted[k] / step), least)
+            spikes = interval * np.arange(1.0, np.ceil(t_stop / interval))
         trains[k] = type(trains[k])(
             np.append(trains[k].times, spikes),
             np.append(trains[k].neurons, np.full(spikes.size, target[k], np.int32)),
