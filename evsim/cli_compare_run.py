@@ -107,12 +107,43 @@ def _kernels_on_disk() -> int:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock among processes."""
-    import fcntl
-
+    """Hold a lock among processes; the system lets go of it when its holder ends, however it does."""
+    try:
+        import fcntl
+    except ImportError:
+        with _by_process_id(lock.with_suffix(".pid")):
+            yield
+        return
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _by_process_id(file: Path) -> Iterator[None]:
+    """The same where there is no fcntl (Windows): a file that can be made once, with the holder's process id."""
+    while True:
+        try:
+            with file.open("x", encoding="ascii") as new:
+                new.write(str(os.getpid()))
+            break
+        except FileExistsError:
+            if not _holder_runs(file):
+                file.unlink(missing_ok=True)
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _holder_runs(file: Path) -> bool:
+    """Does the process run whose id stands in the file? A file without one, just made, counts as held for a second."""
+    try:
+        written = file.read_text(encoding="ascii")
+        return psutil.pid_exists(int(written)) if written else time.time() - file.stat().st_mtime < 1.0
+    except (OSError, ValueError):
+        return False
 
 
 def _end_with_parent(parent: int) -> None:

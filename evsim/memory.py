@@ -21,15 +21,21 @@ def check_memory(need: float, what: str) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, MB."""
+    """Largest resident memory of this process so far, MB; 0 where the system does not tell."""
     # Where there is /proc: rusage also knows what the process that started this one had.
     try:
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 2**10
     except (OSError, StopIteration):
         pass
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows, where psutil knows the peak; elsewhere it has what is in use now
+        try:
+            memory = psutil.Process().memory_info()
+        except (OSError, psutil.Error):
+            return 0.0
+        return float(getattr(memory, "peak_wset", memory.rss)) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

@@ -100,6 +100,8 @@ class View:
         Raises ValueError : arrays of other shapes or types, pixels off the sensor, other polarities, stamps below 0 or
         that are no numbers
         """
+        if len(sensor) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in sensor):
+            raise ValueError(f"sensor must be (width, height, polarities), integers > 0; got {sensor!r}.")
         for name, value in (("duration", duration), ("ticks", ticks)):
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be finite and > 0; got {value}.")
@@ -135,8 +137,6 @@ def checked_events(
 
     Raises PolarityError : a polarity that is neither 0 nor 1; ValueError : anything else that is no event of the sensor
     """
-    if len(sensor) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in sensor):
-        raise ValueError(f"sensor must be (width, height, polarities), integers > 0; got {sensor!r}")
     arrays = {"x": np.asarray(x), "y": np.asarray(y), "t": np.asarray(t), "p": np.asarray(p)}
     shapes = {name: a.shape for name, a in arrays.items()}
     if len(set(shapes.values())) != 1 or arrays["t"].ndim != 1:

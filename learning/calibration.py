@@ -41,6 +41,7 @@ def calibrate(
     for k, (layer, target) in enumerate(zip(model.layers, targets)):
         if not isinstance(layer, Dense):
             raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
+        layer.check()
         crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
         at_rest = np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)
         rest = float(np.max(np.maximum(at_rest, layer.neuron.v_reset)))

@@ -23,7 +23,8 @@ class Layer:
     """What a model is made of: weights and delays from ``n_in`` inputs to ``n_out`` neurons.
 
     A kind of layer has a ``forward``; more trained arrays than these are added to what the methods here give. An array
-    that is assigned to a weight is copied as float64; ValueError if it has another shape or holds no numbers.
+    that is assigned to a weight is copied as float64; ValueError if it holds no numbers. Its shape is checked when the
+    layer is used.
     """
 
     n_in: int
@@ -36,8 +37,8 @@ class Layer:
     delays: Delays
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.endswith("weight") and name in (shapes := self.weight_shapes()):
-            value = _as_weight(f"{name} of {self.describe()}", value, shapes[name])
+        if name.endswith("weight") and name in self.weight_shapes():
+            value = _as_weight(f"{name} of {self.describe()}", value)
         super().__setattr__(name, value)
 
     def describe(self) -> str:
@@ -60,12 +61,15 @@ class Layer:
         return [*self.weight_shapes(), *(["delay"] if self.delays.trained else [])]
 
     def check(self) -> None:
-        """Raises ValueError : weights or delays that are not finite, or were replaced by other shapes."""
+        """Raises ValueError : weights or delays that are not finite, or of another shape."""
         for name, shape in self.weight_shapes().items():
-            w = getattr(self, name)
-            if w.shape != shape or w.dtype != np.float64:
-                raise ValueError(f"{name} of {self.describe()} must be float64 of shape {shape}; got {w.shape}.")
-            _check_finite(f"{name} of {self.describe()}", w)
+            w, what = getattr(self, name), f"{name} of {self.describe()}"
+            if w.shape != shape:
+                turned = " Transpose it: weights are [from, to]." if w.T.shape == shape else ""
+                raise ValueError(f"{what} must have shape {shape}; got {w.shape}.{turned}")
+            if not all_finite(w):
+                place = tuple(int(i) for i in np.argwhere(~np.isfinite(w))[0])
+                raise ValueError(f"{what} must be finite; the entry {place} is {w[place]}.")
         self.delays.check(self.describe())
 
     def check_forward(self, inputs: Any, t_stop: float, threads: int = 1) -> None:
@@ -267,21 +271,9 @@ class Recurrent(Dense):
         return net
 
 
-def _as_weight(what: str, value: Any, shape: tuple[int, ...]) -> Floats:
-    """A copy as float64. Raises ValueError : another shape, no numbers, NaN or infinite."""
+def _as_weight(what: str, value: Any) -> Floats:
+    """A copy as float64. Raises ValueError : no real numbers."""
     given = np.asarray(value)
     if given.dtype.kind not in "fiu":
         raise ValueError(f"{what} must hold real numbers; got dtype {given.dtype}.")
-    if given.shape != shape:
-        turned = " Transpose it: weights are [from, to]." if given.T.shape == shape else ""
-        raise ValueError(f"{what} must have shape {shape}; got {given.shape}.{turned}")
-    own = np.array(given, dtype=np.float64, order="C")
-    _check_finite(what, own)
-    return own
-
-
-def _check_finite(what: str, values: Floats) -> None:
-    if all_finite(values):
-        return
-    place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-    raise ValueError(f"{what} must be finite; the entry {place} is {values[place]}.")
+    return np.array(given, dtype=np.float64, order="C")

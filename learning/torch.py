@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from evsim.learning.fields import check_number
 from evsim.learning.losses.checks import at_spikes, first_spikes
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import backward
 from evsim.learning.readout import Readout
 from evsim.learning.rules.eventprop import EventProp
-from evsim.types import Floats, SpikeBatch
+from evsim.types import LIF, Floats, SpikeBatch
 
 
 class SpikingModule(torch.nn.Module):
@@ -25,6 +26,9 @@ class SpikingModule(torch.nn.Module):
     Its parameters are the model's trained arrays (weights, delay logits), in the order of ``model.parameters()``; an
     optimiser of torch changes them, and the model follows at each forward pass. Gradients are EventProp's, exact in
     float64; other floating types are computed in float64 and returned in their own.
+
+    Its state_dict also holds what the model's numbers mean: the neurons' parameters, such as thresholds that
+    ``calibrate`` chose, which loading puts into the model, and delays that are not trained, which must be the same.
 
     Parameters
     ----------
@@ -44,6 +48,9 @@ class SpikingModule(torch.nn.Module):
         threads: int = 1,
     ) -> None:
         super().__init__()
+        check_number("t_stop", t_stop)
+        if not t_stop > 0:
+            raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
         self.model, self.t_stop, self.threads = model, float(t_stop), threads
         self.silent = self.t_stop if silent is None else float(silent)
         self.rule = rule or EventProp()
@@ -54,8 +61,12 @@ class SpikingModule(torch.nn.Module):
     def forward(self, times: torch.Tensor) -> torch.Tensor:
         """times : (samples, n_in), ms >= 0; inf: this input does not spike. Returns (samples, n_out).
 
-        Raises ValueError : another shape, NaN, negative times.
+        Raises ValueError : another shape, NaN, negative times. For torch.compile it is a break in the graph.
         """
+        return self._run(times)
+
+    @torch.compiler.disable
+    def _run(self, times: torch.Tensor) -> torch.Tensor:
         n_in = self.model.layers[0].n_in
         if times.ndim != 2 or times.shape[1] != n_in:
             raise ValueError(f"times must have shape (samples, {n_in}); got {tuple(times.shape)}.")
@@ -63,6 +74,25 @@ class SpikingModule(torch.nn.Module):
             raise ValueError("times hold NaN; use inf for an input that does not spike.")
         out: torch.Tensor = _Spiking.apply(self, times, *self.arrays)
         return out
+
+    def get_extra_state(self) -> list[dict[str, Any]]:
+        """Of each layer: its neurons' parameters and its fixed delays, as numbers and tensors."""
+        return [
+            {"neuron": {k: _as_saved(v) for k, v in layer.neuron.asdict().items()}, "delays": _fixed_delays(layer)}
+            for layer in self.model.layers
+        ]
+
+    def set_extra_state(self, state: list[dict[str, Any]]) -> None:
+        """Take over the neurons' parameters. Raises ValueError : other layers, or other fixed delays."""
+        if len(state) != len(self.model.layers):
+            raise ValueError(f"the state is of {len(state)} layers, the module has {len(self.model.layers)}.")
+        for k, (saved, layer) in enumerate(zip(state, self.model.layers)):
+            own, given = _fixed_delays(layer), saved["delays"]
+            if len(own) != len(given) or not all(torch.equal(a, b) for a, b in zip(own, given)):
+                raise ValueError(f"layer {k} has other delays or another max_delay than the saved one; build it alike.")
+        neurons = [LIF(**{name: _as_given(v) for name, v in saved["neuron"].items()}) for saved in state]
+        for layer, neuron in zip(self.model.layers, neurons):
+            layer.neuron = neuron
 
 
 class _Spiking(torch.autograd.Function):
@@ -102,6 +132,27 @@ class _Spiking(torch.autograd.Function):
             torch.from_numpy(d_times.reshape(times.shape)).to(times),
             *(torch.from_numpy(np.ascontiguousarray(g)).to(a) for g, a in zip(found, arrays)),
         )
+
+
+def _as_saved(value: Any) -> Any:
+    """A parameter of LIF as torch saves it: arrays as tensors."""
+    if isinstance(value, tuple):
+        return tuple(_as_saved(v) for v in value)
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.array(value, dtype=np.float64))
+    return value if value is None or isinstance(value, bool) else float(value)
+
+
+def _as_given(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_as_given(v) for v in value)
+    return value.cpu().numpy().copy() if isinstance(value, torch.Tensor) else value
+
+
+def _fixed_delays(layer: Any) -> list[torch.Tensor]:
+    """Delays that are not trained, and the largest trained ones, ms."""
+    every = [layer.delays, *([layer.recurrent_delays] if hasattr(layer, "recurrent_delays") else [])]
+    return [torch.tensor(d.max_delay if d.trained else d.fixed, dtype=torch.float64) for d in every]
 
 
 def _as_spikes(times: Floats) -> tuple[SpikeBatch, np.ndarray]:

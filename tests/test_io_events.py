@@ -400,3 +400,111 @@ def test_a_set_without_order_keeps_the_stored_one(nmnist):
     kind = replace(EVENT_SETS["nmnist"], order=None)
     _, labels = Recordings(kind, nmnist[0], "train").read(range(5))
     assert labels.tolist() == [0, 3, 7, 7, 9]
+
+
+# ------------------------------------------------------------------------------------------- events of one's own
+
+
+def of(*values):
+    return np.array(values)
+
+
+@pytest.mark.parametrize("view", [View(), View(polarity="off"), View(polarity="on"), View(polarity="merge")])
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ((of(1, 1), of(1, 1), of(5, 6), of(-1, 1)), r"polarities must be 0 .* from -1 to 1\. Map them"),
+        ((of(1, 1), of(1, 1), of(5, 6), of(1, 2)), "from 1 to 2"),
+        ((of(1, 1), of(1, 1), of(5, 6), of(0.5, 1.0)), "p must hold whole numbers"),
+        ((of(1, 9), of(1, 1), of(5, 6), of(1, 1)), r"x reaches from 1 to 9, allowed are 0 \.\.\. 5"),
+        ((of(1, 1), of(1, -1), of(5, 6), of(1, 1)), "y reaches from -1 to 1"),
+        ((of(1.5, 1.0), of(1, 1), of(5, 6), of(1, 1)), "x must hold whole numbers"),
+        ((of(1, 1), of(1, 1), of(-5, 6), of(1, 1)), "time stamp below 0, -5"),
+        ((of(1, 1), of(1, 1), of(np.nan, 6.0), of(1, 1)), "no finite number"),
+        ((of(1, 1), of(1, 1), of(np.inf, 6.0), of(1, 1)), "no finite number"),
+        ((of(1, 1), of(1, 1), of("5", "6"), of(1, 1)), "must be numbers"),
+        ((of(1, 1), of(1), of(5, 6), of(1, 1)), "equally long"),
+        ((of([1, 1]), of([1, 1]), of([5, 6]), of([1, 1])), "1-D"),
+    ],
+)
+def test_events_of_ones_own_are_checked_as_those_of_files(view, events, message):
+    with pytest.raises(ValueError, match=message):
+        view.apply(*events, SENSOR, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "duration", "ticks"),
+    [((6, 4), 1.0, 1.0), ((6, 4, 0), 1.0, 1.0), (SENSOR, math.nan, 1.0), (SENSOR, 1.0, 0.0)],
+)
+def test_a_sensor_or_a_duration_that_is_none_is_refused(sensor, duration, ticks):
+    with pytest.raises(ValueError, match=r"sensor|duration|ticks"):
+        View().apply(of(1), of(1), of(5), of(1), sensor, duration, ticks)
+
+
+def test_a_sensor_without_polarities_takes_any_p():
+    times, inputs = View().apply(of(1, 2), of(0, 0), of(5, 6), of(-1, 7), (6, 4, 1), 1.0)
+    assert times.tolist() == [0.005, 0.006] and inputs.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("unit", "ticks"), [(1.0, 1000.0), (1e3, 1.0), (1e6, 1e-3)])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_stamps_with_fractions_keep_them(unit, ticks, kind):
+    stamps = (of(828.0, 1557.25, 3983.5) / unit).astype(kind)
+    times, _ = View().apply(of(1, 2, 3), of(0, 0, 0), stamps, of(0, 1, 0), SENSOR, 12.0, ticks)
+    np.testing.assert_array_equal(times, stamps.astype(np.float64) / ticks)
+
+
+def test_stamps_of_any_integer_type_are_exact():
+    for kind in (np.uint16, np.int32, np.uint32, np.uint64):
+        stamps = of(3, 60_000).astype(kind)
+        times, _ = View(start=0.001).apply(of(1, 2), of(0, 0), stamps, of(False, True), SENSOR, 99.0)
+        assert times.tolist() == [0.002, 59.999]
+
+
+def with_transform(folder, transform, **changes):
+    kind = EVENT_SETS["nmnist"]
+    parts = {"test": ("Test/*/*.bin", {"train": False, "transform": transform})}
+    return Recordings(replace(kind, parts=parts, **changes), folder, "test")
+
+
+def signed(events):
+    events = events.copy()
+    events["p"] = 2 * events["p"] - 1
+    return events
+
+
+@pytest.mark.parametrize(
+    ("transform", "changes", "message"),
+    [
+        (signed, {}, r"\d\.bin: polarities must be 0 .* Map them"),
+        (lambda events: events["no such field"], {}, r"transform given for NMNIST failed on .*\d\.bin: ValueError"),
+        (None, {"label": ["a"].index}, r"label function of NMNIST failed on .*\d\.bin.*not in list"),
+    ],
+)
+def test_what_is_no_damage_is_not_called_damage(nmnist, transform, changes, message):
+    with pytest.raises(DataError, match=message) as error:
+        with_transform(nmnist[0], transform, **changes).read([0])
+    assert "damaged" not in str(error.value) and "download" not in str(error.value)
+
+
+def test_a_missing_package_of_a_reader_is_named(nmnist, monkeypatch):
+    import tonic.datasets
+
+    def needs_it(self, index):
+        raise ModuleNotFoundError("No module named 'aedat'", name="aedat")
+
+    monkeypatch.setattr(tonic.datasets.NMNIST, "__getitem__", needs_it)
+    with pytest.raises(DataError, match=r"package aedat, which cannot be imported: pip install aedat\."):
+        Recordings(EVENT_SETS["nmnist"], nmnist[0], "test").read([0])
+
+
+def test_times_of_a_cochlea_are_as_exact_as_they_are_stored_and_its_file_is_closed(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    pytest.importorskip("tonic")
+    stored = np.float16([0.1, 0.1, 0.3])
+    for part in ("train", "test"):
+        write_hsd(tmp_path / "SHD" / f"shd_{part}.h5", [(stored, [9, 3, 7])], [2])
+    train = load_dataset("shd", tmp_path).x_train.sample(0)
+    assert train.times.tolist() == (stored.astype(float) * 1000.0).tolist() and train.neurons.tolist() == [3, 9, 7]
+    with h5py.File(tmp_path / "SHD" / "shd_train.h5", "r+"):
+        pass  # refused while another handle has it open for reading

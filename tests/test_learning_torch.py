@@ -1,5 +1,7 @@
 """The torch bridge: torch's own gradient check, and training by torch's optimisers."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,35 @@ def test_float32_comes_back_as_float32():
     times = some_times().detach().float().requires_grad_()
     net(times).sum().backward()
     assert times.grad.dtype == torch.float32 and net.arrays[0].grad.dtype == torch.float64
+
+
+def test_thresholds_and_time_constants_travel_with_the_state():
+    def of(v_th, tau_m=20.0, **options):
+        model = Sequential(Dense(4, 6, LIF(tau_m=tau_m, tau_syn=5.0, v_th=v_th), **options), Dense(6, 3, NEURON))
+        model.init(seed=3, scale=[0.6, 0.4], mean=[3.5, 2.5])
+        return SpikingModule(model, t_stop=60.0)
+
+    saved, other = of(1.7, 25.0), of(1.0)
+    array = of(np.linspace(1.0, 2.0, 6))
+    times = some_times()
+    assert not torch.equal(saved(times), other(times))
+    for source in (saved, array):
+        buffer = io.BytesIO()
+        torch.save(source.state_dict(), buffer)
+        buffer.seek(0)
+        other.load_state_dict(torch.load(buffer, weights_only=True))
+        assert torch.equal(source(times), other(times))
+        assert np.array_equal(other.model.layers[0].neuron.v_th, source.model.layers[0].neuron.v_th)
+    with pytest.raises(ValueError, match="other delays"):
+        of(1.0, delay=2.0).load_state_dict(saved.state_dict())
+
+
+def test_a_compiled_module_gives_the_same_numbers():
+    net, times = module(), some_times().detach()
+    assert torch.equal(torch.compile(net, backend="eager")(times), net(times))
+
+
+def test_a_module_wants_a_duration():
+    for t_stop in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="t_stop must be"):
+            SpikingModule(module().model, t_stop=t_stop)

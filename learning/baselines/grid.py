@@ -72,7 +72,7 @@ class GridModel(Sequential):
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
         """As ``Sequential.forward``, spikes on the grid. One thread, but for what BLAS takes."""
-        self.layers[0].check_forward(inputs, t_stop, threads)
+        self._check(inputs, t_stop)
         spikes: list[Any] = [inputs]
         for layer in self.layers:
             spikes.append(self._forward(layer, spikes[-1], t_stop, False)[0])
@@ -83,6 +83,7 @@ class GridModel(Sequential):
     ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:
         """Gradients of the summed loss by weights and delays, layer by layer, all layers' spikes, and the loss of each
         sample; boost : (n,) factors on the samples' losses."""
+        self._check(inputs, t_stop)
         spikes: list[Any] = [inputs]
         potentials: list[Any] = []
         for layer in self.layers:
@@ -101,6 +102,11 @@ class GridModel(Sequential):
             found, signal = step(self._grid(inputs, t_stop), self.layers[k], spikes[k], potentials[k], signal, k > 0)
             gradients.insert(0, found)
         return gradients, spikes, values
+
+    def _check(self, inputs: SpikeBatch, t_stop: float) -> None:
+        self.layers[0].check_forward(inputs, t_stop)
+        for layer in self.layers[1:]:
+            layer.check()
 
     def _grid(self, inputs: SpikeBatch, t_stop: float) -> Grid:
         # A whole number of steps up to rounding is that number.
