@@ -13,6 +13,10 @@ class ZeroDelayError(NetworkError):
     """A synapse between neurons turned out to have no delay, for a driver that needs one."""
 
 
+class RunawayError(NetworkError):
+    """A run that cannot end, or whose spikes outgrow the memory: neurons that spike without bound."""
+
+
 class DataError(ValueError):
     """A data file or data set that is missing, truncated or of another kind than asked for."""
 

@@ -1,6 +1,7 @@
 """Memory: how much a network needs, asked before it is taken, and how much the process has had."""
 
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -9,14 +10,49 @@ from evsim.errors import NetworkError
 NEURON_BYTES = 250
 """Of a neuron's parameters and state, while they are laid out."""
 
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory() -> float:
+    """Bytes that this process can still take: of the machine, of its container, and of its own limit (ulimit -v)."""
+    return min(float(psutil.virtual_memory().available), _free_in_container(), _free_of_limit())
+
+
+def _free_in_container() -> float:
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        if limit == "max":
+            return float("inf")
+        used = int((_CGROUP / "memory.current").read_text())
+        # Pages of files that the kernel drops when memory is asked for.
+        cached = next(
+            int(line.split()[1])
+            for line in (_CGROUP / "memory.stat").read_text().splitlines()
+            if line.startswith("inactive_file ")
+        )
+        return float(int(limit) - used + cached)
+    except (OSError, ValueError, StopIteration):
+        return float("inf")
+
+
+def _free_of_limit() -> float:
+    try:
+        import resource
+    except ImportError:
+        return float("inf")
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return float("inf")
+    return float(limit - psutil.Process().memory_info().vms)
+
 
 def check_memory(need: float, what: str) -> None:
-    """Raise NetworkError if ``need`` bytes are more than the machine has free."""
-    free = psutil.virtual_memory().available
+    """Raise NetworkError if ``need`` bytes are more than this process can still take."""
+    free = free_memory()
     if need > free:
         raise NetworkError(
-            f"{what} would take about {need / 2**30:.3g} GiB, but {free / 2**30:.3g} GiB of memory are free. Use "
-            "fewer synapses, one weight and delay per projection, or a larger machine."
+            f"{what} would take about {need / 2**30:.3g} GiB, but {max(free, 0.0) / 2**30:.3g} GiB of memory are free. "
+            "Use fewer synapses, one weight and delay per projection, or a larger machine."
         )
 
 

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from evsim.choice import choose, obstacle
 from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
+from evsim.feed import NOTHING, Feed
 from evsim.network import Network
 from evsim.recording import Recording
-from evsim.state_check import checked_progress, table
+from evsim.state_check import checked_progress, refuse, spikes, table
 from evsim.types import SpikeTrains
 
 _PIECES = 200
 _WINDOWS = 50
-"""A run comes back to Python at most so often, and not before so many windows: to tell its progress, and to be
-interrupted."""
+"""A run tells its progress at most so often, and not before so many windows."""
+
+
+class _Position(NamedTuple):
+    """How far a simulation has come; replaced as a whole, so that no interrupt leaves it half changed.
+
+    time : to which the engine has come, or will be brought before anything else; feed : the inputs it is given
+    given : inputs that no recording has told of, by name; parts : spikes that no recording has told of, those before
+    ``collected`` ms; since : time, events and grazing peaks of the last recording
+    """
+
+    time: float = 0.0
+    feed: Feed = NOTHING
+    given: Mapping[str, SpikeTrains] = {}
+    parts: tuple[tuple[np.ndarray, ...], ...] = ()
+    collected: float = 0.0
+    since: tuple[float, int, int] = (0.0, 0, 0)
 
 
 class Simulation:
     """A network being simulated.
+
+    It can be interrupted at any moment, by Ctrl-C or any other exception, and goes on as if it had not been: the next
+    call returns what was left, too. ``time`` then says how far it has come, inputs given to the interrupted call stay.
 
     >>> sim = Simulation(net, seed=1, threads=2)
     >>> first = sim.advance(100.0)          # 0 ... 100 ms
@@ -61,13 +80,16 @@ class Simulation:
             raise NetworkError("the network has no population to simulate; add one with add_population.")
         self.network = network
         self.seed = seed
-        self.time = 0.0
+        self._position = _Position()
         self._record = _checked_record(network, record or {})
         self.driver, self.engine = _engine(network, driver, seed, threads)
-        self._emitted: list[tuple[np.ndarray, ...]] = []
-        self._since = 0.0, 0, 0
         if state is not None:
             self._resume(state)
+
+    @property
+    def time(self) -> float:
+        """Time reached, ms."""
+        return self._position.time
 
     def advance(
         self,
@@ -92,39 +114,72 @@ class Simulation:
 
         inputs : spikes of the declared inputs at times >= ``time``; those after the interval are kept for later.
             An input that is not named is silent
-        progress : called with the time reached, ms
+        progress : called with the time reached, ms; what it raises ends the call as an interrupt would
+
+        Raises
+        ------
+        ValueError : an end that is not after ``time``, inputs that are unknown, of the wrong size or before ``time``
+        RunawayError : neurons that spike without bound, or more spikes than the memory holds
         """
-        if not (np.isfinite(stop) and stop > self.time):
+        left = self._position.since[0] < self.time
+        if not (np.isfinite(stop) and (stop > self.time or (left and stop == self.time))):
             raise ValueError(f"the end must be finite and after the time reached, {self.time} ms; got {stop}.")
         given = dict(inputs or {})
         check_inputs(self.network, given, self.time)
+        self._settle()
+        self._position = self._fed(given)
+        self._settle()
+        for t in self._stops(stop):
+            # Said before it is done: an interrupted piece is completed before anything else.
+            self._position = self._position._replace(time=t)
+            self._settle()
+            if progress is not None:
+                progress(t)
+        recording = self._recording()
+        warn_of_grazing(recording.grazing)
+        p = self._position
+        done = p._replace(
+            feed=NOTHING._replace(number=p.feed.number), given={}, parts=(),
+            since=(p.time, self.engine.events, self.engine.grazing),
+        )  # fmt: skip
+        # The last step: it is not done before all else is, and nothing after it can be interrupted.
+        self._position = done
+        return recording
+
+    def _settle(self) -> None:
+        """Bring the engine to where the simulation says that it is, and collect its spikes."""
+        p = self._position
+        self.engine.run_to(p.time, p.feed, p.collected)
+        if p.collected < p.time:
+            spikes = self.engine.spikes(p.collected, p.time)
+            self._position = p._replace(parts=(*p.parts, spikes), collected=p.time)
+
+    def _fed(self, given: Mapping[str, SpikeTrains]) -> _Position:
+        """The position with further inputs."""
+        p = self._position
         times = np.concatenate([np.empty(0), *(t.times for t in given.values())])
         sources = np.concatenate(
             [np.empty(0, np.int64), *(t.neurons + self.engine.offset[k] for k, t in given.items())]
         )
-        # What was emitted before an interruption is returned by the next call.
-        for t in self._stops(stop):
-            self._emitted.append(self.engine.advance(t, times, sources))
-            times, sources = np.empty(0), np.empty(0, np.int64)
-            self.time = t
-            if progress is not None:
-                progress(t)
-        recording = self._recording(given)
-        self._emitted = []
-        self._since = self.time, self.engine.events, self.engine.grazing
-        warn_of_grazing(recording.grazing)
-        return recording
+        both = {k: _together(p.given[k], t) if k in p.given else t for k, t in given.items()}
+        return p._replace(feed=Feed(p.feed.number + 1, times, sources), given={**p.given, **both})
 
     def state(self) -> dict[str, Any]:
-        """Everything but the network, as a tree of plain values: ``evsim.io.runs.save_state`` writes it."""
+        """Everything but the network, as a tree of plain values: ``evsim.io.runs.save_state`` writes it.
+
+        Valid at any time, after an interrupt too; the piece that was interrupted is completed first.
+        """
+        self._settle()
+        p = self._position
         return {
             "time": self.time,
             "seed": self.seed,
             "driver": self.driver,
             "synapses": self.engine.n_synapses,
             "network": _fingerprint(self.network),
-            "emitted": [list(part) for part in self._emitted],
-            "since": list(self._since),
+            "emitted": [list(part) for part in p.parts],
+            "given": {name: [t.times, t.neurons] for name, t in p.given.items()},
+            "since": list(p.since),
             "engine": self.engine.state(),
         }
 
@@ -139,21 +194,30 @@ class Simulation:
         if not isinstance(state["network"], str) or state["network"] != _fingerprint(self.network):
             raise ValueError("this state belongs to another simulation: its network is declared differently.")
         time, emitted, since = checked_progress(state, sum(p.size for p in self.network.populations.values()))
+        trains = {}
+        for name, pair in table(state.get("given", {}), "given").items():
+            if name not in self.network.inputs:
+                refuse("given", f"names an input {name!r} that the network has not")
+            size = self.network.inputs[name]
+            times, neurons = spikes(pair, f"given/{name}", (np.float64, np.int32), size)
+            trains[name] = SpikeTrains(times, neurons, size)
         self.engine.set_state(state["engine"], time)
-        self.time = time
-        self._emitted = [tuple(part) for part in emitted]
-        self._since = since
+        self._position = _Position(
+            time, given=trains, parts=tuple(tuple(part) for part in emitted), collected=time, since=since
+        )
 
     def _stops(self, stop: float) -> list[float]:
         """Where to pause on the way, at borders of windows, and the end."""
         window = self.engine.c * self.engine.cells_a_window
+        if stop == self.time:
+            return []
         step = window * max(_WINDOWS, int((stop - self.time) / window / _PIECES))
         k = np.arange(int(self.time / step) + 1, int(np.ceil(stop / step)))
         return [*(step * k).tolist(), stop]
 
-    def _recording(self, given: dict[str, SpikeTrains]) -> Recording:
-        times, neurons, all_currents = (np.concatenate(x) for x in zip(*self._emitted))
-        start, events, grazing = self._since
+    def _recording(self) -> Recording:
+        times, neurons, all_currents = (np.concatenate(x) for x in zip(*self._position.parts))
+        start, events, grazing = self._position.since
         spikes, currents = {}, {}
         for name, population in self.network.populations.items():
             first = self.engine.offset[name] - self.engine.n_inputs
@@ -165,7 +229,7 @@ class Simulation:
             currents[name] = all_currents[mine]
         silent = {k: SpikeTrains([], np.empty(0, np.int64), n) for k, n in self.network.inputs.items()}
         return Recording(
-            spikes, self.time, {**silent, **given}, currents, self.network, self.driver, self.seed,
+            spikes, self.time, {**silent, **self._position.given}, currents, self.network, self.driver, self.seed,
             self.engine.events - events, self.engine.grazing - grazing, start, self.engine.c, not self._record,
             self.engine.weights(),
         )  # fmt: skip
@@ -187,6 +251,10 @@ def _engine(network: Network, driver: str, seed: int, threads: int) -> tuple[str
     from evsim.queue import QueueEngine
 
     return "queue", QueueEngine(network, seed)
+
+
+def _together(a: SpikeTrains, b: SpikeTrains) -> SpikeTrains:
+    return SpikeTrains(np.concatenate([a.times, b.times]), np.concatenate([a.neurons, b.neurons]), a.size)
 
 
 def _fingerprint(network: Network) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_FIRST_STRETCH, _STRETCH_SECONDS = 64, 0.25
 
 
 @cache
@@ -36,12 +40,50 @@ def workers(threads: int) -> Iterator[Any]:
         yield _executor(threads).map
 
 
+_here = threading.local()
+
+
+def check_halt() -> None:
+    """To be called now and then by work within ``over_stretches``: ends it where the whole has been interrupted."""
+    halt = getattr(_here, "halt", None)
+    if halt is not None and halt.is_set():
+        raise CancelledError
+
+
 def over_stretches(work: Callable[[int, int], T], n: int, threads: int) -> list[T]:
     """Results of ``work(first, last)`` over stretches that together cover 0 ... n - 1, in order.
 
-    Three stretches a thread even out samples of unequal cost.
+    Three stretches a thread even out samples of unequal cost; on one thread a stretch takes about a quarter of a
+    second, so that it can be interrupted. Where a stretch fails, or the whole is interrupted, the others end at their
+    next ``check_halt``.
     """
+    if threads == 1:
+        return _one_after_the_other(work, n)
+    halt = threading.Event()
+
+    def part(first: int, last: int) -> T:
+        _here.halt = halt
+        try:
+            check_halt()
+            return work(first, last)
+        finally:
+            _here.halt = None
+
     with workers(threads) as pool:
-        pieces = 1 if threads == 1 else 3 * threads
-        cuts = sorted({n * k // pieces for k in range(pieces + 1)})
-        return list(pool(work, cuts[:-1], cuts[1:]))
+        cuts = sorted({n * k // (3 * threads) for k in range(3 * threads + 1)})
+        try:
+            return list(pool(part, cuts[:-1], cuts[1:]))
+        except BaseException:
+            halt.set()
+            raise
+
+
+def _one_after_the_other(work: Callable[[int, int], T], n: int) -> list[T]:
+    results, first, step = [], 0, _FIRST_STRETCH
+    while first < n:
+        began = time.perf_counter()
+        last = min(n, first + step)
+        results.append(work(first, last))
+        step = max(1, int((last - first) * min(_STRETCH_SECONDS / (time.perf_counter() - began + 1e-9), 1e6)))
+        first = last
+    return results

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,14 @@ from evsim._kernels.window_driver import run_windows
 from evsim.bundles import check_size, pack
 from evsim.choice import cell_length
 from evsim.drive import N_STREAMS, drive_blocks, exposed, exposed_trains
-from evsim.errors import ZeroDelayError
+from evsim.errors import NetworkError, ZeroDelayError
+from evsim.feed import Feed
+from evsim.memory import check_memory
 from evsim.network import Network
 from evsim.plan import network_arrays
-from evsim.state_check import checked_cells, number
+from evsim.runaway import Populations
+from evsim.state_check import checked_cells
+from evsim.team import Team
 from evsim.types import Floats, spike_order
 from evsim.window_state import checked_window, packed_calendar, unpacked_calendar
 
@@ -25,9 +29,51 @@ _MOST_CELLS = 64
 _MANY = 100_000
 """Delivered spikes that are worth dropping."""
 
+_SHORT, _LONG = 0.1, 0.3
+"""Seconds that a stay in the kernel should take: a run can only be interrupted between two."""
+
+
+class _Live(NamedTuple):
+    """What the kernel changes in place, as it takes it. mark : cells of drives drawn so far, and the last feed.
+
+    Whatever belongs together is replaced by one assignment, and everything else happens in a kernel: so an interrupt
+    between any two steps of Python leaves a state to go on from.
+    """
+
+    neurons: layout.Neurons
+    blocks: layout.Blocks
+    bundles: layout.Bundles
+    spikes: layout.Spikes
+    found: layout.Found
+    calendar: layout.Calendar
+    control: np.ndarray
+    mark: tuple[int, int]
+
+    def mutable(self) -> list[list[np.ndarray]]:
+        """Copies of what changes, but for the list of spikes, which only grows."""
+        parts = [
+            list(self.neurons[3:]),
+            [self.blocks.cell, self.blocks.events, self.blocks.grazing],
+            [self.bundles.cursor, self.control],
+            list(self.calendar),
+        ]
+        return [[a.copy() for a in part] for part in parts]
+
+    def replaced(self, parts: list[list[np.ndarray]]) -> _Live:
+        """With what ``mutable`` gave."""
+        neurons, (cell, events, grazing), (cursor, control), calendar = parts
+        return self._replace(
+            neurons=layout.Neurons(*self.neurons[:3], *neurons),
+            blocks=self.blocks._replace(cell=cell, events=events, grazing=grazing),
+            bundles=self.bundles._replace(cursor=cursor),
+            found=self.found._replace(n=np.zeros_like(self.found.n)),
+            calendar=layout.Calendar(*calendar),
+            control=control,
+        )
+
 
 class WindowEngine:
-    """A network being simulated; ``advance`` carries it on and returns what it emitted."""
+    """A network being simulated; ``run_to`` carries it on, ``spikes`` tells what it emitted."""
 
     def __init__(self, network: Network, seed: int, threads: int) -> None:
         self.network, self._hidden = exposed(network, lambda drive: drive.varies)
@@ -36,6 +82,7 @@ class WindowEngine:
         offset, neurons = network_arrays(self.network)
         self.offset = offset
         self.n_inputs = sum(self.network.inputs.values())
+        self._populations = Populations(offset, self.n_inputs, neurons.tau_m)
         packed = pack(self.network, offset, neurons, seed, threads)
         self.table, self.n_synapses, self.synapse_bytes = packed.table, packed.n_synapses, packed.nbytes()
         if packed.min_delay == 0.0:
@@ -48,64 +95,63 @@ class WindowEngine:
         self.cells_a_window -= self.cells_a_window * self.c > packed.min_delay
         # More threads than blocks would only wait.
         self.threads = min(threads, packed.blocks.first.size)
-        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self._team = Team(self.threads)
         n = neurons.theta.size
-        self._neurons = layout.Neurons(
-            neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
-            np.zeros(n), np.zeros(n),
-        )  # fmt: skip
         self._drives, drive_start = self._make_drives(packed.blocks)
-        self._blocks = packed.blocks._replace(drive_start=drive_start)
-        self._bundles = packed.bundles
         n_blocks = packed.blocks.first.size
-        self._spikes = layout.Spikes(
-            np.empty(0), np.empty(0, np.int64), np.empty(1024), np.empty(1024, np.int32), np.empty(1024)
-        )
         room = 64 + int(packed.blocks.width.max()) // 4
-        self._found = layout.Found(
-            np.empty((n_blocks, room)), np.empty((n_blocks, room), np.int32), np.empty((n_blocks, room)),
-            np.zeros(n_blocks, np.int64),
+        self._live = _Live(
+            layout.Neurons(
+                neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
+                np.zeros(n), np.zeros(n),
+            ),
+            packed.blocks._replace(drive_start=drive_start),
+            packed.bundles,
+            layout.Spikes(np.empty(0), np.empty(0, np.int64), np.empty(1024), np.empty(1024, np.int32), np.empty(1024)),
+            layout.Found(
+                np.empty((n_blocks, room)), np.empty((n_blocks, room), np.int32), np.empty((n_blocks, room)),
+                np.zeros(n_blocks, np.int64),
+            ),
+            self._make_calendar(n_blocks, packed.max_delay, bool(np.any(np.isnan(packed.bundles.delay)))),
+            np.zeros(layout.N_CONTROL, np.int64),
+            (0, 0),
         )  # fmt: skip
-        self._calendar = self._make_calendar(n_blocks, packed.max_delay)
-        self._control = np.zeros(layout.N_CONTROL, np.int64)
-        self._drawn_cells = 0
-        self._returned = 0.0
+        self._windows_a_call = 4
 
     @property
     def events(self) -> int:
         """Synaptic events delivered so far, those of drives among them."""
-        return int(self._blocks.events.sum())
+        return int(self._live.blocks.events.sum())
 
     @property
     def grazing(self) -> int:
         """Peaks met within 1e-12 of threshold."""
-        return int(self._blocks.grazing.sum())
+        return int(self._live.blocks.grazing.sum())
 
-    def advance(self, t_stop: float, times: Floats, sources: np.ndarray) -> tuple[Floats, np.ndarray, Floats]:
-        """Carry on to t_stop (ms); times, sources : further input spikes, ordered by time.
+    def run_to(self, stop: float, feed: Feed, returned: float) -> None:
+        """Carry on to ``stop`` ms; interrupted, by any exception, it can be called again and goes on.
 
-        Returns times, neurons (counted over all populations) and currents of all spikes before t_stop that no
-        earlier call has returned, ordered by (time, neuron).
+        feed : further input spikes, taken once; returned : spikes before this time are not asked for again
         """
-        last = int(t_stop / self.c)
-        while last * self.c > t_stop:
-            last -= 1
-        whole = last * self.c == t_stop
-        self._feed(times, sources, last if whole else last + 1)
-        self._run(last)
-        if whole:
-            emitted = self._emitted(t_stop)
-        else:
-            # The cell in which t_stop lies is run on a copy: it will be run again, whole, with later inputs.
-            before = self._mutable(copy=True)
-            try:
-                self._run(last + 1)
-                emitted = self._emitted(t_stop)
-            finally:
-                self._restore(before)
-        self._returned = t_stop
-        self._forget()
-        return emitted
+        self._team.settle()
+        self._forget(returned)
+        last, whole = self._whole_cells(stop)
+        self._feed(feed, last if whole else last + 1)
+        self._run(self._live, last, own=True)
+
+    def spikes(self, since: float, until: float) -> tuple[Floats, np.ndarray, Floats]:
+        """Times, neurons (counted over all populations) and currents of the spikes in [since, until).
+
+        Ordered by (time, neuron). until : where the last ``run_to`` stopped
+        """
+        last, whole = self._whole_cells(until)
+        live = self._live
+        if not whole:
+            # The cell in which the end lies is run on a copy: it will be run again, whole, with later inputs.
+            live = self._run(live.replaced(live.mutable()), last + 1, own=False)
+        known = live.spikes.times[: int(live.control[layout.N_SPIKES])]
+        new = slice(*np.searchsorted(known, [since, until]))
+        return known[new].copy(), live.spikes.sources[new] - np.int32(self.n_inputs), live.spikes.currents[new].copy()
 
     def weights(self) -> dict[int, Floats]:
         """Weights that have changed, by projection: none, this driver has no plasticity."""
@@ -113,14 +159,13 @@ class WindowEngine:
 
     def state(self) -> dict[str, Any]:
         """Arrays and numbers from which ``set_state`` goes on, bit for bit; the synapses are not among them."""
-        n = int(self._control[layout.N_SPIKES])
-        spikes, parts = self._spikes, self._mutable(copy=False)
-        parts = [[a.copy() for a in part] for part in parts[:3]]
+        live = self._live
+        n = int(live.control[layout.N_SPIKES])
+        spikes = live.spikes
         return {
-            "returned": self._returned,
-            "drawn_cells": self._drawn_cells,
+            "drawn_cells": live.mark[0],
             "spikes": [spikes.input_times, spikes.input_sources, *(a[:n].copy() for a in spikes[2:])],
-            "mutable": [*parts, list(unpacked_calendar(packed_calendar(self._calendar)))],
+            "mutable": [*live.mutable()[:3], list(unpacked_calendar(packed_calendar(live.calendar)))],
         }
 
     def set_state(self, state: dict[str, Any], time: float) -> None:
@@ -128,125 +173,129 @@ class WindowEngine:
 
         Raises ValueError : see ``checked_window``.
         """
+        live = self._live
         state = checked_window(
-            state, self.state(), self._bundles, self._blocks, self._calendar, self.n_inputs, self.c, time
+            state, self.state(), live.bundles, live.blocks, live.calendar, self.n_inputs, self.c, time
         )
         drawn = checked_cells(state["drawn_cells"], "engine/drawn_cells", time, self.c, bool(self._hidden))
-        self._returned = min(number(state["returned"], "engine/returned", 0.0), time)
-        self._drawn_cells = drawn
-        self._spikes = layout.Spikes(*state["spikes"])
-        self._restore(state["mutable"])
+        self._live = live.replaced(state["mutable"])._replace(spikes=layout.Spikes(*state["spikes"]), mark=(drawn, 0))
 
-    def _feed(self, times: Floats, sources: np.ndarray, cells: int) -> None:
+    def _whole_cells(self, stop: float) -> tuple[int, bool]:
+        """Cells that end by ``stop`` ms, and whether the last of them ends there."""
+        last = int(stop / self.c)
+        while last * self.c > stop:
+            last -= 1
+        return last, last * self.c == stop
+
+    def _feed(self, feed: Feed, cells: int) -> None:
         """Add input spikes to those on their way, and what drives of varying rate emit before the cell ``cells``."""
-        some = range(self._drawn_cells, max(cells, self._drawn_cells))
-        if not times.size and not (self._hidden and len(some)):
-            return
-        trains = exposed_trains(self.network, self._hidden, self._seed, self.c, some)
-        self._drawn_cells = some.stop
-        old = self._spikes
-        t = np.concatenate([old.input_times, times, *(x.times for x in trains.values())])
-        s = np.concatenate([old.input_sources, sources, *(x.neurons + self.offset[k] for k, x in trains.items())])
-        order = spike_order(t, s)
-        self._spikes = old._replace(input_times=t[order], input_sources=s[order].astype(np.int64))
+        live = self._live
+        drawn, fed = live.mark
+        some = range(drawn, max(cells, drawn))
+        new = [(feed.times, feed.sources)] if fed != feed.number else []
+        if self._hidden and some:
+            trains = exposed_trains(self.network, self._hidden, self._seed, self.c, some)
+            new += [(x.times, x.neurons + self.offset[k]) for k, x in trains.items()]
+        if sum(t.size for t, _ in new):
+            t = np.concatenate([live.spikes.input_times, *(t for t, _ in new)])
+            s = np.concatenate([live.spikes.input_sources, *(s for _, s in new)])
+            order = spike_order(t, s)
+            spikes = live.spikes._replace(input_times=t[order], input_sources=s[order].astype(np.int64))
+            live = live._replace(spikes=spikes)
+        self._live = live._replace(mark=(some.stop, feed.number))
 
-    def _emitted(self, t_stop: float) -> tuple[Floats, np.ndarray, Floats]:
-        """Spikes before t_stop that were not returned before."""
-        spikes = self._spikes
-        known = spikes.times[: int(self._control[layout.N_SPIKES])]
-        new = slice(*np.searchsorted(known, [self._returned, t_stop]))
-        return known[new].copy(), spikes.sources[new] - np.int32(self.n_inputs), spikes.currents[new].copy()
+    def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
+        """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
+        room = 256 + int(live.blocks.width.max())
+        while live.control[layout.CELL] < last_cell:
+            first = int(live.control[layout.CELL])
+            until = min(last_cell, first + self._windows_a_call * self.cells_a_window)
+            began = time.perf_counter()
 
-    def _run(self, last_cell: int) -> None:
-        """Run whole cells up to ``last_cell``."""
-        control = self._control
-        room = 256 + int(self._blocks.width.max())
+            def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until) -> None:
+                run_windows(
+                    live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.found,
+                    live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
+                    self.threads, room,
+                )  # fmt: skip
 
-        def thread(k: int) -> None:
-            run_windows(
-                self._neurons, self._blocks, self._bundles, self.table, self._drives, self._spikes, self._found,
-                self._calendar, control, self.c, self.cells_a_window, last_cell, self.n_inputs, k, self.threads, room,
-            )  # fmt: skip
+            live.control[[layout.NEXT_BLOCK, layout.REPORT, layout.STATUS]] = 0, layout.RUNNING, layout.RUNNING
+            try:
+                self._team.run(thread)
+            except MemoryError as error:
+                raise NetworkError(
+                    f"there is no memory left for the spikes that arrive or are emitted within {self.c:g} ms at about "
+                    f"{first * self.c:.6g} ms: use fewer input spikes at a time, or fewer threads."
+                ) from error
+            seconds = time.perf_counter() - began
+            if seconds > _LONG:
+                self._windows_a_call = max(1, self._windows_a_call // 2)
+            elif seconds < _SHORT and until < last_cell:
+                self._windows_a_call *= 2
+            live = self._enlarged(live, int(live.control[layout.STATUS]))
+            if own:
+                self._live = live
+        return live
 
-        while control[layout.CELL] < last_cell:
-            control[layout.STATUS] = control[layout.REPORT] = layout.RUNNING
-            if self._pool is None:
-                thread(0)
-            else:
-                tasks = [self._pool.submit(thread, k) for k in range(self.threads)]
-                try:
-                    for task in tasks:
-                        task.result()
-                finally:
-                    # Whoever interrupts the wait must not find the state still changing.
-                    wait(tasks)
-            self._enlarge(int(control[layout.STATUS]))
-
-    def _enlarge(self, status: int) -> None:
+    def _enlarged(self, live: _Live, status: int) -> _Live:
+        t = float(live.control[layout.CELL]) * self.c
+        status, which = status % layout.N_STATUS, status // layout.N_STATUS
+        if status == layout.STUCK:
+            b = int(np.searchsorted(live.blocks.first, which, side="right")) - 1
+            raise self._populations.stuck(which, float(live.blocks.cell[b] + 1) * self.c)
         if status == layout.FULL_SPIKES:
-            s = self._spikes
-            more = max(s.times.size, int(self._found.n.sum()))
-            self._spikes = layout.Spikes(
-                *s[:2], *(np.concatenate([a, np.empty(more, a.dtype)]) for a in (s.times, s.sources, s.currents))
+            s = live.spikes
+            n = int(live.control[layout.N_SPIKES])
+            self._populations.check(s.times[:n], s.sources[:n] - np.int32(self.n_inputs))
+            more = self._populations.grown(s[2:], f"{s.times.size:,} spikes", t)
+            return live._replace(spikes=layout.Spikes(*s[:2], *more))
+        if status == layout.FULL_FOUND:
+            f = live.found
+            self._populations.check(f.times[which], f.neurons[which] - np.int32(self.n_inputs))
+            times, neurons, currents = self._populations.grown(
+                f[:3], f"{f.times.size:,} spikes of one window", t, axis=1
             )
-        elif status == layout.FULL_FOUND:
-            f = self._found
-            t, i, c = (np.concatenate([a, np.empty_like(a)], axis=1) for a in (f.times, f.neurons, f.currents))
-            self._found = layout.Found(t, i, c, f.n)
-        elif status == layout.FULL_CALENDAR:
-            k = self._calendar
+            return live._replace(found=layout.Found(times, neurons, currents, f.n))
+        if status == layout.FULL_CALENDAR:
+            k = live.calendar
             n_blocks, n_chunks = k.following.shape
-            new = np.arange(2 * n_chunks - 1, n_chunks - 1, -1, dtype=np.int32)
-            free = np.concatenate([k.free, np.empty_like(k.free)], axis=1)
-            for b in range(n_blocks):
-                free[b, k.n_free[b] : k.n_free[b] + n_chunks] = new
-            self._calendar = k._replace(
-                following=np.concatenate([k.following, np.empty_like(k.following)], axis=1),
-                free=free,
-                n_free=k.n_free + n_chunks,
-                times=np.concatenate([k.times, np.empty_like(k.times)], axis=1),
-                weights=np.concatenate([k.weights, np.empty_like(k.weights)], axis=1),
-                targets=np.concatenate([k.targets, np.empty_like(k.targets)], axis=1),
+            following, free, times, weights, targets = self._populations.grown(
+                [k.following, k.free, k.times, k.weights, k.targets], f"{k.times.size:,} arrivals", t, axis=1
             )
+            new = np.arange(following.shape[1] - 1, n_chunks - 1, -1, dtype=np.int32)
+            for b in range(n_blocks):
+                free[b, k.n_free[b] : k.n_free[b] + new.size] = new
+            calendar = layout.Calendar(
+                k.head, k.tail, k.filled, following, free, k.n_free + new.size, times, weights, targets
+            )
+            return live._replace(calendar=calendar)
+        return live
 
-    def _mutable(self, copy: bool) -> list[Any]:
-        """What a run changes in place, but for the list of spikes, which only grows."""
-        parts = [
-            list(self._neurons[3:]),
-            [self._blocks.cell, self._blocks.events, self._blocks.grazing],
-            [self._bundles.cursor, self._control],
-            list(self._calendar),
-        ]
-        return [[a.copy() for a in part] for part in parts] if copy else parts
-
-    def _restore(self, parts: list[Any]) -> None:
-        neurons, blocks, (cursor, control), calendar = parts
-        self._neurons = layout.Neurons(*self._neurons[:3], *(a.copy() for a in neurons))
-        cell, events, grazing = (a.copy() for a in blocks)
-        self._blocks = self._blocks._replace(cell=cell, events=events, grazing=grazing)
-        self._bundles = self._bundles._replace(cursor=cursor.copy())
-        self._control = control.copy()
-        self._calendar = layout.Calendar(*(a.copy() for a in calendar))
-        self._found.n[:] = 0
-
-    def _forget(self) -> None:
-        """Drop spikes that all bundles have delivered."""
-        bundles, spikes = self._bundles, self._spikes
+    def _forget(self, returned: float) -> None:
+        """Drop spikes that all bundles have delivered and that lie before ``returned`` ms."""
+        live = self._live
+        bundles, spikes = live.bundles, live.spikes
         given = bundles.source_first < self.n_inputs
         n_inputs = int(bundles.cursor[given].min()) if np.any(given) else spikes.input_times.size
-        n = int(self._control[layout.N_SPIKES])
+        n = int(live.control[layout.N_SPIKES])
         n_spikes = int(bundles.cursor[~given].min()) if np.any(~given) else n
+        n_spikes = min(n_spikes, int(np.searchsorted(spikes.times[:n], returned)))
         if n_inputs + n_spikes < _MANY:
             return
         rest = (a[n_spikes:n] for a in (spikes.times, spikes.sources, spikes.currents))
         room = max(1024, (n - n_spikes) // 2)
-        self._spikes = layout.Spikes(
-            spikes.input_times[n_inputs:], spikes.input_sources[n_inputs:],
-            *(np.concatenate([a, np.empty(room, a.dtype)]) for a in rest),
+        control, cursor = live.control.copy(), bundles.cursor.copy()
+        control[layout.N_SPIKES] -= n_spikes
+        cursor[given] -= n_inputs
+        cursor[~given] -= n_spikes
+        self._live = live._replace(
+            spikes=layout.Spikes(
+                spikes.input_times[n_inputs:].copy(), spikes.input_sources[n_inputs:].copy(),
+                *(np.concatenate([a, np.empty(room, a.dtype)]) for a in rest),
+            ),
+            bundles=bundles._replace(cursor=cursor),
+            control=control,
         )  # fmt: skip
-        self._control[layout.N_SPIKES] -= n_spikes
-        bundles.cursor[given] -= n_inputs
-        bundles.cursor[~given] -= n_spikes
 
     def _make_drives(self, blocks: layout.Blocks) -> tuple[layout.Drives, np.ndarray]:
         """The drives of constant rate, by block; and where each block's begin."""
@@ -276,12 +325,12 @@ class WindowEngine:
         )  # fmt: skip
         return drives, np.searchsorted(np.array(columns[0], np.int64), np.arange(blocks.first.size + 1))
 
-    def _make_calendar(self, n_blocks: int, max_delay: float) -> layout.Calendar:
-        """Empty; of no size where no synapse has a delay of its own."""
-        used = max_delay > 0.0
+    def _make_calendar(self, n_blocks: int, max_delay: float, used: bool) -> layout.Calendar:
+        """Empty; of no size where no projection has delays that differ by synapse (used)."""
         n = n_blocks if used else 0
         n_cells = int(np.ceil(max_delay / self.c)) + 3
         n_chunks = 2 * n_cells
+        check_memory(n * n_chunks * layout.CHUNK * 18.0, f"delays of up to {max_delay:g} ms in cells of {self.c:g} ms")
         shape = (n, n_chunks, layout.CHUNK)
         return layout.Calendar(
             np.full((n, n_cells), layout.NO_CHUNK, np.int32), np.full((n, n_cells), layout.NO_CHUNK, np.int32),

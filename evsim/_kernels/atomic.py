@@ -8,7 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from .jit import formula
+from .jit import formula, leaf
 
 _lock = threading.Lock()
 _YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
@@ -65,7 +65,6 @@ def _give_way(typingctx):
     return types.void(), codegen
 
 
-
 @overload(fetch_add)
 def _overload_fetch_add(array, index, value):
     return lambda array, index, value: _fetch_add(array, index, value)
@@ -85,18 +84,53 @@ _PATIENCE = 2000
 """Looks at the barrier before the core is offered to others: they may be more threads than cores."""
 
 
+WAITING, GENERATION, ABANDONED, INSIDE, N_TEAM = 0, 16, 32, 48, 64
+"""Places in the array of a team, int64, all 0 at first; each on a cache line of its own."""
+
+
 @formula
-def barrier(control, count, generation, n_threads):
-    """Wait until all ``n_threads`` have come. control[count], control[generation] : int64, both start at 0."""
+def barrier(team, n_threads):
+    """Wait until all ``n_threads`` have come; False if one of them never will."""
     if n_threads == 1:
-        return
-    before = load(control, generation)
-    if fetch_add(control, count, 1) == n_threads - 1:
-        fetch_add(control, count, -n_threads)
-        fetch_add(control, generation, 1)
-        return
+        return True
+    before = load(team, GENERATION)
+    if fetch_add(team, WAITING, 1) == n_threads - 1:
+        fetch_add(team, WAITING, -n_threads)
+        fetch_add(team, GENERATION, 1)
+        return True
     looks = 0
-    while load(control, generation) == before:
+    while load(team, GENERATION) == before:
+        if load(team, ABANDONED) != 0:
+            return False
         looks += 1
         if looks > _PATIENCE:
             give_way()
+    return True
+
+
+@leaf
+def enter(team):
+    """Take part in a team's work; False if it has been given up before."""
+    fetch_add(team, INSIDE, 1)
+    if load(team, ABANDONED) != 0:
+        fetch_add(team, INSIDE, -1)
+        return False
+    return True
+
+
+@leaf
+def leave(team):
+    """The counterpart of ``enter``."""
+    fetch_add(team, INSIDE, -1)
+
+
+@leaf
+def abandon(team):
+    """Give up: whoever waits at a barrier leaves it, whoever has not entered stays outside."""
+    fetch_add(team, ABANDONED, 1)
+
+
+@leaf
+def inside(team):
+    """How many are at work."""
+    return load(team, INSIDE)

@@ -7,7 +7,7 @@ whole stretch of samples does not. What is computed for a sample does not depend
 import numpy as np
 
 from .jit import kernel
-from .queue_driver import FULL, N_EVENTS, N_GRAZING, N_HEAP, N_SPIKES, N_STATE, run_queue, start_queue
+from .queue_driver import DONE, N_EVENTS, N_GRAZING, N_HEAP, N_SPIKES, run_queue, start_queue
 from .sorting import sort_spikes
 from .sweep_driver import sweep_layer
 from .sweep_groups import GROUP, group_factors
@@ -85,60 +85,53 @@ def sweep_samples(
     return True
 
 
+SAMPLES_FULL = 8
+"""Beside what ``run_queue`` returns: the spikes of a sample do not fit into ``out_*``."""
+
+
 @kernel
 def queue_samples(
     times, sources, offsets,
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, u_init, level,
     group_start, group_delay, group_level, synapse_start, target, weight, plastic,
+    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
+    queue_time, queue_spike, queue_level, queue_source, queue_group,
+    touched, stamp, raw_times, raw_neurons, raw_currents, state,
     out_times, out_neurons, out_currents, counts, progress, tally, t_stop, n_inputs, last,
 ):  # fmt: skip
     """Run samples ``progress[0]`` ... ``last - 1`` of a planned network through the queue, each from its initial state.
 
-    times, sources, offsets : the batch of input spikes; theta ... plastic : as in ``run_queue``
-    out_* : spikes, ordered by (time, neuron) within a sample; counts (n_samples,) written; progress as in
-    ``sweep_samples``; tally : (2,) synaptic events and grazing peaks, added to.
+    times, sources, offsets : the batch of input spikes; theta ... state : as in ``run_queue``, raw_* for its out_*
+    out_* : spikes, ordered by (time, neuron) within a sample; counts (n_samples,) written
+    progress : (3,) next sample, spikes so far, and whether that sample has begun; tally : (2,) synaptic events and
+    grazing peaks, added to
+    Returns DONE, or what ``run_queue`` returned, or SAMPLES_FULL: see to it and call again.
     """
-    n = theta.size
-    u, i_exc, i_inh, valid_at = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    bound, solved, key = np.empty(n), np.empty(n, np.bool_), np.empty(n)
-    heap, position = np.empty(n, np.int64), np.empty(n, np.int64)
-    touched, stamp = np.empty(n, np.int64), np.zeros(n, np.int8)
-    queue_time, queue_spike = np.empty(256), np.empty(256)
-    queue_level, queue_source, queue_group = np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int64)
-    raw_times, raw_neurons, raw_currents = np.empty(256), np.empty(256, np.int32), np.empty(256)
-    state = np.empty(N_STATE, np.int64)
     for k in range(progress[0], last):
-        u[:] = u_init
-        i_exc[:] = 0.0
-        i_inh[:] = 0.0
-        valid_at[:] = 0.0
-        state[:] = 0
-        state[N_HEAP] = start_queue(
-            u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position
-        )
-        while (
-            run_queue(
-                theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
-                group_start, group_delay, group_level, synapse_start, target, weight, plastic,
-                times[offsets[k] : offsets[k + 1]], sources[offsets[k] : offsets[k + 1]],
-                u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
-                queue_time, queue_spike, queue_level, queue_source, queue_group,
-                touched, stamp, raw_times, raw_neurons, raw_currents, state, t_stop, n_inputs,
+        if progress[2] == 0:
+            u[:] = u_init
+            i_exc[:] = 0.0
+            i_inh[:] = 0.0
+            valid_at[:] = 0.0
+            state[:] = 0
+            state[N_HEAP] = start_queue(
+                u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position
             )
-            == FULL
-        ):  # fmt: skip
-            queue_time = np.concatenate((queue_time, queue_time))
-            queue_spike = np.concatenate((queue_spike, queue_spike))
-            queue_level = np.concatenate((queue_level, queue_level))
-            queue_source = np.concatenate((queue_source, queue_source))
-            queue_group = np.concatenate((queue_group, queue_group))
-            raw_times = np.concatenate((raw_times, raw_times))
-            raw_neurons = np.concatenate((raw_neurons, raw_neurons))
-            raw_currents = np.concatenate((raw_currents, raw_currents))
+            progress[2] = 1
+        status = run_queue(
+            theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
+            group_start, group_delay, group_level, synapse_start, target, weight, plastic,
+            times[offsets[k] : offsets[k + 1]], sources[offsets[k] : offsets[k + 1]],
+            u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
+            queue_time, queue_spike, queue_level, queue_source, queue_group,
+            touched, stamp, raw_times, raw_neurons, raw_currents, state, t_stop, n_inputs,
+        )  # fmt: skip
+        if status != DONE:
+            return status
         m = state[N_SPIKES]
         a = progress[1]
         if a + m > out_times.size:
-            return False
+            return SAMPLES_FULL
         sort_spikes(
             raw_times[:m], raw_neurons[:m], raw_currents[:m], 0.0, t_stop,
             out_times[a : a + m], out_neurons[a : a + m], out_currents[a : a + m],
@@ -148,4 +141,5 @@ def queue_samples(
         counts[k] = m
         progress[0] = k + 1
         progress[1] = a + m
-    return True
+        progress[2] = 0
+    return DONE

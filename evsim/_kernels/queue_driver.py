@@ -17,8 +17,10 @@ from .jit import formula, leaf
 from .lif import decay, fade, flow_u
 from .stdp import arrive, emit
 
-DONE = 0
-FULL = 1
+DONE, FULL_QUEUE, FULL_SPIKES, PAUSED, STUCK = 0, 1, 2, 3, 4
+
+BUDGET = 2_000_000
+"""Synaptic events and steps after which a run pauses, well within a second: between calls it can be stopped."""
 
 # Rows of the state that survives between calls, so that a full buffer can be enlarged and the run goes on.
 N_HEAP, N_QUEUE, NEXT_INPUT, N_SPIKES, N_EVENTS, N_GRAZING, N_STATE = 0, 1, 2, 3, 4, 5, 6
@@ -50,7 +52,10 @@ def run_queue(
     queue_time, queue_spike, queue_level, queue_source, queue_group,
     touched, stamp, out_times, out_neurons, out_currents, state, t_stop, n_inputs,
 ):  # fmt: skip
-    """Run all events before t_stop; returns DONE, or FULL when a buffer must be enlarged first.
+    """Run all events before t_stop; returns DONE, or why it stopped before.
+
+    FULL_QUEUE, FULL_SPIKES : a buffer must be enlarged; PAUSED : the budget of one call is spent; in all three cases
+    call again. STUCK : the first neuron of the heap would spike for ever at one instant of the clock
 
     theta ... level : (n_neurons,) parameters; source s (inputs first, then neurons) owns the groups
     ``group_start[s]:group_start[s + 1]``, sorted by (delay, level), and group g the synapses
@@ -64,14 +69,19 @@ def run_queue(
     next_input = state[NEXT_INPUT]
     n_spikes = state[N_SPIKES]
     status = DONE
+    left = BUDGET
     while True:
+        left -= 1
+        if left < 0:
+            status = PAUSED
+            break
         t_neuron = key[heap[0]] if n_heap > 0 else math.inf
         t_queue = queue_time[0] if n_queue > 0 else math.inf
         t = min(t_neuron, t_queue)
         full = n_queue + 2 > queue_time.size or n_spikes + 1 > out_times.size
         if next_input < input_times.size and input_times[next_input] <= t and input_times[next_input] < t_stop:
             if full:
-                status = FULL
+                status = FULL_QUEUE if n_queue + 2 > queue_time.size else FULL_SPIKES
                 break
             source = input_sources[next_input]
             spike = input_times[next_input]
@@ -86,7 +96,7 @@ def run_queue(
         if not t < t_stop:
             break
         if full:
-            status = FULL
+            status = FULL_QUEUE if n_queue + 2 > queue_time.size else FULL_SPIKES
             break
         if t_neuron < t_queue or (t_neuron == t_queue and level[heap[0]] <= queue_level[0]):
             n = heap[0]
@@ -114,6 +124,10 @@ def run_queue(
                     n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
                 continue
             x = t_neuron - valid_at[n]
+            if x == 0.0 and u[n] == u_reset[n] and t_neuron + t_ref[n] == t_neuron:
+                # The spike would leave everything as it was.
+                status = STUCK
+                break
             i_exc[n] = fade(x, i_exc[n], tau_exc[n])
             i_inh[n] = fade(x, i_inh[n], tau_inh[n])
             out_times[n_spikes] = t_neuron
@@ -188,6 +202,7 @@ def run_queue(
                     touched[n_touched] = n
                     n_touched += 1
             state[N_EVENTS] += synapse_start[g + 1] - synapse_start[g]
+            left -= synapse_start[g + 1] - synapse_start[g]
         for q in range(n_touched):
             n = touched[q]
             stamp[n] = 0

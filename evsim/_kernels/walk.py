@@ -19,8 +19,8 @@ def walk(
 
     times : ms after t0, sorted; u, i_exc, i_inh : the state at t0, of a refractory neuron with kept input u is
     what will be added to the reset potential; release : end of refractoriness, ms
-    out_times, out_currents : spikes are appended; beyond their size they are only counted
-    Returns (u, i_exc, i_inh, release, n_out, grazing peaks).
+    out_times, out_currents : spikes are appended; with the first beyond their size the walk ends
+    Returns (u, i_exc, i_inh, release, n_out, grazing peaks). -1 peaks: the neuron would spike for ever at one instant.
 
     A crossing that rounds to t1 belongs to the next cell: u is set to theta, which fires there at once.
     """
@@ -63,12 +63,17 @@ def walk(
             if spike >= t1:
                 return theta, fade(x, i_exc, tau_exc), fade(x, i_inh, tau_inh), release, n_out, grazing
             x = spike - t0 - t
+            if x == 0.0 and u == u_reset and spike + t_ref == spike:
+                # The spike would leave everything as it was.
+                return u, i_exc, i_inh, release, n_out, -1
             i_exc = fade(x, i_exc, tau_exc)
             i_inh = fade(x, i_inh, tau_inh)
             if n_out < out_times.size:
                 out_times[n_out] = spike
                 out_currents[n_out] = i_exc + i_inh
             n_out += 1
+            if n_out > out_times.size:
+                return u, i_exc, i_inh, release, n_out, grazing
             t = spike - t0
             release = spike + t_ref
             free = release - t0

@@ -169,6 +169,8 @@ CHUNK = 64
 NO_CHUNK = -1
 
 # Places in the control array; those that threads watch stand on cache lines of their own.
-NEXT_BLOCK, WAITING, GENERATION, REPORT, STATUS, CELL, N_SPIKES, N_CONTROL = 0, 16, 32, 48, 64, 65, 66, 80
+NEXT_BLOCK, REPORT, STATUS, CELL, N_SPIKES, N_CONTROL = 0, 48, 64, 65, 66, 80
 
-RUNNING, FULL_FOUND, FULL_SPIKES, FULL_CALENDAR, FULL_EVENTS = 0, 1, 2, 3, 4
+RUNNING, FULL_FOUND, FULL_SPIKES, FULL_CALENDAR, FULL_EVENTS, STUCK, N_STATUS = 0, 1, 2, 3, 4, 5, 8
+"""Why a block stops. FULL_FOUND + N_STATUS b : the room of block b; STUCK + N_STATUS k : neuron k would spike for ever
+at one instant of the clock."""

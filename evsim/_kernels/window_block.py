@@ -12,7 +12,7 @@ import math
 from .jit import leaf
 from .lif import psp
 from .walk import sort_by_slot, walk
-from .window_arrays import FULL_CALENDAR, FULL_EVENTS, FULL_FOUND, RUNNING
+from .window_arrays import FULL_CALENDAR, FULL_EVENTS, FULL_FOUND, N_STATUS, RUNNING, STUCK
 from .window_calendar import discard_calendar, enter_emitted
 from .window_inputs import add_inputs, list_inputs
 
@@ -139,7 +139,8 @@ def start_sums(own, rest, i_exc, i_inh, width, n_receptors):
 def walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals):
     """Walk the chosen neurons; their new states go to ``own``, their releases to ``own.top``.
 
-    Returns (spikes of the block in this window, beyond its room if that is full; grazing peaks).
+    Returns (spikes of the block in this window, beyond its room if that is full; grazing peaks, or -1 - k for a
+    neuron k that would spike for ever at one instant).
     """
     first = blocks.first[b]
     n_found = found.n[b]
@@ -156,11 +157,13 @@ def walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arri
             blocks.keep_input[b], found.times[b], found.currents[b], n_found,
         )  # fmt: skip
         own.base[n] = 0.0
+        if touched < 0:
+            return n_found, -1 - k
         grazing += touched
+        for s in range(before, min(n_found, found.neurons.shape[1])):
+            found.neurons[b, s] = n_inputs + k
         if n_found > found.times.shape[1]:
             return n_found, grazing
-        for s in range(before, n_found):
-            found.neurons[b, s] = n_inputs + k
     return n_found, grazing
 
 
@@ -259,8 +262,10 @@ def run_block(
                 arrivals.borders, arrivals.sorted_times, arrivals.sorted_values,
             )  # fmt: skip
             n_found, grazing = walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals)
+            if grazing < 0:
+                return STUCK + N_STATUS * (-1 - grazing)
             if n_found > found.times.shape[1]:
-                return FULL_FOUND
+                return FULL_FOUND + N_STATUS * b
         commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own)
         found.n[b] = n_found
         blocks.events[b] += n_events

@@ -14,13 +14,11 @@ from .window_arrays import (
     CELL,
     FULL_EVENTS,
     FULL_SPIKES,
-    GENERATION,
     N_SPIKES,
     NEXT_BLOCK,
     REPORT,
     RUNNING,
     STATUS,
-    WAITING,
     Arrivals,
     Own,
 )
@@ -46,11 +44,12 @@ def merge(found, spikes, control, t0, t1):
             sources[k] = found.neurons[b, q]
             currents[k] = found.currents[b, q]
             k += 1
-        found.n[b] = 0
     sort_spikes(
         times, sources, currents, t0, t1,
         spikes.times[n : n + total], spikes.sources[n : n + total], spikes.currents[n : n + total],
     )  # fmt: skip
+    # Nothing has changed before all memory was there.
+    found.n[:] = 0
     control[N_SPIKES] = n + total
     return True
 
@@ -82,12 +81,13 @@ def room_for(n):
 
 @kernel
 def run_windows(
-    neurons, blocks, bundles, table, drives, spikes, found, calendar, control,
+    neurons, blocks, bundles, table, drives, spikes, found, calendar, control, team,
     c, cells_a_window, last_cell, n_inputs, thread, n_threads, room,
 ):  # fmt: skip
     """One thread's part of the windows up to ``last_cell``; all ``n_threads`` threads run it at the same time.
 
     control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
+    team : (N_TEAM,) int64, shared; where it is abandoned, windows are left half done, each of their cells whole
     thread : 0 ... n_threads - 1; c : length of a cell, ms; room : arrivals that a cell has room for at first
     """
     own = own_arrays(blocks)
@@ -109,7 +109,8 @@ def run_windows(
             if status != RUNNING:
                 control[REPORT] = status
             b = fetch_add(control, NEXT_BLOCK, 1)
-        barrier(control, WAITING, GENERATION, n_threads)
+        if not barrier(team, n_threads):
+            return
         if thread == 0:
             control[NEXT_BLOCK] = 0
             if load(control, REPORT) != RUNNING:
@@ -118,4 +119,5 @@ def run_windows(
                 control[STATUS] = FULL_SPIKES
             else:
                 control[CELL] = to_cell
-        barrier(control, WAITING, GENERATION, n_threads)
+        if not barrier(team, n_threads):
+            return
