@@ -38,9 +38,9 @@ class Populations:
     def stuck(self, neuron: int, t: float) -> NetworkError:
         """The error for a neuron that spikes for ever at the time t, ms."""
         return RunawayError(
-            f"{self.name(neuron)} spikes for ever at about {t:.6g} ms: after a spike it is back at threshold sooner than "
-            f"the clock can tell ({np.spacing(t):.2g} ms), and no refractory period holds it. Give it t_ref > 0, a v_reset "
-            "farther below v_th, or less input."
+            f"{self.name(neuron)} spikes for ever at about {t:.6g} ms: after a spike it is back at threshold sooner "
+            f"than the clock can tell ({np.spacing(t):.2g} ms), and no refractory period holds it. Give it t_ref > 0, "
+            "a v_reset farther below v_th, or less input."
         )
 
     def check(self, times: Floats, neurons: np.ndarray) -> None:

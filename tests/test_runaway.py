@@ -1,0 +1,94 @@
+"""Runs that cannot end say so: neurons without progress, runaway activity, spikes beyond the memory."""
+
+import numpy as np
+import pytest
+
+import evsim
+from evsim import LIF, Network, Simulation, SpikeTrains
+from evsim.errors import NetworkError, RunawayError
+
+STUCK = {
+    "reset just below threshold": (LIF(tau_m=10.0, tau_syn=2.0, v_reset=float(np.nextafter(1.0, 0.0)), bias=2.0), 0.0),
+    "immense current": (LIF(tau_m=10.0, tau_syn=2.0), 1e18),
+    "immense bias": (LIF(tau_m=10.0, tau_syn=2.0, bias=1e20), 0.0),
+}
+
+
+def one(neuron: LIF, weight: float) -> Network:
+    net = Network()
+    net.add_input("in", 1)
+    net.add_population("a", 1, neuron)
+    net.connect("in", "a", weight=weight)
+    return net
+
+
+@pytest.mark.parametrize("driver", ["queue", "window"])
+@pytest.mark.parametrize("kind", STUCK)
+def test_a_neuron_that_makes_no_progress_is_named(driver, kind):
+    with pytest.raises(RunawayError, match="neuron 0 of 'a' spikes .* t_ref > 0"):
+        one(*STUCK[kind]).simulate(10.0, {"in": SpikeTrains([1.0], [0], 1)}, driver=driver)
+
+
+@pytest.mark.parametrize("driver", ["queue", "window"])
+def test_an_interval_of_a_few_ulps_is_called_runaway(driver):
+    net = one(LIF(tau_m=10.0, tau_syn=2.0, v_reset=1.0 - 1e-12, bias=2.0), 0.0)
+    with pytest.raises(RunawayError, match="neuron 0 of 'a' spikes 1.*e[+]11 times a ms"):
+        net.simulate(10.0, {"in": SpikeTrains([1.0], [0], 1)}, driver=driver)
+
+
+def test_spikes_at_an_instant_of_input_are_no_lack_of_progress():
+    net = Network()
+    net.add_input("in", 1)
+    net.add_population("a", 1, LIF(tau_syn=None, t_ref=0.0))
+    net.connect("in", "a", weight=2.0, delay=1.0)
+    x = SpikeTrains([1.0, 1.0, 1.0, 2.0], [0, 0, 0, 0], 1)
+    for driver in ("queue", "window"):
+        assert net.simulate(10.0, {"in": x}, driver=driver)["a"].times.tolist() == [2.0, 3.0]
+
+
+def test_neurons_that_excite_each_other_without_bound_are_named():
+    net = Network()
+    net.add_population("p", 11, LIF(tau_m=10.0, tau_syn=None, bias=1.3, v_init=np.linspace(-0.9, 0.9, 11)))
+    net.connect("p", "p", weight=0.3, delay=lambda g, n: g.uniform(0.2, 3.0, n))
+    sim = Simulation(net, seed=1)
+    assert np.array_equal(np.searchsorted(sim.advance(11.0)["p"].times, [7.0, 9.0, 11.0]), [49, 242, 1098])
+    with pytest.raises(RunawayError, match="runaway activity at .* of 'p' spikes .* times a ms"):
+        sim.advance(100.0)
+
+
+def test_many_spikes_at_a_bearable_rate_take_no_more_memory_than_they_need():
+    net = Network()
+    net.add_population("n", 50, LIF(tau_m=20.0, tau_syn=None, bias=10.0))
+    net.connect("n", "n", weight=0.0, delay=1.0, rule=evsim.OneToOne())
+    sim = Simulation(net, driver="queue")
+    n = len(sim.advance(4000.0)["n"])
+    assert n == 50 * int(np.floor(4000.0 / (20.0 * np.log(10.0 / 9.0))))
+    assert sim.engine._run._live.pending[0].size <= 2048
+
+
+def test_no_synapse_of_a_projection_with_delays_of_its_own_is_no_crash():
+    def own(g, n):
+        return g.uniform(1.0, 2.0, n)
+
+    for rule, delay in ((evsim.FixedIndegree(0), own), (evsim.Bernoulli(1e-9), own), (evsim.AllToAll(), np.zeros((3, 700)))):
+        net = Network()
+        net.add_input("in", 3)
+        net.add_population("a", 700, LIF(tau_m=10.0, tau_syn=2.0, bias=1.2, t_ref=1.0))
+        net.connect("a", "a", weight=-0.001, delay=1.0, rule=evsim.FixedIndegree(30))
+        net.connect("in", "a", weight=3.0, delay=delay, rule=rule)
+        x = {"in": SpikeTrains(np.linspace(1.0, 90.0, 60), np.arange(60) % 3, 3)}
+        a, b = (net.simulate(100.0, x, driver=d)["a"] for d in ("queue", "window"))
+        assert len(a) > 3000 and np.array_equal(a.neurons, b.neurons)
+        np.testing.assert_allclose(a.times, b.times, rtol=0.0, atol=1e-10)
+
+
+def test_buffers_that_outgrow_the_memory_are_a_network_error(monkeypatch):
+    from evsim import runaway
+
+    monkeypatch.setattr(runaway, "_LARGE", 1 << 16)
+    monkeypatch.setattr("evsim.memory.free_memory", lambda: float(1 << 18))
+    net = Network()
+    net.add_population("n", 50, LIF(tau_m=20.0, tau_syn=None, bias=10.0))
+    sim = Simulation(net, driver="queue")
+    with pytest.raises(NetworkError, match="spikes need .* MiB more"):
+        sim.advance(20000.0)
