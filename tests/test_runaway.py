@@ -25,14 +25,14 @@ def one(neuron: LIF, weight: float) -> Network:
 @pytest.mark.parametrize("driver", ["queue", "window"])
 @pytest.mark.parametrize("kind", STUCK)
 def test_a_neuron_that_makes_no_progress_is_named(driver, kind):
-    with pytest.raises(RunawayError, match="neuron 0 of 'a' spikes .* t_ref > 0"):
+    with pytest.raises(RunawayError, match=r"neuron 0 of 'a' spikes .* t_ref > 0"):
         one(*STUCK[kind]).simulate(10.0, {"in": SpikeTrains([1.0], [0], 1)}, driver=driver)
 
 
 @pytest.mark.parametrize("driver", ["queue", "window"])
 def test_an_interval_of_a_few_ulps_is_called_runaway(driver):
     net = one(LIF(tau_m=10.0, tau_syn=2.0, v_reset=1.0 - 1e-12, bias=2.0), 0.0)
-    with pytest.raises(RunawayError, match="neuron 0 of 'a' spikes 1.*e[+]11 times a ms"):
+    with pytest.raises(RunawayError, match=r"neuron 0 of 'a' spikes 1.*e[+]11 times a ms"):
         net.simulate(10.0, {"in": SpikeTrains([1.0], [0], 1)}, driver=driver)
 
 
@@ -51,8 +51,9 @@ def test_neurons_that_excite_each_other_without_bound_are_named():
     net.add_population("p", 11, LIF(tau_m=10.0, tau_syn=None, bias=1.3, v_init=np.linspace(-0.9, 0.9, 11)))
     net.connect("p", "p", weight=0.3, delay=lambda g, n: g.uniform(0.2, 3.0, n))
     sim = Simulation(net, seed=1)
-    assert np.array_equal(np.searchsorted(sim.advance(11.0)["p"].times, [7.0, 9.0, 11.0]), [49, 242, 1098])
-    with pytest.raises(RunawayError, match="runaway activity at .* of 'p' spikes .* times a ms"):
+    early, other = sim.advance(11.0)["p"], Simulation(net, seed=1, driver="window").advance(11.0)["p"]
+    assert len(early) > 3 * np.searchsorted(early.times, 9.0) and np.array_equal(early.neurons, other.neurons)
+    with pytest.raises(RunawayError, match=r"runaway activity at .* of 'p' spikes .* times a ms"):
         sim.advance(100.0)
 
 
@@ -70,7 +71,8 @@ def test_no_synapse_of_a_projection_with_delays_of_its_own_is_no_crash():
     def own(g, n):
         return g.uniform(1.0, 2.0, n)
 
-    for rule, delay in ((evsim.FixedIndegree(0), own), (evsim.Bernoulli(1e-9), own), (evsim.AllToAll(), np.zeros((3, 700)))):
+    zeros = np.zeros((3, 700))
+    for rule, delay in ((evsim.FixedIndegree(0), own), (evsim.Bernoulli(1e-9), own), (None, zeros)):
         net = Network()
         net.add_input("in", 3)
         net.add_population("a", 700, LIF(tau_m=10.0, tau_syn=2.0, bias=1.2, t_ref=1.0))
@@ -90,5 +92,5 @@ def test_buffers_that_outgrow_the_memory_are_a_network_error(monkeypatch):
     net = Network()
     net.add_population("n", 50, LIF(tau_m=20.0, tau_syn=None, bias=10.0))
     sim = Simulation(net, driver="queue")
-    with pytest.raises(NetworkError, match="spikes need .* MiB more"):
-        sim.advance(20000.0)
+    with pytest.raises(NetworkError, match=r"spikes need .* MiB more"):
+        sim.advance(100000.0)
