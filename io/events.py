@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from evsim.errors import DataError
 from evsim.io.cochlea import kept_open
+from evsim.io.hdf5_foreign import check_foreign
 from evsim.types import Floats, SpikeBatch
 
 POLARITIES = ("both", "merge", "on", "off")
@@ -366,6 +367,8 @@ def _open(kind: EventSet, home: Path, arguments: dict[str, Any]) -> Any:
     base = getattr(tonic.datasets, kind.tonic)
     if issubclass(base, (tonic.datasets.SHD, tonic.datasets.SSC)):
         base = kept_open(base)
+        for file in sorted((home / kind.tonic).glob("*.h5")):
+            check_foreign(file)
     # tonic names the folder after the class, and downloads when fewer files are there than were published.
     offline = type(kind.tonic, (base,), {"_check_exists": lambda self: True})
     try:

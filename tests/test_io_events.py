@@ -301,7 +301,7 @@ def test_a_file_that_is_no_hdf5_is_damage(tmp_path):
     for part in ("train", "test"):
         (tmp_path / "SHD").mkdir(exist_ok=True)
         (tmp_path / "SHD" / f"shd_{part}.h5").write_bytes(b"not HDF5")
-    with pytest.raises(DataError, match=r"SHD cannot be opened"):
+    with pytest.raises(DataError, match=r"shd_test\.h5 is damaged or no HDF5 file"):
         load_dataset("shd", tmp_path)
 
 
@@ -508,3 +508,34 @@ def test_times_of_a_cochlea_are_as_exact_as_they_are_stored_and_its_file_is_clos
     assert train.times.tolist() == (stored.astype(float) * 1000.0).tolist() and train.neurons.tolist() == [3, 9, 7]
     with h5py.File(tmp_path / "SHD" / "shd_train.h5", "r+"):
         pass  # refused while another handle has it open for reading
+
+
+@pytest.mark.parametrize("trick", ["external link", "soft link", "external storage", "virtual", "twice", "announced"])
+def test_a_cochlea_file_does_not_make_its_reader_open_other_files(tmp_path, trick):
+    """Nor fill the memory: a few kilobytes that announce gigabytes."""
+    import h5py
+
+    pytest.importorskip("tonic")
+    for part in ("train", "test"):
+        write_hsd(tmp_path / "SHD" / f"shd_{part}.h5", [([0.25], [3])], [1])
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["labels"] = np.zeros(1, np.uint16)
+    (tmp_path / "secret").write_bytes(b"\1\0")
+    with h5py.File(tmp_path / "SHD" / "shd_train.h5", "a") as file:
+        del file["labels"]
+        if trick == "external link":
+            file["labels"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/labels")
+        elif trick == "soft link":
+            file["labels"] = h5py.SoftLink("/extra/speaker")
+        elif trick == "external storage":
+            file.create_dataset("labels", (1,), np.uint16, external=[(str(tmp_path / "secret"), 0, 2)])
+        elif trick == "virtual":
+            layout = h5py.VirtualLayout((1,), np.uint16)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "labels", (1,))
+            file.create_virtual_dataset("labels", layout)
+        elif trick == "twice":
+            file["labels"] = file["extra/speaker"]
+        else:
+            file.create_dataset("labels", (10**10,), np.uint16, compression="gzip")
+    with pytest.raises(DataError, match=r"shd_train\.h5"):
+        load_dataset("shd", tmp_path)
