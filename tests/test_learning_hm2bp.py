@@ -146,6 +146,17 @@ def test_gradients_and_signal_are_those_of_the_formulas(micro, switches):
     assert np.count_nonzero(got[0]) > 100
 
 
+def test_arrivals_in_s_psps_may_have_another_delay_than_in_the_network():
+    layer, inputs, outputs, signal = make_case(3, lateral=0.2)
+    got = backward(HM2BP(psp_delay=2.1), layer, inputs, outputs, signal, T_STOP, is_output=True)
+    twin = Dense(12, 20, layer.neuron, delay=2.1, lateral_inhibition=0.2, lateral_delay=2.1)
+    twin.weight = layer.weight
+    want = backward(HM2BP(), twin, inputs, outputs, signal, T_STOP, is_output=True)
+    assert all(np.array_equal(a, b) for a, b in zip(got, want))
+    same = backward(HM2BP(), layer, inputs, outputs, signal, T_STOP, is_output=True)
+    assert not any(np.array_equal(a, b) for a, b in zip(got, same))
+
+
 @pytest.mark.parametrize("micro", ["paper", "none", "meanfield"])
 @pytest.mark.parametrize("fake_step", [0.0, 1.0, 3.0])
 def test_a_silent_target_gets_a_regular_train_of_the_wanted_count(micro, fake_step):

@@ -6,6 +6,7 @@ in a unit tau_m/tau_s = 8 times ours; their S-PSPs take arrivals 2 ms (t_ref) af
 """
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from evsim.types import SpikeBatch
 pytestmark = pytest.mark.data
 
 UNIT = 8.0
+PROGRAM = HM2BP(silent_sources="all", pass_lateral=False, fake_step=1.0, psp_delay=2.0)
 STEP_SIZE = 1e-5
 """Of the plain updates, per unit of gradient."""
 
@@ -47,7 +49,7 @@ def published_weights(path: Path, n_in: int, n_out: int) -> np.ndarray:
 
 def layer_of(weight: np.ndarray, threshold: float, lateral_inhibition: float = 0.0) -> Dense:
     neuron = LIF(tau_m=64.0, tau_syn=8.0, v_th=threshold / UNIT, t_ref=2.0)
-    layer = Dense(*weight.shape, neuron, delay=2.0, lateral_inhibition=lateral_inhibition)
+    layer = Dense(*weight.shape, neuron, delay=1.0, lateral_inhibition=lateral_inhibition)
     layer.weight = weight
     return layer
 
@@ -78,7 +80,7 @@ def test_output_layer_of_nmnist(golden: Path) -> None:
     outputs = published_spikes(folder / "output_spikes.dat", 10)
     before, change = weights_and_change(folder, "output", 400, 10)
     signal = CountLoss()(outputs, np.array([0]))[1]
-    gradient = HM2BP().backward(layer_of(before, 5.0), inputs, outputs, signal, 1544.0, is_output=True)[0]["weight"]
+    gradient = PROGRAM.backward(layer_of(before, 5.0), inputs, outputs, signal, 1544.0, is_output=True)[0]["weight"]
     assert correlation(change, gradient) > 0.9999
     assert slope(change, gradient) == pytest.approx(STEP_SIZE, rel=5e-3)
     wrong = np.flatnonzero(signal[0])
@@ -94,7 +96,7 @@ def test_signs_of_adams_first_step_on_mnist(golden: Path) -> None:
     before, change = weights_and_change(folder, "output", 400, 10)
     signal = CountLoss()(outputs, np.array([5]))[1]
     layer = layer_of(before, 5.0, lateral_inhibition=1.0)
-    gradient = HM2BP().backward(layer, inputs, outputs, signal, 450.0, is_output=True)[0]["weight"]
+    gradient = PROGRAM.backward(layer, inputs, outputs, signal, 450.0, is_output=True)[0]["weight"]
     total = gradient + regulariser(before, 0.04)
     assert np.count_nonzero(change) == change.size == 4000
     assert np.array_equal(np.sign(change), -np.sign(total))
@@ -113,16 +115,15 @@ def test_signs_of_adams_first_step_in_the_dense_layers_of_a_convolutional_networ
     before, change = weights_and_change(folder, "output", 100, 10)
     signal = CountLoss()(outputs, np.array([5]))[1]
     layer = layer_of(before, 5.0, lateral_inhibition=1.0)
-    found, signal = HM2BP().backward(layer, hidden, outputs, signal, 450.0, is_output=True)
+    found, signal = PROGRAM.backward(layer, hidden, outputs, signal, 450.0, is_output=True)
     assert np.array_equal(np.sign(change), -np.sign(found["weight"] + regulariser(before, 0.4)))
     before, change = weights_and_change(folder, "hidden", 48, 100)
     agreement = {}
     for silent_sources in ("all", "active"):
-        rule = HM2BP(silent_sources=silent_sources)
+        rule = replace(PROGRAM, silent_sources=silent_sources)
         gradient = rule.backward(layer_of(before, 10.0), pooled, hidden, signal, 450.0)[0]["weight"]
         agreement[silent_sources] = np.mean(np.sign(change) == -np.sign(gradient + regulariser(before, 0.4)))
-    # Of 4,800 signs, those of sums near 0 may differ.
-    assert agreement["all"] > 0.9995 > 0.998 > agreement["active"]
+    assert agreement["all"] == 1.0 and agreement["active"] < 0.999
 
 
 @pytest.fixture
@@ -139,18 +140,18 @@ def ti_alpha(golden: Path) -> dict[str, object]:
 
 def output_gradient(case, **switches):
     layer = layer_of(case["before"], 5.0)
-    return HM2BP(**switches).backward(
+    return replace(PROGRAM, **switches).backward(
         layer, case["hidden"], case["outputs"], case["signal"], 658.0, is_output=True
     )[0]["weight"]
 
 
 def test_output_layer_of_speech(ti_alpha) -> None:
     """With the fake train of a silent target as in the program; without the micro factor the agreement is lost."""
-    gradient = output_gradient(ti_alpha, fake_step=1.0)
+    gradient = output_gradient(ti_alpha)
     assert correlation(ti_alpha["change"], gradient) > 0.99999
     assert slope(ti_alpha["change"], gradient) == pytest.approx(STEP_SIZE, rel=1e-4)
-    assert 0.9995 < correlation(ti_alpha["change"], output_gradient(ti_alpha)) < 0.9999
-    assert correlation(ti_alpha["change"], output_gradient(ti_alpha, fake_step=1.0, micro="none")) < 0.97
+    assert 0.9995 < correlation(ti_alpha["change"], output_gradient(ti_alpha, fake_step=0.0)) < 0.9999
+    assert correlation(ti_alpha["change"], output_gradient(ti_alpha, micro="none")) < 0.97
 
 
 def hidden_case(case, silent_sources):
@@ -158,7 +159,7 @@ def hidden_case(case, silent_sources):
     before, change = weights_and_change(case["folder"], "hidden", 135, 64)
     reservoir = published_spikes(case["folder"] / "reservoir_spikes.dat", 135)
     passed = (case["signal"] / (5.0 / UNIT)) @ case["before"].T / UNIT
-    rule = HM2BP(silent_sources=silent_sources)
+    rule = replace(PROGRAM, silent_sources=silent_sources)
     gradient = rule.backward(layer_of(before, 20.0), reservoir, case["hidden"], passed, 700.0)[0]["weight"]
     return before, change, gradient
 

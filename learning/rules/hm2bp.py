@@ -55,6 +55,8 @@ class HM2BP:
         changes "paper" only
     pass_lateral : the signal passed back from inhibited output neurons carries the factor of their lateral inhibition
         too; the authors' program has it in weight gradients alone (False)
+    psp_delay : ms, from a spike to its arrival in S-PSPs; None: as in the network (the authors' program: t_ref, while
+        its networks have a delay of 1 ms)
     """
 
     micro: str = "paper"
@@ -67,12 +69,15 @@ class HM2BP:
     pass_factor: bool = False
     pass_lateral: bool = True
     fake_step: float = 0.0
+    psp_delay: float | None = None
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
 
     def __post_init__(self) -> None:
         check_fields(self, infinite=("max_gamma",))
         if self.micro not in MODES:
             raise ValueError(f"micro must be one of {', '.join(MODES)}; got {self.micro!r}.")
+        if self.psp_delay is not None and not self.psp_delay >= 0:
+            raise ValueError(f"psp_delay must be >= 0 ms, or None; got {self.psp_delay}.")
         if self.fake_step < 0:
             raise ValueError(f"fake_step must be >= 0 ms; got {self.fake_step}.")
         if self.silent_sources not in SILENT_SOURCES:
@@ -102,13 +107,15 @@ class HM2BP:
         assert isinstance(outputs, SpikeBatch)
         if type(layer) is not Dense or layer.delays.value().ndim > 0:
             raise GradientError("HM2BP is for Dense layers with one fixed delay.")
-        delay = float(layer.delays.value())
+        delay, lateral_delay = float(layer.delays.value()), float(layer.lateral_delay)
+        if self.psp_delay is not None:
+            delay = lateral_delay = self.psp_delay
         theta = layer.theta
         tau_m, tau_s = (float(np.ravel(x)[0]) for x in (layer.neuron.tau_m, layer.neuron.tau_syn))
         scale = tau_s / tau_m
         plain = delta = signal / theta
         if is_output and layer.lateral_inhibition > 0.0:
-            delta = plain * lateral_factor(layer, outputs, signal, t_stop, self.silent_ratio * scale)
+            delta = plain * lateral_factor(layer, outputs, signal, t_stop, self.silent_ratio * scale, lateral_delay)
         fake = is_output and self.fake_target_train
         credited = with_fake_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
         p = prepare(inputs, credited, layer.neuron, delay, t_stop, threads)

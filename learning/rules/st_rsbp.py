@@ -144,7 +144,7 @@ class STRSBP:
         to_weights = lam if self.credit == "adjoint" else own
         if is_output and layer.lateral_inhibition > 0.0 and self.lateral == "two-hops":
             ratio = self.silent_ratio * _taus(layer)[1] / _taus(layer)[0]
-            to_weights = to_weights * lateral_factor(layer, outputs, signal, t_stop, ratio)
+            to_weights = to_weights * lateral_factor(layer, outputs, signal, t_stop, ratio, layer.lateral_delay)
         transposed = self.credit == "transposed" and system.feedback is not None
         to_inputs = signal / system.nu if transposed else lam
         gradient, below = self._layer(

@@ -47,18 +47,20 @@ def with_fake_trains(
     return SpikeBatch.from_trains(trains)
 
 
-def lateral_factor(layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: float, silent_ratio: float) -> Floats:
+def lateral_factor(
+    layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: float, silent_ratio: float, delay: float
+) -> Floats:
     """gamma_j = 1/(1 - w0^2 sum_l (e_lj/o_j)(e_jl/o_l)/(nu_l nu_j)): two hops, there and back; (samples, n).
 
     signal : (samples, n), dL/d count; a silent neuron other than the most wanted one leads nowhere
-    silent_ratio : e/o where either neuron is silent, in the unit of ``s_psp``
+    silent_ratio : e/o where either neuron is silent, in the unit of ``s_psp``; delay : ms, of e
     """
     theta, w0 = layer.theta, layer.lateral_inhibition
     factor = np.ones(signal.shape)
     target = np.argmin(signal, axis=1)
     for k, train in enumerate(outputs):
         counts = train.counts()
-        e = s_psp(train, train, layer.neuron, t_stop, layer.lateral_delay)
+        e = s_psp(train, train, layer.neuron, t_stop, delay)
         silent = (counts == 0)[:, None] | (counts == 0)[None, :]
         ratio = np.where(silent, silent_ratio, e / np.maximum(counts, 1)[None, :])
         slope = 1.0 / theta
