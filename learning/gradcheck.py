@@ -83,7 +83,7 @@ def check_gradient(
     rng = np.random.default_rng(seed)
     rows: list[Agreement] = []
     pairs = {}
-    for k, (mine, true_here) in enumerate(zip(found, true)):
+    for k, (mine, true_here) in enumerate(zip(_by_coordinates(model, found), _by_coordinates(model, true))):
         for name in sorted(set(mine) & set(true_here)):
             by_input = _by_input(model, k, name, mine[name], true_here[name])
             a, b = (g.sum(axis=1) if by_input and g.ndim == 2 else g.ravel() for g in (mine[name], true_here[name]))
@@ -93,7 +93,7 @@ def check_gradient(
                 some = telling_entries(a, b, differences, rng)
                 c = _float64(model, k, name, some, true_loss, inputs, labels, t_stop, step)
                 rows.append(agreement_of(k, name, "FD float64", a[some], c))
-            if replays and note is None:
+            if replays and note is None and name not in _coordinates(model, k):
                 some = telling_entries(a, b, replays, rng)
                 d = _fifty_digits(model, k, name, some, by_input, spikes, signal, inputs, t_stop)
                 rows.append(agreement_of(k, name, "FD 50 digits", a[some], d))
@@ -173,13 +173,27 @@ def with_derivative(loss: Loss, t_stop: float) -> Loss:
     raise GradientError(f"{type(loss).__name__} has no derivative by spike times; give a true_loss to compare with.")
 
 
+def _coordinates(model: Sequential, k: int) -> dict[str, Floats]:
+    return model.layers[k].neuron_parameters.parameters()
+
+
+def _by_coordinates(model: Sequential, gradients: list[dict[str, Floats]]) -> list[dict[str, Floats]]:
+    """Gradients by the coordinates of what layers train of their neurons, in place of those by the parameters."""
+    return [
+        {name: g for name, g in d.items() if name not in layer.trainable} | layer.neuron_parameters.pull_back(d)
+        for layer, d in zip(model.layers, gradients)
+    ]
+
+
 def _array(model: Sequential, k: int, name: str) -> Any:
     """The array that an entry of a gradient belongs to, for moving it; None where it is not one per entry."""
     layer: Any = model.layers[k]
+    if name in (own := _coordinates(model, k)):
+        return own[name]
     if name in _DELAYS:
         delays = layer.delays if name == "delay" else layer.recurrent_delays
         return delays if delays.trained else None
-    return getattr(layer, name)
+    return getattr(layer, name, None)
 
 
 def _by_input(model: Sequential, k: int, name: str, *gradients: Floats) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from evsim.errors import NetworkError
 from evsim.learning.delays import Delays
 from evsim.learning.fields import all_finite, check_fields, check_number
+from evsim.learning.neuron_parameters import NeuronParameters
 from evsim.network import Network
 from evsim.plan import Plan, make_plan
 from evsim.queue import run_plan_batch
@@ -33,13 +34,17 @@ class Layer:
     delay: Any
     trainable_delays: str | None
     max_delay: float
+    trainable: tuple[str, ...]
     weight: Floats
     delays: Delays
+    neuron_parameters: NeuronParameters
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.endswith("weight") and name in self.weight_shapes():
             value = _as_weight(f"{name} of {self.describe()}", value)
         super().__setattr__(name, value)
+        if name == "neuron" and "neuron_parameters" in vars(self):
+            self.neuron_parameters.take(value)
 
     def describe(self) -> str:
         """Kind and sizes, for messages."""
@@ -58,7 +63,7 @@ class Layer:
 
     def needed_gradients(self) -> list[str]:
         """Those that ``pull_back`` needs."""
-        return [*self.weight_shapes(), *(["delay"] if self.delays.trained else [])]
+        return [*self.weight_shapes(), *(["delay"] if self.delays.trained else []), *self.trainable]
 
     def check(self) -> None:
         """Raises ValueError : weights or delays that are not finite, or of another shape."""
@@ -73,8 +78,14 @@ class Layer:
         self.delays.check(self.describe())
 
     def check_forward(self, inputs: Any, t_stop: float, threads: int = 1) -> None:
-        """What ``forward`` needs, besides ``check``. Raises ValueError : other inputs, a duration that is none."""
+        """What ``forward`` needs, besides ``check``; takes over trained parameters of the neurons as they are now.
+
+        Raises ValueError : other inputs, a duration that is none.
+        """
         self.check()
+        if self.trainable:
+            # Not by assignment, which would set the coordinates anew, with the rounding of a logarithm.
+            vars(self)["neuron"] = self.neuron_parameters.neuron(self.neuron)
         if not isinstance(inputs, SpikeBatch):
             raise ValueError(f"{self.describe()} takes a SpikeBatch; got a {type(inputs).__name__}.")
         if inputs.size != self.n_in:
@@ -97,6 +108,8 @@ class Layer:
         if not isinstance(self.neuron, LIF):
             raise ValueError(f"{type(self).__name__} needs neurons given as a LIF; got a {type(self.neuron).__name__}.")
         self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
+        self.trainable = tuple(self.trainable)
+        self.neuron_parameters = NeuronParameters(self.neuron, self.trainable, self.n_out)
         self.weight = np.zeros((self.n_in, self.n_out))
 
     def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
@@ -111,12 +124,15 @@ class Layer:
         self.delays.init(rng)
 
     def parameters(self) -> dict[str, Floats]:
-        """Trained arrays by name, which optimisers change in place: the weight, "delay_logit" if delays are trained."""
-        return {"weight": self.weight, **self.delays.parameters("delay_logit")}
+        """Trained arrays by name, which optimisers change in place: the weight, "delay_logit" if delays are trained,
+        and the coordinates of trained parameters of the neurons."""
+        own = self.neuron_parameters.parameters()
+        return {"weight": self.weight, **self.delays.parameters("delay_logit"), **own}
 
     def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
-        """From derivatives by weights and delays (ms) to derivatives by ``parameters()``."""
-        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay")}
+        """From derivatives by weights, delays (ms) and parameters of the neurons to derivatives by ``parameters()``."""
+        own = self.neuron_parameters.pull_back(gradients)
+        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay"), **own}
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Any:
         """What the layer makes of its input spikes over [0, t_stop) ms."""
@@ -138,6 +154,8 @@ class Dense(Layer):
     trainable_delays : None, "input" (one delay per input) or "synapse"; the delays are then
         max_delay sigmoid(logit), within (0, max_delay) whatever an optimiser does, and start near half of it
     max_delay : ms, > 0
+    trainable : some of "v_th", "bias" (each neuron's own), "tau_m", "tau_syn" (one for the layer); positive by
+        construction, see `neuron_parameters`. Rules that have no gradient for them refuse the layer.
     weight : (n_in, n_out) float64, set by ``init``
     """
 
@@ -149,6 +167,7 @@ class Dense(Layer):
     lateral_delay: float = 1.0
     trainable_delays: str | None = None
     max_delay: float = 0.0
+    trainable: tuple[str, ...] = ()
     weight: Floats = field(init=False)
     delays: Delays = field(init=False)
 

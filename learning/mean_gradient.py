@@ -94,9 +94,9 @@ def mean_gradient(
 ) -> GradientBlocks:
     """Gradient of the mean of ``loss`` over random draws by the trained arrays of a model: central differences.
 
-    Every parameter is moved by +-h, with h = ``step`` times the root mean square of its array, on the same draws. The
-    number of draws doubles until the standard error of each layer's gradient is ``precision`` times its norm, or the
-    next doubling would pass ``most_draws``; ``GradientBlocks.noise`` says what was reached.
+    Every parameter is moved by +-h on the same draws, h = ``step`` times its scale: of weights the root mean square.
+    The number of draws doubles until the standard error of each layer's gradient is ``precision`` times its norm, or
+    the next doubling would pass ``most_draws``; ``GradientBlocks.noise`` says what was reached.
 
     The bias is of second order in ``step``; the noise grows as 1/sqrt(step), since a spike that appears within +-h
     changes the loss of its draw by a finite amount.
@@ -105,7 +105,7 @@ def mean_gradient(
     """
     _check(step, precision, most_draws, draws_a_block)
     parameters = _parameters(model)
-    sizes = [step * _scale(name, array) for name, array in parameters]
+    sizes = [step * _scale(model, name, array) for name, array in parameters]
 
     def estimate(numbers: np.ndarray) -> list[Floats]:
         inputs, labels = draw(numbers)
@@ -156,7 +156,7 @@ def smoothed_gradient(
     _check(step, precision, most_draws, draws_a_direction * directions_a_block)
     parameters = _parameters(model)
     arrays = [array for _, array in parameters]
-    sizes = [step * _scale(name, array) for name, array in parameters]
+    sizes = [step * _scale(model, name, array) for name, array in parameters]
     a_block = draws_a_direction * directions_a_block
 
     def one_block(numbers: np.ndarray) -> list[Floats]:
@@ -288,7 +288,13 @@ def _parameters(model: Sequential) -> list[tuple[tuple[int, str], Floats]]:
     return [((k, name), array) for k, layer in enumerate(model.layers) for name, array in layer.parameters().items()]
 
 
-def _scale(name: tuple[int, str], array: Floats) -> float:
+def _scale(model: Sequential, name: tuple[int, str], array: Floats) -> float:
+    """Of a weight its root mean square, of a bias the threshold's height above rest; coordinates are logarithms."""
+    layer: Any = model.layers[name[0]]
+    if name[1] == "bias":
+        return float(np.abs(layer.neuron.v_th - np.asarray(layer.neuron.v_rest)).mean())
+    if not name[1].endswith("weight"):
+        return 1.0
     scale = float(np.sqrt(np.mean(array**2)))
     if not scale > 0.0:
         raise ValueError(f"{name[1]} of layer {name[0]} is 0 throughout: it has no scale to move by. Draw it first.")

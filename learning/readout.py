@@ -54,6 +54,7 @@ class Readout(Layer):
     weighting : ms; None: a plain integral
     delay : ms, >= 0; a number or (n_in,)
     trainable_delays, max_delay : as in Dense, "input" only
+    trainable : as in Dense, without "v_th"
 
     Raises NetworkError : delta synapses, two receptors, time constants that differ.
     """
@@ -66,6 +67,7 @@ class Readout(Layer):
     delay: Any = 0.0
     trainable_delays: str | None = None
     max_delay: float = 0.0
+    trainable: tuple[str, ...] = ()
     weight: Floats = field(init=False)
     delays: Delays = field(init=False)
 
@@ -77,6 +79,8 @@ class Readout(Layer):
             raise ValueError(f"weighting must be > 0 ms, or None; got {self.weighting}.")
         if not sweepable(self.neuron) or len(self.neuron.receptor_taus()) != 1:
             raise NetworkError("a Readout needs one exponential synaptic current; all neurons share tau_m and tau_syn.")
+        if "v_th" in self.trainable:
+            raise ValueError("a Readout has no threshold to train; leave v_th out of trainable.")
         if not self.delays.by_input:
             raise ValueError("a Readout takes one delay, or one per input; got one per synapse.")
 

@@ -44,6 +44,7 @@ class TrainingOptions:
     rate : step size; schedule : "constant", "sqrt" (rate/sqrt(epoch)), "cosine" (to 0 at ``epochs``) or
         "exponential" (times ``decay`` after each epoch)
     delay_rate : step size of trained delays' logits; None: ``rate``
+    neuron_rate : step size of the coordinates of trained parameters of neurons (`NeuronParameters`); None: ``rate``
     validation : number of training samples set aside to select the epoch
     regularise : (strength lambda, beta, limit) of HM2-BP's weight regulariser, None: off;
         adds lambda beta (w/limit) exp(beta (mean_j (w_ij/limit)^2 - 1)) to the gradient
@@ -68,6 +69,7 @@ class TrainingOptions:
     schedule: str = "cosine"
     decay: float = 0.95
     delay_rate: float | None = None
+    neuron_rate: float | None = None
     validation: int = 0
     regularise: tuple[float, float, float] | None = None
     boosting: float = 0.0
@@ -92,7 +94,7 @@ class TrainingOptions:
         for name in ("epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1; got {getattr(self, name)}.")
-        for name in ("delay_rate", "boosting", "seed", "validation"):
+        for name in ("delay_rate", "neuron_rate", "boosting", "seed", "validation"):
             if getattr(self, name) is not None and getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0; got {getattr(self, name)}.")
         for name, size in (("window", 2), ("grid", 3), ("regularise", 3)):
@@ -133,6 +135,13 @@ class TrainingOptions:
         if self.dropout > 0.0 and epoch > 0:
             result = drop_spikes(result, self.dropout, self.seed, epoch, keys)
         return result
+
+    def rate_share(self, parameter: str) -> float:
+        """Step size of a trained array, by its name, as a share of ``rate``."""
+        if parameter.endswith("weight"):
+            return 1.0
+        own = self.delay_rate if "delay" in parameter else self.neuron_rate
+        return 1.0 if own is None else own / self.rate
 
     def rate_at(self, epoch: int, progress: float) -> float:
         """Step size at ``progress`` (0 ... 1) of an epoch (counted from 1)."""
@@ -371,9 +380,8 @@ class Trainer:
             for remedy in self.remedies:
                 remedy(self.model, spikes, gradients, o.duration)
             rate = o.rate_at(epoch, a / order.size)
-            share = 1.0 if o.delay_rate is None else o.delay_rate / o.rate
             names, arrays = zip(*self.model.parameters())
-            rates = [rate * share if "delay" in name else rate for name in names]
+            rates = [rate * o.rate_share(name) for name in names]
             decay = [name.endswith("weight") for name in names]
             self.optimiser.step(list(arrays), gradients, rates, o.threads, decay)
             for remedy in self.remedies:

@@ -6,7 +6,7 @@ refractoriness, delays, delta synapses and the neuron's parameters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,12 +25,16 @@ from evsim.plan import Plan
 from evsim.threads import workers
 from evsim.types import LIF, Floats, SpikeBatch
 
+_SHARED_FACTORS = {"v_th", "bias"}
+"""Parameters whose derivatives need no derivative of the factors that a layer's neurons share."""
+
 
 @dataclass(frozen=True)
 class EventProp:
     """The true gradient of spike times (Wunderlich and Pehle 2021), for every parameter.
 
-    neuron_parameters : also derivatives by tau_m, tau_syn, v_th, v_reset, v_rest, bias, v_init and t_ref
+    neuron_parameters : also derivatives by tau_m, tau_syn, v_th, v_reset, v_rest, bias, v_init and t_ref; by what a
+        layer trains (``Dense.trainable``) there are derivatives anyway
     min_slope : remedy for grazing spikes, whose derivatives grow without bound: tau_m dv/dt at the threshold is taken
         to be at least this times v_th - v_rest - bias (at least: in absolute value). Above it the gradient is exact.
     """
@@ -75,14 +79,15 @@ class EventProp:
 
         Raises GradientError : delta neurons made to fire by several kicks of one instant.
         """
+        full = replace(self, neuron_parameters=True) if layer.trainable else self
         if isinstance(layer, Readout):
-            return _readout(layer, inputs, outputs, signal, t_stop, self, threads)  # type: ignore[arg-type]
-        fast = layer.shares_events and len(layer.neuron.receptor_taus()) == 1
-        if fast and outputs.currents is None:  # type: ignore[union-attr]
+            return _readout(layer, inputs, outputs, signal, t_stop, full, threads)  # type: ignore[arg-type]
+        shared = layer.shares_events and len(layer.neuron.receptor_taus()) == 1
+        if shared and outputs.currents is None:  # type: ignore[union-attr]
             raise GradientError("these spikes carry no currents; take them from model.forward.")
-        if fast and not self.neuron_parameters:
+        if shared and not self.neuron_parameters and _SHARED_FACTORS.issuperset(layer.trainable):
             return _dense(layer, inputs, outputs, signal, t_stop, self, wants_signal, threads)  # type: ignore[arg-type]
-        return _any_layer(layer, inputs, outputs, signal, t_stop, self, threads)  # type: ignore[arg-type]
+        return _any_layer(layer, inputs, outputs, signal, t_stop, full, threads)  # type: ignore[arg-type]
 
 
 def least_slope(p: NeuronArrays, min_slope: float) -> float:
@@ -114,11 +119,15 @@ def _dense(
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, order = layer.delays.arrivals(inputs)
     by_delay = layer.delays.trained is not None
-    gradient, d_arrival, _ = _shared(
+    gradient, d_arrival, (by_theta, by_reset, by_init, _) = _shared(
         layer.weight, p, arrivals, outputs, signal, t_stop, least_slope(p, rule.min_slope), True,
         wants_signal or by_delay, threads,
     )  # fmt: skip
     gradients: dict[str, Floats] = {"weight": gradient}
+    if "v_th" in layer.trainable:
+        gradients["v_th"] = by_theta
+    if "bias" in layer.trainable:
+        gradients["bias"] = -(by_theta + by_reset + by_init)
     if by_delay:
         gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)
     return gradients, _put_back(d_arrival, order)
