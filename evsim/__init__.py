@@ -1,6 +1,7 @@
 """Exact, lossless, event-driven simulation of spiking networks, and learning from the spike times."""
 
 from evsim import encode as encode
+from evsim._lazy import loaded as __getattr__
 from evsim.connect import AllToAll as AllToAll
 from evsim.connect import Bernoulli as Bernoulli
 from evsim.connect import FixedIndegree as FixedIndegree

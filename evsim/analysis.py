@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evsim.checks import number, whole, whole_numbers
 from evsim.types import Floats, Ints, SpikeTrains
 
 _MS_PER_S = 1000.0
@@ -30,7 +31,7 @@ def rates(spikes: SpikeTrains, t_stop: float, t_start: float = 0.0) -> Floats:
     ------
     ValueError : the interval [t_start, t_stop), ms, is empty or not finite.
     """
-    _, neurons = _within(spikes, t_start, t_stop)
+    _, neurons, t_start, t_stop = _within(spikes, t_start, t_stop)
     counts = np.bincount(neurons, minlength=spikes.size).astype(np.float64)
     return counts * (_MS_PER_S / (t_stop - t_start))
 
@@ -48,8 +49,8 @@ def population_rate(
     ------
     ValueError : an empty interval, a bin_width that is not > 0 ms, or a population without neurons.
     """
-    times, _ = _within(spikes, t_start, t_stop)
-    _positive("bin_width", bin_width, "ms")
+    times, _, t_start, t_stop = _within(spikes, t_start, t_stop)
+    bin_width = number("bin_width", bin_width, unit="ms", above=0.0)
     if spikes.size == 0:
         raise ValueError("the rate of a population is a mean over its neurons; this one has none (size = 0).")
     n_bins = max(1, int(np.ceil(_bins(t_start, t_stop, bin_width) * (1.0 - _WHOLE))))
@@ -72,7 +73,8 @@ def cv_isi(spikes: SpikeTrains, t_stop: float, t_start: float = 0.0, min_spikes:
     ImportError : elephant is not installed.
     ValueError : an empty interval; min_spikes below 3, which are two intervals.
     """
-    times, neurons = _within(spikes, t_start, t_stop)
+    times, neurons, _, _ = _within(spikes, t_start, t_stop)
+    min_spikes = whole("min_spikes", min_spikes)
     if min_spikes < 3:
         raise ValueError(f"min_spikes must be at least 3, which are two intervals; got {min_spikes}.")
     try:
@@ -101,8 +103,8 @@ def active(spikes: SpikeTrains, t_stop: float, t_start: float = 0.0, at_most: in
     ------
     ValueError : an empty interval, or at_most below 1.
     """
-    _, neurons = _within(spikes, t_start, t_stop)
-    if at_most is not None and at_most < 1:
+    _, neurons, _, _ = _within(spikes, t_start, t_stop)
+    if at_most is not None and whole("at_most", at_most) < 1:
         raise ValueError(f"at_most must be at least 1, or None for all that fired; got {at_most}.")
     fired = np.flatnonzero(np.bincount(neurons, minlength=spikes.size))
     if at_most is None or fired.size <= at_most:
@@ -131,8 +133,8 @@ def correlation(
     ValueError : an empty interval, fewer than two bins, no neuron to compare.
     IndexError : a neuron that does not exist.
     """
-    times, sources = _within(spikes, t_start, t_stop)
-    _positive("bin_width", bin_width, "ms")
+    times, sources, t_start, t_stop = _within(spikes, t_start, t_stop)
+    bin_width = number("bin_width", bin_width, unit="ms", above=0.0)
     n_bins = int(_bins(t_start, t_stop, bin_width) * (1.0 + _WHOLE))
     if n_bins < 2:
         raise ValueError(
@@ -275,9 +277,8 @@ def _passage_spread(low: float, high: float) -> float:
 def _check_neuron(mu: float, sigma: float, tau_m: float, v_th: float, v_reset: float, t_ref: float) -> None:
     named = {"mu": mu, "sigma": sigma, "tau_m": tau_m, "v_th": v_th, "v_reset": v_reset, "t_ref": t_ref}
     for name, value in named.items():
-        if not np.isfinite(value):
-            raise ValueError(f"{name} must be finite; got {value!r}.")
-    _positive("tau_m", tau_m, "ms")
+        number(name, value)
+    number("tau_m", tau_m, unit="ms", above=0.0)
     if sigma < 0.0:
         raise ValueError(f"sigma must be >= 0 mV; got {sigma!r}. Use 0 for constant input.")
     if t_ref < 0.0:
@@ -286,19 +287,26 @@ def _check_neuron(mu: float, sigma: float, tau_m: float, v_th: float, v_reset: f
         raise ValueError(f"v_reset must be below v_th; got v_reset = {v_reset!r}, v_th = {v_th!r} mV.")
 
 
-def _positive(name: str, value: float, unit: str) -> None:
-    if not (np.isfinite(value) and value > 0.0):
-        raise ValueError(f"{name} must be finite and > 0 {unit}; got {value!r}.")
+def _within(spikes: SpikeTrains, t_start: float, t_stop: float) -> tuple[Floats, Ints, float, float]:
+    """Times and neurons of the spikes in [t_start, t_stop), and these two in ms."""
+    if not isinstance(spikes, SpikeTrains):
+        raise ValueError(f'SpikeTrains are needed, as rec["exc"] of a recording; got {type(spikes).__name__}.')
+    t_start, t_stop = interval(t_start, t_stop)
+    first, last = np.searchsorted(spikes.times, [t_start, t_stop])
+    return spikes.times[first:last], spikes.neurons[first:last], t_start, t_stop
 
 
-def _within(spikes: SpikeTrains, t_start: float, t_stop: float) -> tuple[Floats, Ints]:
-    """Times and neurons of the spikes in [t_start, t_stop)."""
-    if not (np.isfinite(t_start) and np.isfinite(t_stop) and t_start < t_stop):
+def interval(t_start: float, t_stop: float) -> tuple[float, float]:
+    """Both ends in ms. Raises ValueError : not finite, or t_start >= t_stop."""
+    try:
+        ends = number("t_start", t_start, unit="ms"), number("t_stop", t_stop, unit="ms")
+    except ValueError as error:
+        raise ValueError(f"an interval [t_start, t_stop) needs finite t_start < t_stop (ms); {error}") from error
+    if not ends[0] < ends[1]:
         raise ValueError(
             f"an interval [t_start, t_stop) needs finite t_start < t_stop (ms); got [{t_start}, {t_stop})."
         )
-    first, last = np.searchsorted(spikes.times, [t_start, t_stop])
-    return spikes.times[first:last], spikes.neurons[first:last]
+    return ends
 
 
 def _rows(
@@ -310,8 +318,11 @@ def _rows(
         if rows.size == 0:
             raise ValueError(f"no neuron to compare: none fired in [{t_start}, {t_stop}) ms.")
         return rows
-    rows = np.asarray(neurons)
-    if rows.ndim != 1 or rows.size == 0 or not np.issubdtype(rows.dtype, np.integer):
+    try:
+        rows = whole_numbers("neurons", neurons)
+    except ValueError:
+        rows = np.empty(0, np.int64)
+    if rows.ndim != 1 or rows.size == 0:
         raise ValueError(f"neurons must be a list of one index or more, or None for a sample; got {neurons!r}.")
     if rows.min() < 0 or rows.max() >= spikes.size:
         bad = rows[(rows < 0) | (rows >= spikes.size)][0]

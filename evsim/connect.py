@@ -78,6 +78,14 @@ class Projection:
     def __str__(self) -> str:
         return f"connect({self.source!r}, {self.target!r})"
 
+    def __repr__(self) -> str:
+        shown = [f"{self.source!r} to {self.target!r}"]
+        for name in ("weight", "delay", "rule", "plasticity"):
+            value = getattr(self, name)
+            shape = getattr(value, "shape", ())
+            shown.append(f"{name}={f'<{type(value).__name__} {shape}>' if shape else ' '.join(repr(value).split())}")
+        return f"Projection({', '.join(shown)})"
+
 
 @dataclass(frozen=True, eq=False)
 class Synapses:
@@ -293,16 +301,25 @@ def synapses_of(p: Projection, number: int, n_pre: int, n_post: int, seed: int) 
     return out
 
 
-def synapses_onto(p: Projection, number: int, n_pre: int, n_post: int, seed: int, neuron: int) -> Synapses:
-    """The synapses of one target neuron, in the order of the rule; only its block is drawn."""
+def synapses_onto(p: Projection, number: int, n_pre: int, n_post: int, seed: int, neuron: Any) -> Synapses:
+    """The synapses of one target neuron, or of several (n,), block by block in the order of the rule.
+
+    Only the blocks of these neurons are drawn.
+    """
     drawing = Drawing(p, number, n_pre, n_post, seed)
-    block = int(np.searchsorted(drawing.cuts, neuron, side="right")) - 1
-    s = _shifted(drawing, block)
-    mine = np.flatnonzero(s.post == neuron)
-    places = drawing.places(block, s.pre, s.post - drawing.cuts[block])
-    if places is not None:
-        mine = mine[np.argsort(places[mine])]
-    return Synapses(s.pre[mine], s.post[mine], s.weight[mine], s.delay[mine])
+    wanted = np.zeros(n_post, np.bool_)
+    wanted[neuron] = True
+    parts = []
+    for block in np.unique(np.searchsorted(drawing.cuts, np.flatnonzero(wanted), side="right") - 1).tolist():
+        s = _shifted(drawing, block)
+        mine = np.flatnonzero(wanted[s.post])
+        places = drawing.places(block, s.pre, s.post - drawing.cuts[block])
+        if places is not None:
+            mine = mine[np.argsort(places[mine])]
+        parts.append(Synapses(s.pre[mine], s.post[mine], s.weight[mine], s.delay[mine]))
+    none = Synapses(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
+    columns = ([getattr(part, f) for part in (none, *parts)] for f in Synapses.__dataclass_fields__)
+    return Synapses(*map(np.concatenate, columns))
 
 
 def _shifted(drawing: Drawing, block: int) -> Synapses:

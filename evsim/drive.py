@@ -7,7 +7,7 @@ cell) alone. So all drivers, any number of threads, and a run cut at any instant
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,14 +104,18 @@ def drive_blocks(drive: PoissonDrive, number: int, size: int, seed: int, c: floa
 
 
 def drive_spikes(
-    drive: PoissonDrive, number: int, size: int, seed: int, c: float, cells: range, neuron: int | None = None
+    drive: PoissonDrive, number: int, size: int, seed: int, c: float, cells: range, neuron: Any = None
 ) -> tuple[Floats, np.ndarray]:
-    """Times (ms, ascending) and neurons of a drive in some cells; of one neuron only, if named."""
+    """Times (ms, ascending) and neurons of a drive in some cells; of one neuron or several (n,) only, if named."""
     from evsim._kernels.drive import drive_cell
 
     times, neurons = [np.empty(0)], [np.empty(0, np.int64)]
+    wanted = np.ones(size, np.bool_)
+    if neuron is not None:
+        wanted = np.zeros(size, np.bool_)
+        wanted[neuron] = True
     for block in drive_blocks(drive, number, size, seed, c):
-        if neuron is not None and not block.first <= neuron < block.first + block.width:
+        if not wanted[block.first : block.first + block.width].any():
             continue
         room = int(block.mean + 12.0 * np.sqrt(block.mean) + 64)
         when, who = np.empty(room), np.empty(room, np.int64)
@@ -126,7 +130,7 @@ def drive_spikes(
                 accepted = _accepted(drive, block, cell, t)
                 t, j = t[accepted], j[accepted]
             if neuron is not None:
-                t, j = t[j == neuron], j[j == neuron]
+                t, j = t[wanted[j]], j[wanted[j]]
             times.append(t)
             neurons.append(j)
     t, j = np.concatenate(times), np.concatenate(neurons)
@@ -153,9 +157,7 @@ def _accepted(drive: PoissonDrive, block: DriveBlock, cell: int, times: Floats) 
 
 def exposed(network: Network, which: Callable[[PoissonDrive], bool]) -> tuple[Network, dict[str, int]]:
     """The network with some drives as inputs, one source per neuron; (it, number of the drive by input)."""
-    other = replace(
-        network, inputs=dict(network.inputs), projections=list(network.projections), drives=list(network.drives)
-    )
+    other = network.copy()
     names = {}
     for k, drive in enumerate(network.drives):
         if which(drive):

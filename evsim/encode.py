@@ -1,7 +1,8 @@
 """From values to spikes: Poisson, latency and regular codes, and constant currents.
 
 Encoders take values of one sample, shape (n,), and give SpikeTrains, or of several, shape (samples, n),
-and give a SpikeBatch. Times in ms, rates in Hz.
+and give a SpikeBatch. Times in ms, rates in Hz; values with other units of time or rate are converted. What they give
+owns its arrays.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evsim.checks import number, numbers, whole, whole_numbers
+from evsim.memory import check_memory
 from evsim.threads import over_stretches
 from evsim.types import Floats, Ints, SpikeBatch, SpikeTrains
 
@@ -31,13 +34,21 @@ def poisson(
     rates : (n,) or (samples, n), Hz, >= 0
     keys : (samples,) integers naming the random stream of each sample (default 0, 1, 2, ...): the spikes
         of a sample depend on (seed, epoch, key) alone, never on its place in a batch or on threads
+
+    Raises
+    ------
+    ValueError : values that are no numbers or out of range, keys that are no integers of 64 bits
+    NetworkError : more spikes than the memory holds
     """
     from evsim._kernels.poisson import poisson_samples
 
-    values, single = _checked_values(rates, duration, "rates")
-    if np.any(values < 0):
-        raise ValueError(f"rates must be >= 0 Hz; got {values.min()}.")
-    names = np.arange(len(values)) if keys is None else np.asarray(keys)
+    values, duration, single = _checked_rates(rates, duration)
+    threads = whole("threads", threads, low=1)
+    seed, epoch = _word("seed", seed), _word("epoch", epoch)
+    names = np.arange(len(values)) if keys is None else whole_numbers("keys", keys)
+    if names.dtype.kind == "u":
+        # The key is a word of 64 bits: its sign is of no account, and large ones keep all their bits.
+        names = names.astype(np.uint64).view(np.int64)
     if names.shape != (len(values),):
         raise ValueError(f"keys must have one integer per sample, shape ({len(values)},); got {names.shape}.")
     per_ms = values / 1000.0
@@ -71,9 +82,9 @@ def latency(values: ArrayLike, duration: float, *, threshold: float = 0.0, early
 
     values : (n,) or (samples, n) within [0, 1]
     """
-    v, single = _checked_values(values, duration, "values")
+    v, duration, single = _checked_values(values, duration)
     _in_unit_interval(v)
-    _in_order(early, duration)
+    threshold, early = number("threshold", threshold), _in_order(early, duration)
     sample, neuron = np.nonzero(v > threshold)
     return _sorted(early + (1.0 - v[sample, neuron]) * (duration - early), sample, neuron, v.shape, single)
 
@@ -83,15 +94,16 @@ def linear(values: ArrayLike, early: float, late: float) -> Any:
 
     values : (n,) or (samples, n) within [0, 1]
     """
-    v, single = _checked_values(values, late, "values")
+    v, late, single = _checked_values(values, late, "late")
     _in_unit_interval(v)
-    _in_order(early, late)
+    early = _in_order(early, late)
     sample, neuron = np.indices(v.shape).reshape(2, -1)
     return _sorted(early + v.ravel() * (late - early), sample, neuron, v.shape, single)
 
 
 def with_spike(spikes: SpikeBatch, time: float) -> SpikeBatch:
     """The same samples with one more neuron, the last, that spikes at ``time`` (ms) in each of them: a bias input."""
+    time = number("time", time, unit="ms")
     sample = np.append(spikes.samples(), np.arange(len(spikes)))
     times = np.append(spikes.times, np.full(len(spikes), time))
     neurons = np.append(spikes.neurons, np.full(len(spikes), spikes.size))
@@ -104,9 +116,8 @@ def regular(rates: ArrayLike, duration: float, *, phase: float = 0.5) -> Any:
 
     rates : (n,) or (samples, n), Hz, >= 0; phase : in [0, 1], of the first interval
     """
-    r, single = _checked_values(rates, duration, "rates")
-    if np.any(r < 0):
-        raise ValueError(f"rates must be >= 0 Hz; got {r.min()}.")
+    r, duration, single = _checked_rates(rates, duration)
+    phase = number("phase", phase)
     if not 0.0 <= phase <= 1.0:
         raise ValueError(f"phase must lie in [0, 1]; got {phase}.")
     counts = np.maximum(np.ceil(r * duration / 1000.0 - phase), 0).astype(np.int64)
@@ -124,28 +135,44 @@ def analog_current(values: ArrayLike, weight: ArrayLike) -> Floats:
     values : (n,) or (samples, n); weight : (n, post), threshold units. Returns (post,) or (samples, post).
     A neuron with a constant current fires at exact times too: the current shifts v_inf.
     """
-    v, w = np.asarray(values, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    v, w = np.asarray(numbers("values", values)), np.asarray(numbers("weight", weight))
     if w.ndim != 2 or v.shape[-1:] != w.shape[:1]:
         raise ValueError(f"weight must have shape (n, post) with n = {v.shape[-1:]}; got {w.shape}.")
-    if not (np.all(np.isfinite(v)) and np.all(np.isfinite(w))):
-        raise ValueError("values and weight must be finite.")
-    return v @ w
+    with np.errstate(over="ignore", invalid="ignore"):
+        currents: Floats = v @ w
+    return np.array(numbers("values @ weight", currents))
 
 
-def _checked_values(values: ArrayLike, duration: float, name: str) -> tuple[Floats, bool]:
-    v = np.asarray(values, dtype=np.float64)
+def _checked_values(
+    values: ArrayLike, duration: float, end: str = "duration", name: str = "values", unit: str | None = None
+) -> tuple[Floats, float, bool]:
+    """Values as (samples, n), the end of the interval in ms, and whether they are of one sample."""
+    v = np.asarray(numbers(name, values, unit=unit))
     if v.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (n,) or (samples, n); got {v.shape}.")
-    if not np.all(np.isfinite(v)):
-        raise ValueError(f"{name} must be finite; they hold NaN or infinity.")
-    if not (np.isfinite(duration) and duration > 0):
-        raise ValueError(f"duration must be finite and > 0 ms; got {duration}.")
-    return np.atleast_2d(v), v.ndim == 1
+    return np.atleast_2d(v), number(end, duration, unit="ms", above=0.0), v.ndim == 1
 
 
-def _in_order(early: float, late: float) -> None:
+def _checked_rates(rates: ArrayLike, duration: float) -> tuple[Floats, float, bool]:
+    v, duration, single = _checked_values(rates, duration, name="rates", unit="Hz")
+    if np.any(v < 0):
+        raise ValueError(f"rates must be >= 0 Hz; got {v.min()}.")
+    # A spike takes some 60 bytes while it is made and ordered.
+    expected = float(v.sum()) * duration / 1000.0
+    what = f"{expected:.3g} spikes, as many as these rates give in {duration:g} ms,"
+    check_memory(60.0 * expected, what, "lower rates")
+    return v, duration, single
+
+
+def _word(name: str, value: int) -> int:
+    return whole(name, value, low=-(2**63), high=2**63 - 1)
+
+
+def _in_order(early: float, late: float) -> float:
+    early = number("early", early, unit="ms")
     if not 0.0 <= early < late:
         raise ValueError(f"spikes must lie in a window 0 <= early < late; got {early} ... {late} ms.")
+    return early
 
 
 def unit_interval(values: ArrayLike) -> Floats:
@@ -173,4 +200,4 @@ def _result(
 ) -> SpikeTrains | SpikeBatch:
     if single:
         return SpikeTrains(times, neurons, size)
-    return SpikeBatch(times, neurons, np.asarray(offsets, dtype=np.int64), size)
+    return SpikeBatch.owning(times, neurons, np.asarray(offsets, dtype=np.int64), size)

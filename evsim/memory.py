@@ -46,13 +46,15 @@ def _free_of_limit() -> float:
     return float(limit - psutil.Process().memory_info().vms)
 
 
-def check_memory(need: float, what: str) -> None:
+def check_memory(
+    need: float, what: str, cure: str = "fewer synapses, one weight and delay per projection"
+) -> None:
     """Raise NetworkError if ``need`` bytes are more than this process can still take."""
     free = free_memory()
     if need > free:
         raise NetworkError(
             f"{what} would take about {need / 2**30:.3g} GiB, but {max(free, 0.0) / 2**30:.3g} GiB of memory are free. "
-            "Use fewer synapses, one weight and delay per projection, or a larger machine."
+            f"Use {cure}, or a larger machine."
         )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evsim.connect import Projection, Rule, check_projection
+from evsim.checks import frozen, number, numbers
+from evsim.connect import Projection, Rule, check_projection, is_distribution
 from evsim.connection_list import ConnectionList
 from evsim.drive import PoissonDrive
 from evsim.errors import NetworkError
@@ -32,6 +35,9 @@ class Population:
 class Network:
     """Inputs, populations of LIF neurons, and the projections between them.
 
+    A network is built, then simulated. A simulation and its recording keep the network as it was when they were made
+    (``snapshot``), so that later changes count for later simulations only. Given arrays are copied.
+
     >>> net = Network()
     >>> net.add_input("in", size=2)
     >>> net.add_population("out", size=3, neuron=LIF(t_ref=2.0))
@@ -51,17 +57,10 @@ class Network:
     def add_population(self, name: str, size: int, neuron: LIF) -> None:
         """Declare ``size`` neurons. Array parameters of ``neuron`` must have one value per neuron.
 
-        Raises NetworkError : name taken, size < 1, or parameter arrays of another length.
+        Raises NetworkError : name taken, size < 1, no LIF, or parameter arrays of another length.
         """
         self._new_name(name, size)
-        for key, value in neuron.asdict().items():
-            for part in value if isinstance(value, tuple) else (value,):
-                shape = np.shape(part) if part is not None else ()
-                if shape not in ((), (size,)):
-                    raise NetworkError(
-                        f"population {name!r} has size {size}, but {key} has shape {shape}; "
-                        f"give one number or {size}."
-                    )
+        check_population(name, size, neuron)
         self.populations[name] = Population(int(size), neuron)
 
     def connect(
@@ -98,17 +97,17 @@ class Network:
         n_pre, n_post = self.size_of(source), self.size_of(target)
         if target in self.inputs:
             raise NetworkError(f"{target!r} is an input; spikes can only be sent to a population.")
+        where = f"connect({source!r}, {target!r})"
         if pre is not None or post is not None:
-            where = f"connect({source!r}, {target!r})"
             if pre is None or post is None:
                 given = "pre" if post is None else "post"
                 raise NetworkError(f"{where}: pre and post belong together; got only {given}.")
             if rule is not None:
                 raise NetworkError(f"{where}: give a rule, or pre and post, not both.")
-            try:
+            with _named(where):
                 rule = ConnectionList(cast(Any, pre), cast(Any, post))
-            except ValueError as error:
-                raise NetworkError(f"{where}: {error}") from None
+        with _named(where):
+            weight, delay = _owned("weight", weight, None), _owned("delay", delay, "ms")
         projection = Projection(source, target, weight, delay, rule, plasticity)
         check_projection(projection, n_pre, n_post)
         self.projections.append(projection)
@@ -128,12 +127,14 @@ class Network:
         if target not in self.populations:
             known = ", ".join(self.populations) or "none yet"
             raise NetworkError(f"add_poisson drives a population; there is none named {target!r}. Known: {known}.")
-        drive = PoissonDrive(target, rate, float(weight), rate_max)
-        if np.shape(drive.rate) not in ((), (self.size_of(target),)):
-            raise NetworkError(
-                f"add_poisson({target!r}): rate must be a number or have shape ({self.size_of(target)},); "
-                f"got {np.shape(drive.rate)}."
-            )
+        with _named(f"add_poisson({target!r})"):
+            if not callable(rate):
+                rate = numbers("rates", rate, unit="Hz")
+            if rate_max is not None:
+                rate_max = number("rate_max", rate_max, unit="Hz", low=0.0)
+            weight = number("weight", weight)
+        drive = PoissonDrive(target, rate, weight, rate_max)
+        check_rate(drive, self.size_of(target))
         self.drives.append(drive)
 
     def size_of(self, name: str) -> int:
@@ -146,23 +147,132 @@ class Network:
         raise NetworkError(f"no input or population is named {name!r}; known: {known}.")
 
     def simulate(
-        self, t_stop: float, inputs: Mapping[str, SpikeTrains] | None = None, **options: Any
+        self,
+        t_stop: float,
+        inputs: Mapping[str, SpikeTrains] | None = None,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        driver: str = "auto",
+        record: Mapping[str, ArrayLike] | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> Recording:
-        """Simulate [0, t_stop) ms and return all spikes; options: see ``evsim.simulate.simulate``."""
+        """Simulate [0, t_stop) ms and return all spikes.
+
+        Parameters
+        ----------
+        inputs : spikes of every declared input, at times >= 0; those at or after t_stop are not used
+        seed : integer >= 0, of random connectivity and Poisson drive
+        threads : used by the sweep and the window driver; the result does not depend on it
+        driver : "auto", "queue" (any network), "window" (delays > 0 between neurons) or "sweep" (feed-forward)
+        record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
+        progress : called with the time reached, ms; by the sweep once, at the end
+
+        Raises
+        ------
+        ValueError : t_stop not finite and > 0, inputs missing, unknown, of the wrong size or before 0 ms, an option
+            out of its range
+        NetworkError : a zero-delay cycle of delta synapses; a driver for a network it cannot run; too little memory
+        """
         from evsim.simulate import simulate
 
-        return simulate(self, t_stop, inputs, **options)
+        return simulate(
+            self, t_stop, inputs, seed=seed, threads=threads, driver=driver, record=record, progress=progress
+        )
 
     def run(
-        self, t_stop: float, chunk: float, inputs: Mapping[str, SpikeTrains] | None = None, **options: Any
+        self,
+        t_stop: float,
+        chunk: float,
+        inputs: Mapping[str, SpikeTrains] | None = None,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        driver: str = "auto",
+        record: Mapping[str, ArrayLike] | None = None,
     ) -> Iterator[Recording]:
-        """Simulate [0, t_stop) ms in chunks of ``chunk`` ms; see ``evsim.simulate.run``."""
+        """Simulate [0, t_stop) ms in chunks of ``chunk`` ms, as they are asked for; together they are ``simulate``'s.
+
+        Parameters and errors are those of ``simulate``; there is no driver "sweep", and no progress: that is told by
+        the chunks.
+        """
         from evsim.simulate import run
 
-        return run(self, t_stop, chunk, inputs, **options)
+        return run(self, t_stop, chunk, inputs, seed=seed, threads=threads, driver=driver, record=record)
+
+    def snapshot(self) -> Network:
+        """The network as it is now, unchangeable. Raises NetworkError : parts that do not fit each other."""
+        from evsim.snapshot import take_snapshot
+
+        return take_snapshot(self)
+
+    def copy(self) -> Network:
+        """A network with the same parts, which can be changed by itself."""
+        return Network(dict(self.inputs), dict(self.populations), list(self.projections), list(self.drives))
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name} {size:,}" for name, size in self.inputs.items())
+        populations = ", ".join(f"{name} {p.size:,}" for name, p in self.populations.items())
+        return (
+            f"Network(inputs: {inputs or 'none'}; populations: {populations or 'none'}; "
+            f"{len(self.projections)} projections, {len(self.drives)} Poisson drives)"
+        )
 
     def _new_name(self, name: str, size: int) -> None:
+        if not isinstance(name, str):
+            raise NetworkError(f"names of inputs and populations are text; got {name!r}.")
         if name in self.inputs or name in self.populations:
             raise NetworkError(f"the name {name!r} is taken; names of inputs and populations are unique.")
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise NetworkError(f"{name!r} must have an integer size >= 1; got {size!r}.")
+        check_size(name, size)
+
+
+def check_population(name: str, size: int, neuron: LIF) -> None:
+    """Raise NetworkError unless ``neuron`` is a LIF whose arrays have ``size`` values, and there is a size."""
+    check_size(name, size)
+    if not isinstance(neuron, LIF):
+        raise NetworkError(f"population {name!r} needs neuron = LIF(...); got {neuron!r}.")
+    for key, value in neuron.asdict().items():
+        for part in value if isinstance(value, tuple) else (value,):
+            shape = np.shape(part) if part is not None else ()
+            if shape not in ((), (size,)):
+                raise NetworkError(
+                    f"population {name!r} has size {size}, but {key} has shape {shape}; give one number or {size}."
+                )
+
+
+def check_rate(drive: PoissonDrive, size: int) -> None:
+    """Raise NetworkError unless a rate given by neuron has ``size`` values."""
+    if np.shape(drive.rate) not in ((), (size,)):
+        raise NetworkError(
+            f"add_poisson({drive.target!r}): rate must be a number or have shape ({size},); got {np.shape(drive.rate)}."
+        )
+
+
+def check_size(name: str, size: int) -> None:
+    """Raise NetworkError unless ``size`` is an integer >= 1."""
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise NetworkError(f"{name!r} must have an integer size >= 1; got {size!r}.")
+
+
+def _owned(name: str, value: Any, unit: str | None) -> Any:
+    """Weights or delays as a network keeps them: numbers as they are, copies of arrays and sparse matrices."""
+    if hasattr(value, "tocoo"):
+        if len(value.shape) != 2:
+            raise NetworkError(f"a sparse {name} must have two dimensions, (pre, post); got shape {value.shape}.")
+        coo = value.tocoo(copy=True)
+        coo.data = np.atleast_1d(numbers(name, coo.data))
+        coo.row, coo.col = frozen(coo.row), frozen(coo.col)
+        return coo
+    if hasattr(value, "rvs"):
+        # A frozen distribution of scipy.stats holds the arrays that it was given.
+        return copy.deepcopy(value)
+    return value if is_distribution(value) else numbers(name, value, unit=unit)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say at which door an error of a value came up."""
+    try:
+        yield
+    except ValueError as error:
+        raise NetworkError(f"{where}: {error}") from error

@@ -110,16 +110,41 @@ def _neuron(table: Mapping[str, Any], key: list[int]) -> LIF:
         value = table[name]
         with _named(name):
             if name == "keep_refractory_input":
-                given[name] = bool(value)
+                given[name] = value
             elif name == "tau_syn" and value == "delta":
                 given[name] = None
-            elif name == "tau_syn" and isinstance(value, list):
-                given[name] = tuple(_number(v) for v in value)
+            elif name == "tau_syn":
+                given[name] = _tau_syn(value, table["size"], [*key, k])
             elif isinstance(value, dict):
                 given[name] = _distribution(value)(np.random.default_rng([*key, k]), table["size"])
             else:
                 given[name] = _numbers(value)
     return LIF(**given)
+
+
+def _tau_syn(value: Any, size: int, key: list[int]) -> Any:
+    """A number, a list of one for each neuron, [excitatory, inhibitory], or a table that says which."""
+    if isinstance(value, dict) and "dist" not in value:
+        if "per_neuron" in value:
+            _check("tau_syn", value, ("per_neuron",), ())
+            return np.asarray(_numbers(value["per_neuron"]))
+        _check("tau_syn", value, ("excitatory", "inhibitory"), ())
+        return _numbers(value["excitatory"]), _numbers(value["inhibitory"])
+    if isinstance(value, dict):
+        return _distribution(value)(np.random.default_rng(key), size)
+    if not isinstance(value, list) or len(value) == size != 2:
+        return _numbers(value)
+    if len(value) != 2:
+        raise NetworkError(
+            f"must be [excitatory, inhibitory] or a list with one value for each of the {size} neurons; got "
+            f"{len(value)} values."
+        )
+    if size == 2:
+        raise NetworkError(
+            f"for a population of 2, {value} could mean two things. Write {{excitatory = {value[0]}, inhibitory = "
+            f"{value[1]}}}, or {{per_neuron = {value}}}."
+        )
+    return tuple(_number(v) for v in value)
 
 
 def _connect(net: Network, where: str, table: Mapping[str, Any], folder: Path) -> None:

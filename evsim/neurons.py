@@ -36,7 +36,7 @@ class NeuronArrays:
 
 def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
     """Parameters of one population as arrays of its size."""
-    # Training asks for the same arrays in every batch. Arrays within a LIF can be changed by their owner, numbers not.
+    # Training asks for the same arrays in every batch. Neurons that differ are rare there, and would fill the cache.
     others = (v for k, v in neuron.asdict().items() if k != "tau_syn")
     if all(v is None or np.isscalar(v) for v in (*others, *neuron.receptor_taus())):
         return _of_equal_neurons(neuron, size)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evsim.checks import MOST
 from evsim.connect import Synapses, expected_synapses, shared_bytes, synapses_of
 from evsim.errors import NetworkError
 from evsim.memory import NEURON_BYTES, check_memory
@@ -47,8 +48,11 @@ _BYTES = 160
 def network_arrays(network: Network) -> tuple[dict[str, int], NeuronArrays]:
     """First source number of each input and population (inputs first), and the parameters of all neurons.
 
-    Raises NetworkError : there is no population.
+    Raises NetworkError : there is no population, or there are more inputs and neurons than 32 bits can number.
     """
+    total = sum(network.inputs.values()) + sum(p.size for p in network.populations.values())
+    if total > MOST:
+        raise NetworkError(f"a network has at most {MOST} inputs and neurons; this one has {total}.")
     offset: dict[str, int] = {}
     n_sources = 0
     for name, size in network.inputs.items():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evsim.analysis import population_rate
+from evsim.analysis import interval, population_rate
+from evsim.checks import number, whole, whole_numbers
 from evsim.types import Floats, Ints, SpikeTrains
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _COLOURS = (_SPIKE, _SECOND, "#3a7d44", "#7b4b94", "0.35")
 
 def raster(
     spikes: Mapping[str, SpikeTrains],
-    t_stop: float,
+    t_stop: float | None = None,
     *,
     t_start: float = 0.0,
     neurons: int | Mapping[str, int | Sequence[int]] = 200,
@@ -32,6 +33,7 @@ def raster(
 ) -> Figure:
     """Spike rasters of several populations above each other, sharing the time axis [t_start, t_stop), ms.
 
+    t_stop : a recording knows its own
     neurons : how many neurons of each population are drawn at most, evenly chosen; or by population, such a number
         or the indices to draw, from below. Populations not named there: at most 200.
     highlight : neuron of the last population drawn in another colour (for instance the right class); it is always
@@ -39,10 +41,11 @@ def raster(
 
     Raises
     ------
-    ValueError : an empty interval, fewer than one neuron, a population in ``neurons`` that is not in ``spikes``.
+    ValueError : no population, an empty interval, fewer than one neuron, a population in ``neurons`` that is not in
+        ``spikes``.
     IndexError : a neuron that does not exist.
     """
-    _check_interval(t_start, t_stop)
+    t_start, t_stop = _shown_interval(spikes, t_start, t_stop)
     by_name = {} if isinstance(neurons, (int, np.integer)) else neurons
     default = neurons if isinstance(neurons, (int, np.integer)) else 200
     if unknown := set(by_name) - set(spikes):
@@ -71,14 +74,23 @@ def raster(
 
 
 def rates(
-    spikes: Mapping[str, SpikeTrains], t_stop: float, *, bin_width: float = 1.0, t_start: float = 0.0, title: str = ""
+    spikes: Mapping[str, SpikeTrains],
+    t_stop: float | None = None,
+    *,
+    bin_width: float = 1.0,
+    t_start: float = 0.0,
+    title: str = "",
 ) -> Figure:
     """Rate of each population over [t_start, t_stop), ms: spikes per neuron and second in bins of ``bin_width`` ms.
 
+    t_stop : a recording knows its own
+
     Raises
     ------
-    ValueError : an empty interval, a bin_width that is not > 0 ms, or a population without neurons.
+    ValueError : no population, an empty interval, a bin_width that is not > 0 ms, or a population without neurons.
     """
+    t_start, t_stop = _shown_interval(spikes, t_start, t_stop)
+    bin_width = number("bin_width", bin_width, unit="ms", above=0.0)
     fig, (ax,) = _figure(1, [1.0], (7.5, 3.0))
     for k, (name, s) in enumerate(spikes.items()):
         edges, rate = population_rate(s, t_stop, bin_width, t_start)
@@ -99,7 +111,16 @@ def voltage(rec: Recording, population: str, neurons: Sequence[int], *, points: 
     """Exact membrane potentials of some neurons, their spikes marked where they reach the threshold.
 
     Up to 10 spikes of a neuron are labelled with their time t*, ms.
+
+    Raises
+    ------
+    ValueError : no neuron to draw, fewer than two points, a recording that has no voltages (see ``Recording.voltage``)
+    IndexError : a neuron that does not exist
     """
+    neurons = whole_numbers("neurons", neurons).ravel().tolist()
+    if not neurons:
+        raise ValueError("at least one neuron must be drawn; neurons lists none.")
+    points = whole("points", points, low=2)
     fig, axes = _figure(len(neurons), [1.0] * len(neurons), (7.5, 0.8 + 1.3 * len(neurons)))
     for ax, n in zip(axes, neurons):
         spikes = rec[population].of(n)
@@ -205,7 +226,7 @@ def _rows(name: str, size: int, wanted: int | Sequence[int], always: int | None)
         if always is not None and chosen.size and always not in chosen:
             chosen[np.argmin(np.abs(chosen - always))] = always
         return chosen
-    chosen = np.array(wanted, dtype=np.int64)
+    chosen = whole_numbers(f"neurons of {name!r}", wanted).astype(np.int64).ravel()
     if always is not None and always not in chosen:
         chosen = np.append(chosen, always)
     if chosen.size == 0:
@@ -265,9 +286,15 @@ def _label_times(ax: Any, spikes: Floats, v_th: float, t_stop: float) -> None:
     )  # fmt: skip
 
 
-def _check_interval(t_start: float, t_stop: float) -> None:
-    if not (np.isfinite(t_start) and np.isfinite(t_stop) and t_start < t_stop):
-        raise ValueError(f"the time axis needs finite t_start < t_stop (ms); got [{t_start}, {t_stop}).")
+def _shown_interval(spikes: Mapping[str, SpikeTrains], t_start: float, t_stop: float | None) -> tuple[float, float]:
+    if not isinstance(spikes, Mapping) or not all(isinstance(s, SpikeTrains) for s in spikes.values()):
+        raise ValueError(f"spikes must be a recording, or {{population: SpikeTrains}}; got {type(spikes).__name__}.")
+    if not spikes:
+        raise ValueError("there is no population to draw; give {population: SpikeTrains} or a recording.")
+    end = getattr(spikes, "t_stop", None) if t_stop is None else t_stop
+    if end is None:
+        raise ValueError("t_stop is needed, the end of the time axis in ms; only a recording knows its own.")
+    return interval(t_start, end)
 
 
 def _figure(rows: int, heights: Sequence[float], size: tuple[float, float]) -> tuple[Figure, list[Any]]:

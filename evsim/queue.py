@@ -334,4 +334,4 @@ def run_plan_batch(plan: Plan, batch: SpikeBatch, t_stop: float, threads: int = 
     parts = over_stretches(stretch, len(batch), threads)
     nothing = np.empty(0), np.empty(0, np.int32), np.empty(0)
     t, i, c = (np.concatenate([empty, *(part[k] for part in parts)]) for k, empty in enumerate(nothing))
-    return SpikeBatch(t, i, np.append(0, np.cumsum(counts)), p.theta.size, c)
+    return SpikeBatch.owning(t, i, np.append(0, np.cumsum(counts)), p.theta.size, c)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evsim.checks import whole
 from evsim.connect import Synapses, synapses_of
 from evsim.network import Network
 from evsim.types import Floats, SpikeTrains
@@ -18,6 +19,7 @@ from evsim.types import Floats, SpikeTrains
 class Recording(Mapping[str, SpikeTrains]):
     """Spikes by population: ``rec["out"].times``, ``.neurons``, ``.counts()``; ms, ascending.
 
+    network : as it was when it was simulated; it cannot be changed
     t_stop, t_start : the simulated interval [t_start, t_stop), ms
     inputs : the spikes that were fed in
     currents : total synaptic current at each spike, by population, threshold units
@@ -53,32 +55,43 @@ class Recording(Mapping[str, SpikeTrains]):
     def __len__(self) -> int:
         return len(self.spikes)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}: {len(x):,} spikes of {x.size:,} neurons" for name, x in self.spikes.items())
+        part = "" if self.complete else ", some neurons only"
+        return f"Recording([{self.t_start:g}, {self.t_stop:g}) ms by {self.driver!r}; {shown}{part})"
+
     def synapses(self, number: int) -> Synapses:
         """Synapses of a projection by the number that ``connect`` gave: pre, post, weight at t_stop, delay (ms)."""
-        if not 0 <= number < len(self.network.projections):
+        if not 0 <= whole("number", number) < len(self.network.projections):
             raise ValueError(f"projections are 0 ... {len(self.network.projections) - 1}; got {number}.")
         p = self.network.projections[number]
         s = synapses_of(p, number, self.network.size_of(p.source), self.network.size_of(p.target), self.seed)
         return replace(s, weight=self.weights.get(number, s.weight))
 
-    def voltage(self, population: str, neuron: int, times: ArrayLike) -> Floats:
-        """Membrane potential of one neuron at any instants, from the closed form.
+    def voltage(self, population: str, neuron: int | ArrayLike, times: ArrayLike) -> Floats:
+        """Membrane potential of one neuron, or of several, at any instants, from the closed form.
 
-        times : ms, any order, within [0, t_stop]. Returned in the same order: the left limit v(t-), and
-        v_th at the neuron's own spikes.
+        neuron : its number, or (n,) numbers, which are replayed together: that is faster than one by one
+        times : ms, any shape and order, within [0, t_stop]
 
-        Raises ValueError : instants outside, a chunk that does not begin at 0 (``evsim.join`` the chunks first),
-        or neurons that were not recorded.
+        Returned in the order of the times, for several neurons a row each: the left limit v(t-), and v_th at the
+        neuron's own spikes.
+
+        Raises
+        ------
+        KeyError, IndexError : a population or neuron that does not exist
+        ValueError : instants outside, a chunk that does not begin at 0 (``evsim.join`` the chunks first), or neurons
+            that were not recorded
         """
         from evsim.voltage import voltage
 
-        return voltage(self, population, neuron, np.asarray(times, dtype=np.float64))
+        return voltage(self, population, neuron, times)
 
 
 def join(chunks: Sequence[Recording]) -> Recording:
     """One recording of chunks that follow each other, as ``Network.run`` gives them.
 
-    Raises ValueError : no chunks, or a gap between two.
+    Raises ValueError : no chunks, a gap between two, or chunks of different runs.
     """
     if not chunks:
         raise ValueError("there are no chunks to join; pass those of one run, in order.")
@@ -86,6 +99,11 @@ def join(chunks: Sequence[Recording]) -> Recording:
         if a.t_stop != b.t_start:
             raise ValueError(
                 f"a chunk ends at {a.t_stop} ms, but the next begins at {b.t_start} ms; pass all, in order."
+            )
+        if _run_of(a) != _run_of(b):
+            raise ValueError(
+                "these are not chunks of one run: their populations, inputs, seed or driver differ. Pass those of one "
+                "simulation, in order."
             )
     return replace(
         chunks[0],
@@ -98,6 +116,11 @@ def join(chunks: Sequence[Recording]) -> Recording:
         complete=all(c.complete for c in chunks),
         weights=chunks[-1].weights,
     )
+
+
+def _run_of(rec: Recording) -> tuple[object, ...]:
+    sizes = {name: train.size for name, train in (*rec.spikes.items(), *rec.inputs.items())}
+    return sizes, rec.seed, rec.driver, rec.cell
 
 
 def _joined(trains: Sequence[SpikeTrains]) -> SpikeTrains:

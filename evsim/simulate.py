@@ -8,16 +8,19 @@ has one delay. All give the same spikes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from evsim.checks import number
 from evsim.connect import dense_weights, expected_synapses, single_delay
+from evsim.door import check_options, checked_inputs, recorded_neurons
 from evsim.errors import NetworkError, warn_of_grazing
 from evsim.network import Network
 from evsim.recording import Recording
-from evsim.simulation import Simulation, check_inputs
+from evsim.simulation import Simulation
 from evsim.sweep import pack_layer, run_layer, sweepable
 from evsim.types import Floats, SpikeTrains
 
@@ -40,39 +43,49 @@ def simulate(
     Parameters
     ----------
     inputs : spikes of every declared input, at times >= 0; those at or after t_stop are not used
-    seed : of random connectivity and Poisson drive
+    seed : integer >= 0, of random connectivity and Poisson drive
     threads : used by the sweep and the window driver; the result does not depend on it
     driver : "auto", "queue" (any network), "window" (delays > 0 between neurons) or "sweep" (feed-forward)
     record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
-    progress : called with the time reached, ms; not by the sweep
+    progress : called with the time reached, ms; by the sweep once, at the end
 
     Raises
     ------
     ValueError : t_stop not finite and > 0, inputs missing, unknown, of the wrong size or before 0 ms
     NetworkError : a zero-delay cycle of delta synapses; a driver for a network it cannot run; too little memory
     """
-    if not (np.isfinite(t_stop) and t_stop > 0):
-        raise ValueError(f"t_stop must be finite and > 0 ms; got {t_stop}.")
-    if threads < 1:
-        raise ValueError(f"threads must be >= 1; got {threads}.")
-    if driver not in DRIVERS:
-        raise ValueError(f"driver must be one of {', '.join(DRIVERS)}; got {driver!r}.")
+    t_stop = number("t_stop", t_stop, unit="ms", above=0.0)
+    check_options(seed, threads, driver, DRIVERS)
     if not network.populations:
         raise NetworkError("the network has no population to simulate; add one with add_population.")
-    trains = dict(inputs or {})
-    check_inputs(network, trains, 0.0)
+    network = network.snapshot()
+    trains = checked_inputs(network, inputs, 0.0)
     for name in network.inputs:
         if name not in trains:
             raise ValueError(f"no spikes were given for input {name!r}; pass inputs={{{name!r}: SpikeTrains}}.")
+    kept = recorded_neurons(network, record)
     order, why_not = _sweep_order(network)
     if driver == "sweep" and why_not:
         raise NetworkError(f"driver 'sweep' cannot run this network: {why_not}. Use driver='queue'.")
-    if driver != "sweep" and (driver != "auto" or why_not or record or not _mostly_dense(network)):
+    if driver != "sweep" and (driver != "auto" or why_not or kept or not _mostly_dense(network)):
         simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record)
         return simulation.advance(t_stop, trains, progress=progress)
-    recording = _sweep(network, t_stop, trains, order, seed, threads)
+    recording = _only(kept, _sweep(network, t_stop, trains, order, int(seed), int(threads)))
+    if progress is not None:
+        progress(t_stop)
     warn_of_grazing(recording.grazing)
     return recording
+
+
+def _only(kept: Mapping[str, NDArray[np.bool_]], rec: Recording) -> Recording:
+    """The recording of some neurons; ``kept`` : (size,) bool by population."""
+    spikes, currents = dict(rec.spikes), dict(rec.currents)
+    for name, chosen in kept.items():
+        train = spikes[name]
+        mine = chosen[train.neurons]
+        spikes[name] = SpikeTrains.owning(train.times[mine], train.neurons[mine], train.size)
+        currents[name] = currents[name][mine]
+    return replace(rec, spikes=spikes, currents=currents, complete=not kept)
 
 
 def run(
@@ -90,8 +103,8 @@ def run(
 
     chunk : length of a chunk, ms. Other parameters and errors: see ``simulate``.
     """
-    if not (np.isfinite(chunk) and chunk > 0 and np.isfinite(t_stop) and t_stop > 0):
-        raise ValueError(f"chunk and t_stop must be finite and > 0 ms; got {chunk} and {t_stop}.")
+    t_stop = number("t_stop", t_stop, unit="ms", above=0.0)
+    chunk = number("chunk", chunk, unit="ms", above=0.0)
     simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record)
     n_chunks = int(np.ceil(t_stop / chunk))
     given = inputs

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evsim.checks import number
 from evsim.choice import choose, obstacle
+from evsim.door import after, check_options, checked_inputs, recorded_neurons
 from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
 from evsim.feed import NOTHING, Feed
 from evsim.network import Network
 from evsim.recording import Recording
+from evsim.snapshot import changes
 from evsim.state_check import checked_progress, refuse, spikes, table
 from evsim.types import SpikeTrains
 
@@ -50,7 +53,8 @@ class Simulation:
 
     Parameters
     ----------
-    seed : of random connectivity and Poisson drive
+    network : kept as it is now; see ``Network.snapshot``
+    seed : integer >= 0, of random connectivity and Poisson drive
     threads : used by the window driver; no result depends on it
     driver : "auto", "queue" (any network) or "window" (every delay between neurons > 0)
     record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
@@ -72,17 +76,15 @@ class Simulation:
         record: Mapping[str, ArrayLike] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        if threads < 1:
-            raise ValueError(f"threads must be >= 1; got {threads}.")
-        if driver not in ("auto", "queue", "window"):
-            raise ValueError(f"driver must be one of auto, queue, window; got {driver!r}.")
+        check_options(seed, threads, driver, ("auto", "queue", "window"))
         if not network.populations:
             raise NetworkError("the network has no population to simulate; add one with add_population.")
-        self.network = network
-        self.seed = seed
+        self._declared = network
+        self.network = network.snapshot()
+        self.seed = int(seed)
         self._position = _Position()
-        self._record = _checked_record(network, record or {})
-        self.driver, self.engine = _engine(network, driver, seed, threads)
+        self._record = recorded_neurons(self.network, record)
+        self.driver, self.engine = _engine(self.network, driver, self.seed, int(threads))
         if state is not None:
             self._resume(state)
 
@@ -99,8 +101,7 @@ class Simulation:
         progress: Callable[[float], None] | None = None,
     ) -> Recording:
         """Simulate the next ``duration`` ms and return their spikes; see ``advance_to``."""
-        if not (np.isfinite(duration) and duration > 0):
-            raise ValueError(f"duration must be finite and > 0 ms; got {duration}.")
+        duration = number("duration", duration, unit="ms", above=0.0)
         return self.advance_to(self.time + duration, inputs, progress=progress)
 
     def advance_to(
@@ -119,13 +120,17 @@ class Simulation:
         Raises
         ------
         ValueError : an end that is not after ``time``, inputs that are unknown, of the wrong size or before ``time``
+        NetworkError : the network was changed after the simulation was made
         RunawayError : neurons that spike without bound, or more spikes than the memory holds
         """
         left = self._position.since[0] < self.time
-        if not (np.isfinite(stop) and (stop > self.time or (left and stop == self.time))):
-            raise ValueError(f"the end must be finite and after the time reached, {self.time} ms; got {stop}.")
-        given = dict(inputs or {})
-        check_inputs(self.network, given, self.time)
+        stop = after("the end", stop, self.time, or_equal=left)
+        if changed := changes(self._declared, self.network):
+            raise NetworkError(
+                f"the network was changed after this Simulation was made of it ({changed}), and it would not count. "
+                "Make a new Simulation of it."
+            )
+        given = checked_inputs(self.network, inputs, self.time)
         self._settle()
         self._position = self._fed(given)
         self._settle()
@@ -163,6 +168,9 @@ class Simulation:
         )
         both = {k: _together(p.given[k], t) if k in p.given else t for k, t in given.items()}
         return p._replace(feed=Feed(p.feed.number + 1, times, sources), given={**p.given, **both})
+
+    def __repr__(self) -> str:
+        return f"Simulation({self.network!r}, driver {self.driver!r}, seed {self.seed}, at {self.time:g} ms)"
 
     def state(self) -> dict[str, Any]:
         """Everything but the network, as a tree of plain values: ``evsim.io.runs.save_state`` writes it.
@@ -287,37 +295,3 @@ def _fingerprint(network: Network) -> str:
         for value in (drive.target, drive.rate, drive.weight, drive.rate_max):
             add(value)
     return digest.hexdigest()
-
-
-def check_inputs(network: Network, inputs: Mapping[str, SpikeTrains], start: float) -> None:
-    """Raise ValueError for spikes of unknown inputs, of the wrong size, or before ``start`` ms."""
-    for name, train in inputs.items():
-        if name not in network.inputs:
-            raise ValueError(f"spikes were given for {name!r}, which is no input of this network; "
-                             f"inputs: {', '.join(network.inputs) or 'none'}.")  # fmt: skip
-        size = network.inputs[name]
-        if train.size != size:
-            raise ValueError(f"input {name!r} has size {size}, but its spike trains have size {train.size}.")
-        if len(train) and train.times[0] < start:
-            raise ValueError(
-                f"input {name!r} has a spike at {train.times[0]} ms; the simulation starts at {start:g} ms: shift the "
-                "times."
-            )
-
-
-def _checked_record(network: Network, record: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
-    chosen = {}
-    for name, neurons in record.items():
-        if name not in network.populations:
-            raise ValueError(f"record names {name!r}; populations are {', '.join(network.populations)}.")
-        size = network.populations[name].size
-        numbers = np.asarray(neurons)
-        if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
-            raise ValueError(f"record: neurons of {name!r} must be their numbers, integers; got {numbers.dtype}.")
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= size):
-            raise ValueError(
-                f"record: neurons of {name!r} are 0 ... {size - 1}; got {numbers.min()} ... {numbers.max()}."
-            )
-        chosen[name] = np.zeros(size, np.bool_)
-        chosen[name][numbers.astype(np.int64)] = True
-    return chosen

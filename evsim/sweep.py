@@ -137,7 +137,7 @@ def run_layer_batch(
         return out[0][: progress[1]], out[1][: progress[1]], out[2][: progress[1]]
 
     parts = over_stretches(stretch, len(batch), threads)
-    return SpikeBatch(
+    return SpikeBatch.owning(
         np.concatenate([np.empty(0), *(p[0] for p in parts)]),
         np.concatenate([np.empty(0, np.int32), *(p[1] for p in parts)]),
         np.append(0, np.cumsum(counts)),

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evsim.checks import MOST, frozen, numbers, real, whole, whole_numbers
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
@@ -28,17 +30,21 @@ class LIF:
     Parameters
     ----------
     tau_m : float or (size,) array, ms, > 0
-    tau_syn : float, or pair (excitatory, inhibitory), or None for delta synapses; ms, > 0.
-        With a pair, weights >= 0 feed the excitatory current and weights < 0 the inhibitory one.
+    tau_syn : float, (size,) array, or tuple (excitatory, inhibitory), or None for delta synapses; ms, > 0.
+        With a tuple, weights >= 0 feed the excitatory current and weights < 0 the inhibitory one.
     v_th, v_reset, v_rest, bias : float or (size,) array; v_reset < v_th
     t_ref : float or (size,) array, ms, >= 0
     v_init : float, (size,) array or None (= v_rest). A neuron with v_init >= v_th fires at t = 0.
     keep_refractory_input : delta synapses only. False: kicks during refractoriness are lost. True: they
         decay with tau_m and are added to v_reset at release.
 
+    Arrays are copied and read-only, numbers are kept as float. Times may carry a unit and are converted to ms;
+    potentials have none. Two are equal (``==``) if all their values are.
+
     Raises
     ------
-    ValueError : a parameter is not finite or out of the range above.
+    ValueError : a parameter that is no number, not finite, out of the range above, or a potential with a unit; arrays
+        of different lengths; a list of two for ``tau_syn``, which could be either of the two meanings.
     """
 
     tau_m: Any = 20.0
@@ -53,32 +59,81 @@ class LIF:
 
     def __post_init__(self) -> None:
         for name in ("tau_m", "v_th", "v_reset", "v_rest", "t_ref", "bias"):
-            _finite_parameter(name, getattr(self, name))
+            self._own(name, "ms" if name in ("tau_m", "t_ref") else None)
         if self.v_init is not None:
-            _finite_parameter("v_init", self.v_init)
+            self._own("v_init", None)
+        self._own_tau_syn()
+        if not isinstance(self.keep_refractory_input, (bool, np.bool_)):
+            raise ValueError(f"keep_refractory_input must be True or False; got {self.keep_refractory_input!r}.")
+        object.__setattr__(self, "keep_refractory_input", bool(self.keep_refractory_input))
         _positive("tau_m", self.tau_m)
         for name, tau in zip(("tau_syn", "tau_syn (inhibitory)"), self.receptor_taus()):
-            _finite_parameter(name, tau)
             _positive(name, tau)
         if np.any(np.asarray(self.t_ref) < 0):
             raise ValueError(f"t_ref must be >= 0 ms; got {self.t_ref!r}. Use 0 for no refractory period.")
+        self._check_lengths()
         if np.any(np.asarray(self.v_reset) >= np.asarray(self.v_th)):
             raise ValueError(
                 f"v_reset must be below v_th, or the neuron would fire without end; got v_reset = "
                 f"{self.v_reset!r}, v_th = {self.v_th!r}."
             )
 
+    def _own(self, name: str, unit: str | None) -> None:
+        object.__setattr__(self, name, _parameter(name, getattr(self, name), unit))
+
+    def _own_tau_syn(self) -> None:
+        tau = self.tau_syn
+        if tau is None:
+            return
+        if isinstance(tau, list) and len(tau) == 2:
+            a, b = tau
+            raise ValueError(
+                f"tau_syn = {tau!r} could mean two things. Write the tuple ({a!r}, {b!r}) for an excitatory and an "
+                f"inhibitory time constant, or np.array([{a!r}, {b!r}]) for one of each of two neurons."
+            )
+        if isinstance(tau, tuple):
+            if len(tau) != 2:
+                raise ValueError(f"tau_syn as a tuple must be (excitatory, inhibitory); got {len(tau)} values.")
+            names = "tau_syn (excitatory)", "tau_syn (inhibitory)"
+            object.__setattr__(self, "tau_syn", tuple(_parameter(n, t, "ms") for n, t in zip(names, tau)))
+        else:
+            self._own("tau_syn", "ms")
+
+    def _check_lengths(self) -> None:
+        lengths = [(name, v.size) for name, v in self._parameters() if isinstance(v, np.ndarray)]
+        if len({n for _, n in lengths}) > 1:
+            said = ", ".join(f"{name} has {n}" for name, n in lengths)
+            raise ValueError(f"arrays of parameters must have one value for each neuron, equally many; {said}.")
+
+    def _parameters(self) -> Iterator[tuple[str, Any]]:
+        """All parameters by name, a pair of time constants one by one."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                yield f.name, part
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LIF):
+            return NotImplemented
+        pairs = zip(self._parameters(), other._parameters())
+        return len(self.receptor_taus()) == len(other.receptor_taus()) and all(
+            (a is None) == (b is None) and np.array_equal(a, b) for (_, a), (_, b) in pairs
+        )
+
+    def __hash__(self) -> int:
+        # Arrays of equal values differ in nothing but their bytes, and in the sign of 0, hence a sum.
+        values = (v for _, v in self._parameters())
+        return hash(tuple((v.size, float(v.sum())) if isinstance(v, np.ndarray) else v for v in values))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{f.name}={_short_parameter(getattr(self, f.name))}" for f in fields(self))
+        return f"LIF({shown})"
+
     def receptor_taus(self) -> tuple[Any, ...]:
         """Time constants of the synaptic currents: () for delta, one, or (excitatory, inhibitory)."""
         if self.tau_syn is None:
             return ()
-        if isinstance(self.tau_syn, tuple):
-            if len(self.tau_syn) != 2:
-                raise ValueError(
-                    f"tau_syn as a tuple must be (excitatory, inhibitory); got {len(self.tau_syn)} values."
-                )
-            return self.tau_syn
-        return (self.tau_syn,)
+        return self.tau_syn if isinstance(self.tau_syn, tuple) else (self.tau_syn,)
 
     def with_(self, **changes: Any) -> LIF:
         """A copy with some parameters replaced."""
@@ -95,9 +150,11 @@ class SpikeTrains:
 
     Parameters
     ----------
-    times : (n_spikes,) float64, ms, finite
+    times : (n_spikes,) float64, ms, finite; times with a unit are converted to ms
     neurons : (n_spikes,) integer, 0 <= neuron < size
-    size : number of neurons (the silent ones count)
+    size : number of neurons (the silent ones count), below 2^31
+
+    The arrays are copied and read-only. Two are equal (``==``) if size, times and neurons are.
 
     Raises
     ------
@@ -109,13 +166,38 @@ class SpikeTrains:
     size: int
 
     def __init__(self, times: ArrayLike, neurons: ArrayLike, size: int) -> None:
-        t, n = _checked_spikes(times, neurons, size)
+        t, n, size = _checked_spikes(times, neurons, size)
         if t.size and np.any(t[1:] < t[:-1]):
             order = np.argsort(t, kind="stable")
             t, n = t[order], n[order]
-        object.__setattr__(self, "times", t)
-        object.__setattr__(self, "neurons", n)
-        object.__setattr__(self, "size", int(size))
+        self._keep(t, n, size)
+
+    @classmethod
+    def owning(cls, times: Floats, neurons: Ints, size: int) -> SpikeTrains:
+        """Ordered spikes of arrays that nobody else will change: float64 and int32, neither checked nor copied."""
+        trains = object.__new__(cls)
+        trains._keep(times, neurons, size)
+        return trains
+
+    def _keep(self, times: Floats, neurons: Ints, size: int) -> None:
+        object.__setattr__(self, "times", frozen(times))
+        object.__setattr__(self, "neurons", frozen(neurons))
+        object.__setattr__(self, "size", size)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SpikeTrains):
+            return NotImplemented
+        return (
+            self.size == other.size
+            and np.array_equal(self.times, other.times)
+            and np.array_equal(self.neurons, other.neurons)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.size, self.times.size, *self.times[:1].tolist(), *self.times[-1:].tolist()))
+
+    def __repr__(self) -> str:
+        return f"SpikeTrains({_said_spikes(self.times)} of {self.size:,} neurons)"
 
     def __len__(self) -> int:
         return int(self.times.size)
@@ -126,6 +208,7 @@ class SpikeTrains:
 
     def of(self, neuron: int) -> Floats:
         """Spike times of one neuron, ascending, ms."""
+        neuron = whole("neuron", neuron)
         if not 0 <= neuron < self.size:
             raise IndexError(f"neuron {neuron} asked for, but there are {self.size} (0 ... {self.size - 1}).")
         return self.times[self.neurons == neuron]
@@ -140,9 +223,13 @@ class SpikeBatch:
     times : (n_spikes,) float64, ms, non-decreasing within a sample
     neurons : (n_spikes,) int32
     offsets : (n_samples + 1,) int64
-    size : number of neurons
+    size : number of neurons, below 2^31
     currents : (n_spikes,) float64 or None: total synaptic current at each spike (threshold units), which
         with v = v_th gives the slope there, (v_rest + bias - v_th + current) / tau_m
+
+    Given arrays are copied. Two are equal (``==``) if all their values are.
+
+    Raises ValueError : as ``SpikeTrains``; offsets that are none, times that decrease within a sample.
     """
 
     times: Floats
@@ -152,10 +239,26 @@ class SpikeBatch:
     currents: Floats | None = field(default=None)
 
     def __post_init__(self) -> None:
-        offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
-        if offsets.ndim != 1 or offsets.size < 1 or offsets[0] != 0 or np.any(np.diff(offsets) < 0):
+        self._keep(copy=True)
+
+    @classmethod
+    def owning(
+        cls, times: Floats, neurons: Ints, offsets: NDArray[np.int64], size: int, currents: Floats | None = None
+    ) -> SpikeBatch:
+        """As the constructor, of arrays that nobody else will change: they are checked, but not copied."""
+        batch = object.__new__(cls)
+        for name, value in zip(cls.__dataclass_fields__, (times, neurons, offsets, size, currents)):
+            object.__setattr__(batch, name, value)
+        batch._keep(copy=False)
+        return batch
+
+    def _keep(self, copy: bool) -> None:
+        offsets = np.asarray(whole_numbers("offsets", self.offsets))
+        wrong = offsets.ndim != 1 or offsets.size < 1 or offsets[0] != 0 or np.any(offsets[1:] < offsets[:-1])
+        if wrong or offsets[-1] >= 2**63:
             raise ValueError("offsets must start at 0 and never decrease, one more than there are samples.")
-        t, n = _checked_spikes(self.times, self.neurons, self.size)
+        offsets = _as(np.int64, offsets, copy)
+        t, n, size = _checked_spikes(self.times, self.neurons, self.size, copy)
         if offsets[-1] != t.size:
             raise ValueError(f"offsets end at {offsets[-1]}, but there are {t.size} spikes.")
         falls = np.zeros(t.size + 1, np.bool_)
@@ -165,9 +268,26 @@ class SpikeBatch:
             raise ValueError(
                 "times must not decrease within a sample; build each sample as SpikeTrains, which sorts."
             )
-        object.__setattr__(self, "times", t)
-        object.__setattr__(self, "neurons", n)
-        object.__setattr__(self, "offsets", offsets)
+        currents = self.currents
+        if currents is not None:
+            currents = np.array(numbers("currents", currents)) if copy else currents
+            if currents.shape != t.shape:
+                raise ValueError(f"currents must have one value per spike, shape {t.shape}; got {currents.shape}.")
+        for name, value in zip(self.__dataclass_fields__, (t, n, offsets, size, currents)):
+            object.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SpikeBatch):
+            return NotImplemented
+        same = self.size == other.size and (self.currents is None) == (other.currents is None)
+        names = ("offsets", "times", "neurons", "currents")
+        return same and all(np.array_equal(getattr(self, n), getattr(other, n)) for n in names)
+
+    def __hash__(self) -> int:
+        return hash((self.size, len(self), self.times.size))
+
+    def __repr__(self) -> str:
+        return f"SpikeBatch({len(self):,} samples, {_said_spikes(self.times)} of {self.size:,} neurons)"
 
     @classmethod
     def from_trains(cls, trains: Sequence[SpikeTrains]) -> SpikeBatch:
@@ -179,7 +299,7 @@ class SpikeBatch:
             raise ValueError(f"all recordings of a batch must have the same size; got sizes {sorted(sizes)}.")
         offsets = np.zeros(len(trains) + 1, np.int64)
         np.cumsum([len(t) for t in trains], out=offsets[1:])
-        return cls(
+        return cls.owning(
             np.concatenate([t.times for t in trains]),
             np.concatenate([t.neurons for t in trains]),
             offsets,
@@ -195,7 +315,7 @@ class SpikeBatch:
     def sample(self, k: int) -> SpikeTrains:
         """The recording of sample k."""
         a, b = self.offsets[k], self.offsets[k + 1]
-        return SpikeTrains(self.times[a:b], self.neurons[a:b], self.size)
+        return SpikeTrains.owning(self.times[a:b], self.neurons[a:b], self.size)
 
     def samples(self) -> NDArray[np.int64]:
         """Sample of each spike, (n_spikes,)."""
@@ -220,7 +340,7 @@ class SpikeBatch:
         offsets = np.append(0, np.cumsum(lengths))
         place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         currents = None if self.currents is None else self.currents[place]
-        return SpikeBatch(self.times[place], self.neurons[place], offsets, self.size, currents)
+        return SpikeBatch.owning(self.times[place], self.neurons[place], offsets, self.size, currents)
 
     def counts(self) -> NDArray[np.int64]:
         """Spikes of each neuron in each sample, shape (n_samples, size)."""
@@ -237,34 +357,65 @@ def spike_order(times: Floats, neurons: NDArray[Any]) -> NDArray[np.int64]:
     return order
 
 
-def _checked_spikes(times: ArrayLike, neurons: ArrayLike, size: int) -> tuple[Floats, Ints]:
-    t = np.ascontiguousarray(times, dtype=np.float64)
-    raw = np.asarray(neurons)
+def _checked_spikes(
+    times: ArrayLike, neurons: ArrayLike, size: int, copy: bool = True
+) -> tuple[Floats, Ints, int]:
+    if size is None or isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
+        raise ValueError(f"size must be an integer >= 0; got {size!r}.")
+    if size > MOST:
+        raise ValueError(
+            f"size must be at most 2^31 - 1 = {MOST}, as numbers of neurons have 32 bits; got {size}. Number the "
+            "neurons that spike from 0: np.unique(ids, return_inverse=True)."
+        )
+    t = _times(times, copy)
+    raw = whole_numbers("neurons", neurons)
     if t.ndim != 1 or raw.ndim != 1 or t.shape != raw.shape:
         raise ValueError(
             f"times and neurons must be 1-D and equally long; got shapes {t.shape} and {raw.shape}."
         )
-    if raw.size and not np.issubdtype(raw.dtype, np.integer):
-        raise ValueError(f"neurons must be integers; got dtype {raw.dtype}.")
-    if not isinstance(size, (int, np.integer)) or size < 0:
-        raise ValueError(f"size must be an integer >= 0; got {size!r}.")
-    if not np.all(np.isfinite(t)):
-        k = int(np.flatnonzero(~np.isfinite(t))[0])
-        raise ValueError(f"spike times must be finite; times[{k}] is {t[k]}. Remove or repair that entry.")
     if raw.size and (raw.min() < 0 or raw.max() >= size):
         bad = raw[(raw < 0) | (raw >= size)][0]
         raise ValueError(f"neuron index {bad} is out of range: size = {size} allows 0 ... {size - 1}.")
-    return t, np.ascontiguousarray(raw, dtype=np.int32)
+    return t, _as(np.int32, raw, copy), int(size)
 
 
-def _finite_parameter(name: str, value: Any) -> None:
-    a = np.asarray(value, dtype=np.float64)
-    if a.ndim > 1:
-        raise ValueError(f"{name} must be a number or one number per neuron; got shape {a.shape}.")
-    if not np.all(np.isfinite(a)):
-        raise ValueError(f"{name} must be finite; got {value!r}.")
+def _times(times: ArrayLike, copy: bool) -> Floats:
+    if copy:
+        t = np.asarray(real("times", times, "ms"))
+    else:
+        t = np.asarray(times)
+    t = _as(np.float64, t, copy)
+    if not np.all(np.isfinite(t)):
+        k = int(np.flatnonzero(~np.isfinite(t))[0])
+        raise ValueError(f"spike times must be finite; times[{k}] is {t.flat[k]}. Remove or repair that entry.")
+    return t
+
+
+def _as(dtype: Any, values: NDArray[Any], copy: bool) -> NDArray[Any]:
+    return np.array(values, dtype=dtype, order="C", copy=True if copy else None)
+
+
+def _parameter(name: str, value: Any, unit: str | None) -> Any:
+    v = numbers(name, value, unit=unit)
+    if np.ndim(v) > 1:
+        raise ValueError(f"{name} must be a number or one number per neuron; got shape {v.shape}.")
+    return v
 
 
 def _positive(name: str, value: Any) -> None:
     if np.any(np.asarray(value) <= 0):
         raise ValueError(f"{name} must be > 0 ms; got {value!r}.")
+
+
+def _short_parameter(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short_parameter, value))})"
+    if isinstance(value, np.ndarray):
+        return f"<{value.size:,} from {value.min():g} to {value.max():g}>" if value.size else "<none>"
+    return repr(value)
+
+
+def _said_spikes(times: Floats) -> str:
+    if times.size == 0:
+        return "no spikes"
+    return f"{times.size:,} spike{'s' * (times.size != 1)} from {times.min():g} to {times.max():g} ms"

@@ -1,10 +1,14 @@
-"""Voltages of a recorded run: replay one neuron's input and spikes through the closed form."""
+"""Voltages of a recorded run: replay the input and the spikes of neurons through the closed form."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from evsim._kernels.replay import voltage_at
+from evsim.checks import real, whole_numbers
 from evsim.connect import synapses_onto
 from evsim.drive import drive_spikes
 from evsim.neurons import neuron_arrays
@@ -12,39 +16,55 @@ from evsim.recording import Recording
 from evsim.types import Floats
 
 
-def arrivals_of(rec: Recording, population: str, neuron: int) -> tuple[Floats, Floats]:
-    """All input of one neuron: arrival times (ms, ascending; ties in source order) and weights."""
+def arrivals_of(rec: Recording, population: str, neurons: np.ndarray) -> Iterator[tuple[Floats, Floats]]:
+    """All input of each of some neurons, (n,) ascending: arrival times (ms, ascending; ties in source order), weights.
+
+    Connectivity and drives are drawn once for all of them.
+    """
     net = rec.network
     size = net.size_of(population)
-    times, weights = [np.empty(0)], [np.empty(0)]
+    synapses = []
     for k, p in enumerate(net.projections):
-        if p.target != population:
-            continue
-        s = synapses_onto(p, k, net.size_of(p.source), size, rec.seed, neuron)
-        train = rec.inputs[p.source] if p.source in rec.inputs else rec[p.source]
-        by_source = np.argsort(train.neurons, kind="stable")
-        start = np.searchsorted(train.neurons[by_source], np.arange(train.size + 1))
-        for syn in np.argsort(s.pre, kind="stable"):
-            j = s.pre[syn]
-            t = train.times[by_source[start[j] : start[j + 1]]] + s.delay[syn]
-            times.append(t)
-            weights.append(np.full(t.size, s.weight[syn]))
+        if p.target == population:
+            s = synapses_onto(p, k, net.size_of(p.source), size, rec.seed, neurons)
+            train = rec.inputs[p.source] if p.source in rec.inputs else rec[p.source]
+            by_source = np.argsort(train.neurons, kind="stable")
+            start = np.searchsorted(train.neurons[by_source], np.arange(train.size + 1))
+            order = np.lexsort((s.pre, s.post))
+            synapses.append((s, order, s.post[order], train.times[by_source], start))
+    drives = []
     for k, drive in enumerate(net.drives):
         if drive.target == population:
             cells = range(int(np.ceil(rec.t_stop / rec.cell)))
-            t, _ = drive_spikes(drive, k, size, rec.seed, rec.cell, cells, neuron)
+            t, j = drive_spikes(drive, k, size, rec.seed, rec.cell, cells, neurons)
+            order = np.argsort(j, kind="stable")
+            drives.append((t[order], j[order], drive.weight))
+    for neuron in neurons:
+        times, weights = [np.empty(0)], [np.empty(0)]
+        for s, order, post, source_times, start in synapses:
+            for syn in order[slice(*np.searchsorted(post, [neuron, neuron + 1]))]:
+                j = s.pre[syn]
+                t = source_times[start[j] : start[j + 1]] + s.delay[syn]
+                times.append(t)
+                weights.append(np.full(t.size, s.weight[syn]))
+        for all_times, who, weight in drives:
+            t = all_times[slice(*np.searchsorted(who, [neuron, neuron + 1]))]
             times.append(t)
-            weights.append(np.full(t.size, drive.weight))
-    t, w = np.concatenate(times), np.concatenate(weights)
-    order = np.argsort(t, kind="stable")
-    return t[order], w[order]
+            weights.append(np.full(t.size, weight))
+        t, w = np.concatenate(times), np.concatenate(weights)
+        order = np.argsort(t, kind="stable")
+        yield t[order], w[order]
 
 
-def voltage(rec: Recording, population: str, neuron: int, times: Floats) -> Floats:
-    """See ``Recording.voltage``. Raises ValueError for times outside [0, t_stop], IndexError for neurons."""
+def voltage(rec: Recording, population: str, neuron: Any, times: Any) -> Floats:
+    """See ``Recording.voltage``."""
     size = rec[population].size
-    if not 0 <= neuron < size:
-        raise IndexError(f"neuron {neuron} asked for, but {population!r} has 0 ... {size - 1}.")
+    numbers = whole_numbers("neuron", neuron)
+    if numbers.ndim > 1:
+        raise ValueError(f"neuron must be a number or a list of numbers; got shape {numbers.shape}.")
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= size):
+        bad = numbers.ravel()[(numbers.ravel() < 0) | (numbers.ravel() >= size)][0]
+        raise IndexError(f"neuron {bad} asked for, but {population!r} has 0 ... {size - 1}.")
     if rec.t_start > 0.0:
         raise ValueError(
             f"voltages are replayed from 0 ms, but this chunk begins at {rec.t_start} ms; join the chunks first "
@@ -54,19 +74,31 @@ def voltage(rec: Recording, population: str, neuron: int, times: Floats) -> Floa
         raise ValueError("voltages are replayed from all spikes, but not all were recorded; leave out record=.")
     if any(p.plasticity is not None and p.target == population for p in rec.network.projections):
         raise ValueError(f"voltages of {population!r} cannot be replayed: its weights changed during the run.")
-    flat = np.ravel(times)
+    instants = np.asarray(real("times", times, "ms"), dtype=np.float64)
+    flat = np.ravel(instants)
     if flat.size and not (np.all(flat >= 0.0) and np.all(flat <= rec.t_stop)):
         raise ValueError(f"voltage times must lie within [0, {rec.t_stop}] ms; got {flat.min()} ... {flat.max()}.")
-    arrays = neuron_arrays(rec.network.populations[population].neuron, size)
-    order = np.argsort(flat, kind="stable")
-    out = np.empty(flat.size)
-    k = neuron
-    voltage_at(
-        flat[order], *arrivals_of(rec, population, neuron), rec[population].of(neuron), out,
-        arrays.u_init[k], arrays.u_reset[k], arrays.theta[k], arrays.t_ref[k],
-        arrays.tau_m[k], arrays.tau_exc[k], arrays.tau_inh[k],
-        int(arrays.n_receptors[k]), bool(arrays.keep_input[k]),
-    )  # fmt: skip
-    result = np.empty(flat.size)
-    result[order] = out + arrays.v_inf[k]
-    return result.reshape(np.shape(times))
+    rows, place = np.unique(numbers.ravel().astype(np.int64), return_inverse=True)
+    traces = _traces(rec, population, rows, flat)
+    return traces[place].reshape(numbers.shape + instants.shape)
+
+
+def _traces(rec: Recording, population: str, neurons: np.ndarray, times: Floats) -> Floats:
+    """Potentials of some neurons, (n,) ascending, at some instants: (n, n_times)."""
+    train = rec[population]
+    arrays = neuron_arrays(rec.network.populations[population].neuron, train.size)
+    order = np.argsort(times, kind="stable")
+    in_order, out = times[order], np.empty(times.size)
+    by_neuron = np.argsort(train.neurons, kind="stable")
+    start = np.searchsorted(train.neurons[by_neuron], np.arange(train.size + 1))
+    spikes = train.times[by_neuron]
+    traces = np.empty((neurons.size, times.size))
+    for row, (k, arrivals) in enumerate(zip(neurons, arrivals_of(rec, population, neurons))):
+        voltage_at(
+            in_order, *arrivals, spikes[start[k] : start[k + 1]], out,
+            arrays.u_init[k], arrays.u_reset[k], arrays.theta[k], arrays.t_ref[k],
+            arrays.tau_m[k], arrays.tau_exc[k], arrays.tau_inh[k],
+            int(arrays.n_receptors[k]), bool(arrays.keep_input[k]),
+        )  # fmt: skip
+        traces[row, order] = out + arrays.v_inf[k]
+    return traces

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evsim.checks import number
 from evsim.types import SpikeTrains
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def to_neo(spikes: SpikeTrains, t_stop: float, t_start: float = 0.0) -> list[neo
         import neo
     except ImportError as error:
         raise _missing("to_neo", error) from error
-    if not (np.isfinite(t_start) and np.isfinite(t_stop) and t_start <= t_stop):
+    t_start, t_stop = number("t_start", t_start, unit="ms"), number("t_stop", t_stop, unit="ms")
+    if not t_start <= t_stop:
         raise ValueError(f"t_start and t_stop must be finite, t_start <= t_stop (ms); got {t_start} and {t_stop}.")
     outside = np.flatnonzero((spikes.times < t_start) | (spikes.times > t_stop))
     if outside.size:

@@ -318,13 +318,13 @@ def test_making_a_network_takes_about_the_memory_that_was_asked_for(name, driver
 @pytest.mark.parametrize("alone", [True, False])
 def test_rates_must_be_finite_and_not_negative(bad, alone) -> None:
     rate = bad if alone else np.where(np.arange(100) == 9, bad, 5.0)
-    with pytest.raises(NetworkError, match=r"add_poisson\('exc'\): rates must be finite and >= 0 Hz; got"):
+    with pytest.raises(NetworkError, match=r"add_poisson\('exc'\): rates must be finite(;| and >= 0 Hz; got)"):
         recurrent().add_poisson("exc", rate=rate, weight=0.1)
 
 
 @pytest.mark.parametrize("rate_max", [-1.0, math.nan, math.inf])
 def test_the_bound_of_a_rate_must_be_finite_and_not_negative(rate_max) -> None:
-    with pytest.raises(NetworkError, match="rates must be finite and >= 0 Hz; got"):
+    with pytest.raises(NetworkError, match="rate_max must be finite and >= 0 Hz; got"):
         recurrent().add_poisson("exc", rate=np.sin, weight=0.1, rate_max=rate_max)
 
 
@@ -449,7 +449,7 @@ def test_a_simulation_advances_by_a_finite_time_above_zero(driver, duration) -> 
 
 @pytest.mark.parametrize("chunk", [0.0, -1.0, math.nan, math.inf])
 def test_chunks_are_finite_and_longer_than_zero(chunk) -> None:
-    with pytest.raises(ValueError, match="chunk and t_stop must be finite and > 0 ms; got"):
+    with pytest.raises(ValueError, match="chunk must be finite and > 0 ms; got"):
         next(recurrent().run(10.0, chunk))
 
 

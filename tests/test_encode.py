@@ -173,7 +173,7 @@ def test_neurons_under_analog_current_fire_at_the_closed_form_times(driver) -> N
 
 @pytest.mark.parametrize("encode", [poisson, regular, latency])
 @pytest.mark.parametrize("bad, message", [
-    (math.nan, "must be finite; they hold NaN"),
+    (math.nan, "must be finite; it holds NaN"),
     (math.inf, "must be finite"),
     (-0.5, "must (be >= 0|lie in)"),
 ])  # fmt: skip

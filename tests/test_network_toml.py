@@ -103,7 +103,7 @@ CONNECT = BASE + '[[connect]]\nsource = "in"\ntarget = "a"\n'
         (BASE + "tau_m = -1.0", r"\[populations.a\]: tau_m must be > 0 ms"),
         (BASE + "tau_m = 'slow'", "tau_m: a number was expected; got 'slow'"),
         (BASE + "tau_m = [1.0, 2.0]", "size 3, but tau_m has shape"),
-        (BASE + "tau_syn = [1.0, 2.0, 3.0]", "excitatory, inhibitory"),
+        (BASE + "tau_syn = [1.0, 2.0, 3.0, 4.0]", r"\[excitatory, inhibitory\] or a list .* of the 3"),
         (BASE + "[populations.b]\nsize = 0", "size >= 1"),
         (BASE + 'v_init = {dist = "norml"}', "got 'norml'"),
         (BASE + 'v_init = {dist = "poisson", mu = 1.0}', "got 'poisson'"),
@@ -191,6 +191,24 @@ def test_a_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "s.txt").write_bytes(b"\x89HDF\r\n\xff\xfe")
     with pytest.raises(evsim.NetworkError, match=r"s\.txt, line 1: .*not UTF-8"):
         declare(tomllib.loads(CONNECT + 'file = "s.txt"\nweight = 1.0'), tmp_path)
+
+
+def test_time_constants_of_synapses_have_one_meaning():
+    def tau(text, size=3):
+        return network(f"[populations.a]\nsize = {size}\ntau_syn = {text}").populations["a"].neuron.tau_syn
+
+    assert tau("[2.0, 4.0]") == (2.0, 4.0) == tau("{excitatory = 2.0, inhibitory = 4.0}", size=2)
+    assert tau("[2.0, 4.0, 5.0]").tolist() == [2.0, 4.0, 5.0]
+    assert tau("{per_neuron = [2.0, 4.0]}", 2).tolist() == [2.0, 4.0]
+    pair = tau("{excitatory = [1.0, 2.0], inhibitory = [3.0, 4.0]}", 2)
+    assert [t.tolist() for t in pair] == [[1.0, 2.0], [3.0, 4.0]]
+    assert tau('{dist = "uniform", loc = 1.0}').shape == (3,)
+    with pytest.raises(evsim.NetworkError, match=r"Write {excitatory = 2\.0, inhibitory = 4\.0}, or {per_neuron"):
+        tau("[2.0, 4.0]", size=2)
+    with pytest.raises(evsim.NetworkError, match="unknown key exc; it knows excitatory, inhibitory"):
+        tau("{exc = 2.0, inhibitory = 4.0}")
+    with pytest.raises(evsim.NetworkError, match="keep_refractory_input must be True or False; got 'no'"):
+        network("[populations.a]\nsize = 1\nkeep_refractory_input = 'no'")
 
 
 def test_errors_name_the_file(tmp_path):

@@ -1,0 +1,76 @@
+"""Numbers that carry a unit: converted where the meaning is plain, refused elsewhere, never dropped.
+
+Known: quantities and neo, pint, astropy, unyt, ``numpy.timedelta64``. None of them is imported here; they are told by
+what they can do.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+_PLAIN = (int, float)
+_ATTRIBUTES = ("units", "unit", "dimensions")
+
+
+def without_unit(name: str, value: Any, unit: str | None) -> Any:
+    """The value as a plain number, array or list: in ``unit`` ("ms", "Hz"); None: it must have no unit.
+
+    Raises ValueError : a unit that cannot be converted to ``unit``, or any unit where none is expected.
+    """
+    if isinstance(value, (list, tuple)):
+        # numpy would drop the units of the elements without a word.
+        return [without_unit(name, v, unit) for v in value] if any(map(_may_have_unit, value)) else value
+    if not _may_have_unit(value):
+        return value
+    if _is_duration(value):
+        if unit != "ms":
+            raise ValueError(_refusal(name, "a duration", unit))
+        return np.asarray(value, dtype="timedelta64") / np.timedelta64(1, "ms")
+    own = _unit_of(value)
+    if own is None:
+        return value
+    try:
+        return _converted(value, unit or "dimensionless")
+    except Exception as error:  # every library has errors of its own for units that do not fit
+        raise ValueError(_refusal(name, f"the unit {own!r}", unit)) from error
+
+
+def _may_have_unit(value: Any) -> bool:
+    if type(value) in _PLAIN or value is None or isinstance(value, str):
+        return False
+    return type(value) is not np.ndarray or value.dtype.kind in "mMO"
+
+
+def _is_duration(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    return isinstance(value, timedelta) or getattr(dtype, "kind", "") == "m"
+
+
+def _unit_of(value: Any) -> str | None:
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        return next((u for u in map(_unit_of, value.ravel()) if u is not None), None)
+    for attribute in _ATTRIBUTES:
+        own = getattr(value, attribute, None)
+        if own is not None and not callable(own):
+            return str(getattr(own, "dimensionality", own))
+    return None
+
+
+def _converted(value: Any, unit: str) -> Any:
+    if hasattr(value, "rescale"):
+        return value.rescale(unit).magnitude
+    if hasattr(value, "to_value"):
+        return value.to_value("" if unit == "dimensionless" else unit)
+    return value.to(unit).magnitude
+
+
+def _refusal(name: str, what: str, unit: str | None) -> str:
+    if unit is None:
+        return (
+            f"{name} must be plain numbers; got {what}. Potentials, currents and weights are in one unit of your "
+            "choice, that of the threshold: divide by it."
+        )
+    return f"{name} must be in {unit}; got {what}, which cannot be converted to it. Give plain numbers, in {unit}."
