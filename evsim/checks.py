@@ -118,7 +118,7 @@ def real(name: str, value: Any, unit: str | None) -> NDArray[Any]:
         raise ValueError(f"{name} must be a number, or hold numbers; got {_short(value)}.") from error
     if a.size and a.dtype.kind not in "iuf":
         kind = {"b": "booleans", "U": "text", "S": "text", "c": "complex numbers"}.get(a.dtype.kind, str(a.dtype))
-        raise ValueError(f"{name} must be real numbers; got {kind}: {_short(value)}.")
+        raise ValueError(f"{name} must be a number, or hold numbers; got {kind}: {_short(value)}.")
     _no_mask(name, plain)
     return a
 

@@ -259,7 +259,12 @@ def _owned(name: str, value: Any, unit: str | None) -> Any:
     if hasattr(value, "tocoo"):
         if len(value.shape) != 2:
             raise NetworkError(f"a sparse {name} must have two dimensions, (pre, post); got shape {value.shape}.")
-        coo = value.tocoo(copy=True)
+        try:
+            coo = value.tocoo(copy=True)
+        except ValueError as error:
+            raise NetworkError(
+                f"{name} is a damaged sparse matrix: it has entries outside of its shape ({error})."
+            ) from error
         coo.data = np.atleast_1d(numbers(name, coo.data))
         coo.row, coo.col = frozen(coo.row), frozen(coo.col)
         return coo

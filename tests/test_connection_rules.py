@@ -185,7 +185,8 @@ def test_the_only_neuron_has_no_other(rule) -> None:
         with pytest.raises(NetworkError, match=r"connect\('a', 'a'\): FixedIndegree.* has no source to draw from"):
             net.connect("a", "a", weight=0.1, delay=1.0, rule=rule)
     else:
-        assert net.simulate(1.0).synapses(net.connect("a", "a", weight=0.1, delay=1.0, rule=rule)).pre.size == 0
+        number = net.connect("a", "a", weight=0.1, delay=1.0, rule=rule)
+        assert net.simulate(1.0).synapses(number).pre.size == 0
 
 
 def test_rules_show_the_switches_that_are_off() -> None:

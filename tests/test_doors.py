@@ -294,7 +294,7 @@ def test_every_driver_tells_its_progress(driver) -> None:
         (lambda: network().simulate(1.0, {"i": np.ones(2)}), r"input 'i' needs evsim\.SpikeTrains; got ndarray"),
         (lambda: network().simulate(1.0, NO_SPIKES), "inputs must be a mapping"),
         (lambda: network().connect("i", "n", weight=1.0, rule="indegree"), r"rule must be .* got 'indegree'"),
-        (lambda: network().connect("i", "n", weight=1.0, plasticity="stdp"), r"plasticity must be an evsim\.STDP"),
+        (lambda: network().connect("i", "n", weight=1.0, plasticity="stdp"), r"plasticity must be evsim\.STDP"),
         (lambda: network().add_population("m", 2, "LIF"), r"population 'm' needs neuron = LIF\(\.\.\.\); got 'LIF'"),
         (lambda: network().add_population("m", True, LIF()), "integer size >= 1; got True"),
         (lambda: network().add_population(3, 2, LIF()), "names of inputs and populations are text; got 3"),
@@ -328,7 +328,7 @@ def test_a_sparse_matrix_keeps_the_order_of_its_entries_and_its_type_is_checked(
     net = network()
     net.connect("i", "n", weight=coo, delay=1.0)
     assert net.projections[1].weight.data.tolist() == [1.0, 2.0, 3.0]
-    with pytest.raises(NetworkError, match="weight must be real numbers; got booleans"):
+    with pytest.raises(NetworkError, match="weight must be a number, or hold numbers; got booleans"):
         net.connect("i", "n", weight=coo.astype(bool))
 
 
