@@ -177,9 +177,9 @@ def _in_order(early: float, late: float) -> float:
 
 def unit_interval(values: ArrayLike) -> Floats:
     """Values for an encoder as (n,) or (samples, n) float64; ValueError : other shapes, NaN, or outside [0, 1]."""
-    v, _ = _checked_values(values, 1.0, "values")
+    v, _, single = _checked_values(values, 1.0)
     _in_unit_interval(v)
-    return v if np.ndim(values) == 2 else v[0]
+    return np.array(v[0] if single else v)
 
 
 def _in_unit_interval(v: Floats) -> None:

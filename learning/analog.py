@@ -117,12 +117,12 @@ class Analog(Layer):
 
 
 def joined(parts: Sequence[SpikeBatch], size: int) -> SpikeBatch:
-    """Batches with their currents, one after the other."""
+    """Batches one after the other, with their currents if all have them."""
     offsets = np.concatenate([[0], *(p.offsets[1:] - p.offsets[:-1] for p in parts)]).cumsum()
     empty = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(1, np.int64), size, np.empty(0))
     every = [empty, *parts]
-    currents = [np.empty(0) if p.currents is None else p.currents for p in every]
-    return SpikeBatch(
+    currents = [p.currents for p in every if p.currents is not None]
+    return SpikeBatch.owning(
         np.concatenate([p.times for p in every]), np.concatenate([p.neurons for p in every]), offsets, size,
-        np.concatenate(currents),
+        np.concatenate(currents) if len(currents) == len(every) else None,
     )  # fmt: skip
