@@ -24,7 +24,7 @@ def check_options(seed: int, threads: int, driver: str, drivers: Sequence[str]) 
 def after(name: str, time: Any, reached: float, or_equal: bool = False) -> float:
     """A time in ms later than ``reached``, or equal to it; ValueError for any other."""
     try:
-        return number(name, time, unit="ms", **{"low" if or_equal else "above": reached})
+        return number(name, time, unit="ms", above=None if or_equal else reached, low=reached if or_equal else None)
     except ValueError as error:
         if "must be finite" not in str(error):
             raise
