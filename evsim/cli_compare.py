@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import re
-import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -20,9 +19,12 @@ from evsim.cli_rules import rule_entry
 from evsim.cli_train_config import RunConfig, config_of
 from evsim.errors import RunFileError
 from evsim.io import runs
+from evsim.text_files import read_toml
+from evsim.toml_options import option_values
 
 console = Console()
 _TOP = ("seeds", "agreement", "common", "run")
+_TABLES = ("rule_options", "loss_options", "data_options")
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,15 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
 
     Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit.
     """
-    try:
-        given = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    given = read_toml(path)
     if unknown := sorted(set(given) - set(_TOP)):
         raise ValueError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
-    seeds, entries = given.get("seeds", [1]), given.get("run", [])
+    seeds, entries, common = given.get("seeds", [1]), given.get("run", []), given.get("common", {})
+    if not isinstance(common, dict) or not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
+        raise ValueError(f"{path}: write [common] before the common options, and [[run]] before those of each run.")
+    agreement = given.get("agreement", 0)
+    if isinstance(agreement, bool) or not isinstance(agreement, int) or agreement < 0:
+        raise ValueError(f"{path}: agreement must be a number of samples >= 0; got {agreement!r}.")
     if not (isinstance(seeds, list) and seeds and all(isinstance(s, int) and s >= 0 for s in seeds)):
         raise ValueError(f"{path}: seeds must be a list of integers >= 0; got {seeds!r}.")
     if not entries:
@@ -88,8 +92,8 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
             raise ValueError(f"{path}: each [[run]] needs a rule and a label of its own; got {label!r} (twice?).")
         labels.add(slug(label))
         for seed in seeds:
-            out.append((label, seed, _config(given.get("common", {}), own, seed, data_dir, f"{path}, run {label}")))
-    return Comparison(tuple(out), int(given.get("agreement", 0)))
+            out.append((label, seed, _config(common, own, seed, data_dir, f"{path}, run {label}")))
+    return Comparison(tuple(out), agreement)
 
 
 def slug(label: str) -> str:
@@ -101,16 +105,18 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
     from evsim.cli import train
 
     merged = {**common, **own}
+    if not all(isinstance(table.get(name, {}), dict) for table in (common, own) for name in _TABLES):
+        raise ValueError(f"{where}: {', '.join(_TABLES)} must be tables of NAME = VALUE.")
     for name, owner in (("rule_options", "rule"), ("loss_options", "loss"), ("data_options", "dataset")):
         same = owner not in own or own[owner] == common.get(owner)
         merged[name] = {**(common.get(name, {}) if same else {}), **own.get(name, {})}
     known = {p.name for p in train.params} - {"out", "resume", "seed", None}
     if unknown := sorted(set(merged) - known):
         raise ValueError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")
-    tables = {k: tuple(v.items()) if isinstance(v, dict) else v for k, v in merged.items()}
     try:
+        values = option_values(merged, train.params, where)
         # The same door as for --config: types and ranges are those of the command line.
-        context = train.make_context("train", ["--out", "."], default_map={"threads": 1, **tables})
+        context = train.make_context("train", ["--out", "."], default_map={"threads": 1, **values})
     except click.UsageError as error:
         raise ValueError(f"{where}: {error.format_message()}") from error
     values = {k: v for k, v in context.params.items() if k in merged or k in ("dataset", "threads")}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import click
 
 from evsim.cli_named import parse
+from evsim.errors import DataError
+from evsim.text_files import read_toml
+from evsim.toml_options import option_values
 
 
 class _NamedOption(click.ParamType):
@@ -51,9 +53,9 @@ def from_toml(ctx: click.Context, _: click.Parameter, value: Path | None) -> Pat
     if value is None:
         return None
     try:
-        given = tomllib.loads(value.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise click.BadParameter(f"{value} is not valid TOML: {error}.") from error
+        given = option_values(read_toml(value), ctx.command.params, str(value))
+    except DataError as error:
+        raise click.BadParameter(str(error)) from error
     known = {p.name for p in ctx.command.params}
     unknown = sorted(set(given) - known)
     if unknown:
@@ -61,7 +63,6 @@ def from_toml(ctx: click.Context, _: click.Parameter, value: Path | None) -> Pat
             f"{value} names {', '.join(unknown)}, which evsim {ctx.info_name} does not know; "
             f"it knows {', '.join(sorted(k for k in known if k))}."
         )
-    given = {k: tuple(v.items()) if isinstance(v, dict) else v for k, v in given.items()}
     ctx.default_map = {**(ctx.default_map or {}), **given}
     return value
 
