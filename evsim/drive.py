@@ -138,11 +138,26 @@ def drive_spikes(
     return t[order], j[order]
 
 
+def _rates_at(drive: PoissonDrive, times: Floats) -> Floats:
+    """What the rate function says at some instants, (n,) Hz. Raises NetworkError : it fails, or gives another shape."""
+    where = f"add_poisson({drive.target!r}): the rate function"
+    try:
+        rate = np.asarray(drive.rate(times), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise NetworkError(
+            f"{where} must take an array of times (n,), ms, and give (n,) Hz, as "
+            f"lambda t: np.where(t < 50.0, 100.0, 20.0); it failed: {error}"
+        ) from error
+    if rate.shape not in ((), times.shape):
+        raise NetworkError(f"{where} must give one rate for each of {times.size} times; it gave shape {rate.shape}.")
+    return np.broadcast_to(rate, times.shape)
+
+
 def _accepted(drive: PoissonDrive, block: DriveBlock, cell: int, times: Floats) -> np.ndarray:
     from evsim._kernels.drive import thin
 
     assert drive.rate_max is not None
-    rate = np.broadcast_to(np.asarray(drive.rate(times), dtype=np.float64), times.shape)
+    rate = _rates_at(drive, times)
     if not np.all((rate >= 0.0) & (rate <= drive.rate_max)):
         bad = rate[~((rate >= 0.0) & (rate <= drive.rate_max))][0]
         raise ValueError(

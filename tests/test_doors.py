@@ -185,6 +185,22 @@ def test_what_is_no_number_is_refused_in_a_sentence(door, bad) -> None:
         NUMBERS[door](bad)
 
 
+@pytest.mark.parametrize("driver", ["queue", "window"])
+@pytest.mark.parametrize(
+    "rate, words",
+    [
+        (lambda t: 100.0 if t < 50.0 else 20.0, r"must take an array of times .* np\.where"),
+        (lambda t: np.outer(t, [1.0, 2.0]), r"must give one rate for each of \d+ times; it gave shape"),
+    ],
+)
+def test_a_rate_function_that_takes_no_array_is_told(driver, rate, words) -> None:
+    net = Network()
+    net.add_population("n", 2, LIF())
+    net.add_poisson("n", rate=rate, rate_max=1e4, weight=1.0)
+    with pytest.raises(NetworkError, match=rf"add_poisson\('n'\): the rate function {words}"):
+        net.simulate(10.0, driver=driver)
+
+
 def test_masked_numbers_are_refused() -> None:
     times = np.ma.masked_array([1.0, 2.0], mask=[False, True])
     with pytest.raises(ValueError, match="times has masked entries"):
