@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from evsim import encode
+from evsim import encode, streams
 from evsim.connect import FixedIndegree
 from evsim.io import runs
 from evsim.learning import Adam, CountLoss, Dense, Sequential, Trainer, TrainingOptions
@@ -36,7 +36,7 @@ DURATION = 400.0
 def digit_like_rates(samples: int, seed: int) -> np.ndarray:
     """Rates (samples, 784) in Hz, made by a formula to fire as often as MNIST digits do: a fifth of the
     pixels active, about 7,450 spikes in 400 ms."""
-    rng = np.random.default_rng([seed, 11])
+    rng = streams.rng("benchmark", seed, 1)
     x = rng.uniform(0.1, 1.0, (samples, 784)) * (rng.random((samples, 784)) < 0.19)
     return x * (7450.0 / DURATION * 1000.0) / x.sum(axis=1, keepdims=True)
 
@@ -55,7 +55,7 @@ def best_of(repeats: int, work: Callable[[], Any]) -> float:
 def bench_sweep(seed: int) -> list[Row]:
     """Layer 784-800 at a low, a usual and a high output rate: ns per synaptic event, one thread."""
     x = encode.poisson(digit_like_rates(1, seed)[0], DURATION, seed=seed)
-    weight = np.random.default_rng([seed, 12]).uniform(-1.0, 1.0, (784, 800))
+    weight = streams.rng("benchmark", seed, 2).uniform(-1.0, 1.0, (784, 800))
     rows: list[Row] = []
     for name, neuron in (
         ("sweep 784-800, one receptor, v_th 6", NEURON.with_(v_th=6.0)),
@@ -83,7 +83,7 @@ def bench_queue(seed: int) -> list[Row]:
         net.add_input("drive", 1000)
         net.add_population("exc", 1000, neuron)
         net.connect("drive", "exc", weight=weight * 4.0, rule=FixedIndegree(20), delay=1.0)
-        rng = np.random.default_rng([seed, 13])
+        rng = streams.rng("benchmark", seed, 3)
         weights = np.where(rng.random(80_000) < 0.7, weight, -3.0 * weight)
         delay = rng.uniform(0.5, 5.0, 80_000) if delays is None else delays
         net.connect("exc", "exc", weight=weights, delay=delay, rule=FixedIndegree(80))

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from evsim import plot
+from evsim import plot, streams
 from evsim.analysis import active, cv_isi, mean_correlation
 from evsim.connect import Projection, is_distribution
 from evsim.io import runs
@@ -105,7 +105,7 @@ def first_excitatory(network: Network) -> str:
 
 def _a_weight(p: Projection) -> float:
     if is_distribution(p.weight):
-        return float(p.weight(np.random.default_rng(0), 1)[0])
+        return float(p.weight(streams.rng("example", 0), 1)[0])
     return float(np.min(p.weight))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim import streams
 from evsim.connection_rules import AllToAll as AllToAll
 from evsim.connection_rules import Bernoulli as Bernoulli
 from evsim.connection_rules import FixedIndegree as FixedIndegree
@@ -111,7 +112,7 @@ class Drawing:
         self.n_blocks = self.cuts.size - 1
         self._key = (seed, number)
         self._rule = projection.connection_rule
-        self._shared = self._rule.share(n_pre, self.cuts, np.random.default_rng([*self._key, 0]))
+        self._shared = self._rule.share(n_pre, self.cuts, streams.rng("degrees", *self._key))
 
     def size(self, block: int) -> int:
         """Number of synapses of a block."""
@@ -123,7 +124,7 @@ class Drawing:
         return self._pairs(block)[0].size if n is None else n
 
     def _rng(self, block: int) -> np.random.Generator:
-        return np.random.default_rng([*self._key, block + 1])
+        return streams.rng("synapses", *self._key, block)
 
     def _pairs(self, block: int, rng: np.random.Generator | None = None) -> Pairs:
         return self._rule.draw(self.n_pre, self.cuts, block, self._shared, rng or self._rng(block))

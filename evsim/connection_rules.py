@@ -242,7 +242,7 @@ class FixedOutdegree(Switched):
     ) -> np.ndarray:
         first = self.outdegree * np.arange(n_pre) + shared[:, :block].sum(axis=1)
         start = np.cumsum(shared[:, block]) - shared[:, block]
-        order = np.lexsort((post, pre))
+        order = np.argsort(pre * (cuts[block + 1] - cuts[block]) + post, kind="stable")
         out = np.empty(pre.size, np.int64)
         out[order] = np.arange(pre.size) + (first - start)[pre[order]]
         return out
@@ -310,7 +310,7 @@ class FixedTotalNumber(Switched):
     ) -> np.ndarray:
         first = sum(self.size(n_pre, cuts, b, shared) for b in range(block))
         out = np.empty(pre.size, np.int64)
-        out[np.lexsort((pre, post))] = np.arange(first, first + pre.size)
+        out[np.argsort(post * n_pre + pre, kind="stable")] = np.arange(first, first + pre.size)
         return out
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evsim import streams
 from evsim.connect import STRIDE, OneToOne, Projection
 from evsim.errors import NetworkError
 from evsim.types import Floats, SpikeTrains, spike_order
@@ -97,9 +98,8 @@ def drive_blocks(drive: PoissonDrive, number: int, size: int, seed: int, c: floa
         if np.any(mine != mine[0]):
             threshold, alias = np.empty(mine.size), np.empty(mine.size, np.int64)
             alias_table(mine, total, threshold, alias, np.empty(mine.size, np.int64))
-        # The last word keeps these keys apart from those of connectivity, which are padded with zeros.
-        streams = np.random.SeedSequence([seed, number, k, 1]).generate_state(N_STREAMS, np.uint64)
-        blocks.append(DriveBlock(first, mine.size, total * c, streams, threshold, alias))
+        words = streams.words(N_STREAMS, "drive", seed, number, k)
+        blocks.append(DriveBlock(first, mine.size, total * c, words, threshold, alias))
     return blocks
 
 

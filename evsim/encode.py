@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evsim import streams
 from evsim.checks import number, numbers, whole, whole_numbers
 from evsim.memory import check_memory
 from evsim.threads import over_stretches
@@ -52,8 +53,7 @@ def poisson(
     if names.shape != (len(values),):
         raise ValueError(f"keys must have one integer per sample, shape ({len(values)},); got {names.shape}.")
     per_ms = values / 1000.0
-    stream = np.empty((len(values), 3), np.int64)
-    stream[:, 0], stream[:, 1], stream[:, 2] = seed, epoch, names
+    stream = streams.kernel_keys("spikes", seed, epoch, names)
     counts = np.zeros(len(values), np.int64)
 
     def stretch(first: int, last: int) -> tuple[Floats, Ints]:
@@ -62,7 +62,7 @@ def poisson(
         times, neurons = np.empty(capacity), np.empty(capacity, np.int32)
         progress = np.array([first, 0])
         while not poisson_samples(
-            per_ms, stream.view(np.uint64), duration, times, neurons, counts, progress, last
+            per_ms, stream, duration, times, neurons, counts, progress, last
         ):
             times = np.concatenate([times, np.empty_like(times)])
             neurons = np.concatenate([neurons, np.empty_like(neurons)])

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim import streams
 from evsim.connect import AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, OneToOne, Rule
 from evsim.connection_list import read_connection_list
 from evsim.errors import DataError, NetworkError
@@ -35,8 +36,6 @@ _RULES: dict[str, tuple[type[Rule], tuple[str, ...], tuple[str, ...]]] = {
 """Each rule with the keys that it needs, and its switches."""
 
 _NEURON = tuple(f.name for f in fields(LIF))
-_PARAMETER = 2**30
-"""Keys the streams of drawn parameters apart from those of projections and drives."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def declare(tree: Mapping[str, Any], folder: Path = Path(), seed: int = 0) -> De
         where = f"[populations.{name}]"
         _check(where, table, ("size",), _NEURON)
         with _named(where):
-            net.add_population(name, table["size"], _neuron(table, [seed, _PARAMETER, k]))
+            net.add_population(name, table["size"], _neuron(table, seed, k))
     for k, table in enumerate(_list(tree, "connect")):
         _connect(net, f"[[connect]] number {k + 1}", table, folder)
     for k, table in enumerate(_list(tree, "poisson")):
@@ -102,7 +101,7 @@ def declare(tree: Mapping[str, Any], folder: Path = Path(), seed: int = 0) -> De
     return Declared(net, files, None if t_stop is None else _number(t_stop), tree)
 
 
-def _neuron(table: Mapping[str, Any], key: list[int]) -> LIF:
+def _neuron(table: Mapping[str, Any], seed: int, population: int) -> LIF:
     given: dict[str, Any] = {}
     for k, name in enumerate(_NEURON):
         if name not in table:
@@ -114,15 +113,15 @@ def _neuron(table: Mapping[str, Any], key: list[int]) -> LIF:
             elif name == "tau_syn" and value == "delta":
                 given[name] = None
             elif name == "tau_syn":
-                given[name] = _tau_syn(value, table["size"], [*key, k])
+                given[name] = _tau_syn(value, table["size"], streams.rng("parameters", seed, population, k))
             elif isinstance(value, dict):
-                given[name] = _distribution(value)(np.random.default_rng([*key, k]), table["size"])
+                given[name] = _distribution(value)(streams.rng("parameters", seed, population, k), table["size"])
             else:
                 given[name] = _numbers(value)
     return LIF(**given)
 
 
-def _tau_syn(value: Any, size: int, key: list[int]) -> Any:
+def _tau_syn(value: Any, size: int, rng: np.random.Generator) -> Any:
     """A number, a list of one for each neuron, [excitatory, inhibitory], or a table that says which."""
     if isinstance(value, dict) and "dist" not in value:
         if "per_neuron" in value:
@@ -131,7 +130,7 @@ def _tau_syn(value: Any, size: int, key: list[int]) -> Any:
         _check("tau_syn", value, ("excitatory", "inhibitory"), ())
         return _numbers(value["excitatory"]), _numbers(value["inhibitory"])
     if isinstance(value, dict):
-        return _distribution(value)(np.random.default_rng(key), size)
+        return _distribution(value)(rng, size)
     if not isinstance(value, list) or len(value) == size != 2:
         return _numbers(value)
     if len(value) != 2:

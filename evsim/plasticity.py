@@ -34,6 +34,8 @@ class STDP:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
+            if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+                raise NetworkError(f"STDP: {f.name} must be a number; got {value!r}.")
             if np.isnan(value) or (not np.isfinite(value) and not f.name.startswith("w_")):
                 raise NetworkError(f"STDP: {f.name} must be a finite number; got {value}.")
         for name in ("tau_plus", "tau_minus"):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from evsim import streams
 from evsim.connect import Bernoulli, FixedIndegree, FixedTotalNumber
 from evsim.errors import NetworkError
 from evsim.network import Network
@@ -44,8 +45,6 @@ _EXTERNAL_HZ = 8.0
 _V_MEAN = (-68.28, -63.16, -63.33, -63.45, -63.11, -61.66, -66.72, -61.43)
 _V_SD = (5.36, 4.57, 4.74, 4.94, 4.94, 4.55, 5.46, 4.48)
 
-_INITIAL = 2**31
-"""Keys the streams of initial potentials apart from those of projections and drives."""
 
 
 def brunel(*, g: float = 5.0, eta: float = 2.0, delay: float = 1.5, j: float = 0.1, scale: float = 1.0) -> Network:
@@ -82,7 +81,7 @@ def cuba(*, delay: float = 0.1, scale: float = 1.0, seed: int = 0) -> Network:
     sizes = {"exc": _scaled(3200, scale), "inh": _scaled(800, scale)}
     net = Network()
     for k, (name, size) in enumerate(sizes.items()):
-        v = np.random.default_rng([seed, _INITIAL, k]).uniform(-60.0, -50.0, size)
+        v = streams.rng("potentials", seed, k).uniform(-60.0, -50.0, size)
         net.add_population(name, size, neuron.with_(v_init=v))
     for source, weight in (("exc", 1.62), ("inh", -9.0)):
         for target in sizes:
@@ -122,7 +121,7 @@ def microcircuit(scale: float = 1.0, *, seed: int = 0) -> Network:
     for k, (name, size) in enumerate(_SIZES.items()):
         below = normal(_V_MEAN[k], _V_SD[k], high=float(np.nextafter(neuron.v_th, -np.inf)))
         n = _scaled(size, scale)
-        v = below(np.random.default_rng([seed, _INITIAL, k]), n)
+        v = below(streams.rng("potentials", seed, k), n)
         net.add_population(name, n, neuron.with_(bias=float(bias[k]), v_init=v))
     shrink = 1.0 / np.sqrt(scale)
     for i, target in enumerate(_SIZES):

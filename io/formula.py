@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evsim import streams
 from evsim.types import Floats, SpikeBatch
 
 _RADIUS, _DOT = 0.5, 0.1
@@ -96,7 +97,7 @@ def randman(
     _whole(samples_per_class=samples_per_class)
     _positive(alpha=alpha, duration=duration)
     _not_negative(jitter=jitter)
-    rng = np.random.default_rng(seed)
+    rng = streams.rng("data set", seed)
     terms = 1000 if alpha <= 1.0 else int(np.ceil(1e-3 ** (-1.0 / alpha)))
     thetas = rng.random((classes, spikes_per_unit, 3, units, dimension, terms))
     times = np.empty((classes, samples_per_class, spikes_per_unit, units))
@@ -153,7 +154,7 @@ def temporal_xor(
     _whole(samples_per_case=samples_per_case, copies=copies)
     _positive(window=window)
     _not_negative(gap=gap, noise=noise)
-    rng = np.random.default_rng(seed)
+    rng = streams.rng("data set", seed)
     late = np.tile([[0, 0], [0, 1], [1, 0], [1, 1]], (samples_per_case, 1))
     n = len(late)
     centre = np.repeat((0.25 + 0.5 * late) * window, copies, axis=1)
@@ -197,7 +198,7 @@ def spike_patterns(
             f"{target_spikes} target spikes {min_gap} ms apart do not fit into {0.75 * duration} ms, the last three "
             "quarters of duration. Ask for fewer, or a smaller min_gap."
         )
-    rng = np.random.default_rng(seed)
+    rng = streams.rng("data set", seed)
     times, neurons, wanted = [], [], []
     for _ in range(classes):
         neurons.append(np.repeat(np.arange(inputs), rng.poisson(rate * duration / 1000.0, inputs)))

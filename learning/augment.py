@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
+from evsim import streams
 from evsim.types import SpikeBatch
-
-_AUGMENT = 8
 
 
 def jiggle(
@@ -30,7 +29,7 @@ def jiggle(
     if math.prod(grid) != spikes.size:
         raise ValueError(f"a grid of {width} x {height} x {channels} has {math.prod(grid)} inputs, not {spikes.size}.")
     most = np.array([zoom, math.radians(turn), shift, shift])
-    draws = [np.random.default_rng([seed, epoch, int(key), _AUGMENT]).uniform(-1.0, 1.0, 4) for key in keys]
+    draws = [streams.rng("augmentation", seed, epoch, key).uniform(-1.0, 1.0, 4) for key in keys]
     z, a, dx, dy = (np.array(draws).reshape(-1, 4) * most)[spikes.samples()].T
     channel, pixel = np.divmod(spikes.neurons, width * height)
     y, x = np.divmod(pixel, width)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim import streams
 from evsim.errors import SilentLayerError
 from evsim.learning.fields import check_number, check_numbers
 from evsim.learning.layers import Dense
@@ -42,7 +43,7 @@ def calibrate(
         if not isinstance(layer, Dense):
             raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
         layer.check()
-        crowd = _crowd(layer, np.random.default_rng([options.seed, 3, k]))
+        crowd = _crowd(layer, streams.rng("calibration", options.seed, k))
         at_rest = np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)
         rest = float(np.max(np.maximum(at_rest, layer.neuron.v_reset)))
         low, high = -14.0, 14.0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim import streams
 from evsim.errors import GradientError
 from evsim.learning.agreement import Agreement, agreement_of
 from evsim.learning.agreement import GradientReport as GradientReport
@@ -80,7 +81,7 @@ def check_gradient(
     signal = loss_and_signal(true_loss, spikes[-1], labels)[1]
     true, _ = backward(model, EventProp(), spikes, signal, t_stop)
     note = _why_no_replay(model, spikes) if replays else None
-    rng = np.random.default_rng(seed)
+    rng = streams.rng("gradient check", seed)
     rows: list[Agreement] = []
     pairs = {}
     for k, (mine, true_here) in enumerate(zip(_by_coordinates(model, found), _by_coordinates(model, true))):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim import streams
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss, Rule, backward
 from evsim.learning.validation import loss_and_signal
@@ -160,7 +161,7 @@ def smoothed_gradient(
     a_block = draws_a_direction * directions_a_block
 
     def one_block(numbers: np.ndarray) -> list[Floats]:
-        rng = np.random.default_rng([seed, int(numbers[0])])
+        rng = streams.rng("mean gradient", seed, int(numbers[0]))
         sums = [np.zeros(array.size) for array in arrays]
         for part in np.split(numbers, directions_a_block):
             inputs, labels = draw(part)

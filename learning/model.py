@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim import streams
 from evsim.learning.layers import Layer
 from evsim.learning.readout import Readout
 from evsim.types import Floats, SpikeBatch
@@ -42,7 +43,7 @@ class Sequential:
         if len(scales) != len(self.layers) or len(means) != len(self.layers):
             raise ValueError(f"scale and mean must be numbers, or have one for each of {len(self.layers)} layers.")
         for k, (layer, s, m) in enumerate(zip(self.layers, scales, means)):
-            layer.init(np.random.default_rng([seed, k]), s, m)
+            layer.init(streams.rng("weights", seed, k), s, m)
 
     @property
     def weights(self) -> list[Floats]:

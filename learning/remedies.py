@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from evsim import streams
 from evsim.learning._kernels.dropout import kept_spikes
 from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense
@@ -19,8 +20,6 @@ from evsim.learning.model import Sequential
 from evsim.learning.readout import Readout
 from evsim.learning.rules.eventprop import EventProp
 from evsim.types import Floats, SpikeBatch
-
-_DROPOUT = 7
 
 
 class Remedy(Protocol):
@@ -45,10 +44,9 @@ class AfterStep(Protocol):
 
 def drop_spikes(spikes: SpikeBatch, share: float, seed: int, epoch: int, keys: np.ndarray) -> SpikeBatch:
     """Leave out each spike with probability ``share``; the choice depends on (seed, epoch, key of the sample) alone."""
-    streams = np.empty((len(spikes), 4), np.int64)
-    streams[:, 0], streams[:, 1], streams[:, 2], streams[:, 3] = seed, epoch, keys, _DROPOUT
+    words = streams.kernel_keys("dropout", seed, epoch, keys)
     keep = np.empty(spikes.times.size, np.bool_)
-    kept_spikes(spikes.offsets, streams.view(np.uint64), share, keep)
+    kept_spikes(spikes.offsets, words, share, keep)
     offsets = np.append(0, np.cumsum(keep))[spikes.offsets]
     return SpikeBatch(spikes.times[keep], spikes.neurons[keep], offsets, spikes.size)
 

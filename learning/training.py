@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evsim import encode
+from evsim import encode, streams
 from evsim.errors import SilentLayerError
 from evsim.learning.augment import jiggle
 from evsim.learning.fields import check_fields
@@ -217,7 +217,7 @@ class Trainer:
         held = self.options.validation
         if not 0 <= held < n:
             raise ValueError(f"validation must leave training samples: {held} of {n} are to be set aside.")
-        order = np.random.default_rng([self.options.seed, 1]).permutation(n)
+        order = streams.rng("validation", self.options.seed).permutation(n)
         return np.sort(order[held:]), np.sort(order[:held])
 
     def inputs(self, x: Any, keys: np.ndarray, epoch: int) -> Any:
@@ -362,7 +362,7 @@ class Trainer:
             self.boost = np.ones(len(x))
         if self.boost is not None and self.boost.size != len(x):
             raise ValueError(f"the boosting weights are for {self.boost.size} samples; there are {len(x)}.")
-        order = np.random.default_rng([o.seed, 2, epoch]).permutation(train)
+        order = streams.rng("shuffling", o.seed, epoch).permutation(train)
         missed: list[np.ndarray] = []
         layer_spikes: dict[int, int] = {}
         for a in range(0, order.size, o.batch_size):

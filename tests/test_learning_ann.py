@@ -55,7 +55,7 @@ def test_it_learns_where_a_line_cannot_and_resumes_to_the_bit():
 
     def fresh(sizes=(2, 30, 2)):
         model = Perceptron(sizes)
-        model.init(1)
+        model.init(7)
         return ANNTrainer(model, ANN(), Adam(), options(epochs=60, rate=3e-2))
 
     whole = fresh()

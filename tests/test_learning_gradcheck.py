@@ -23,7 +23,8 @@ LABELS = np.array([0, 1, 2])
 def model(kind=Dense, **options):
     neuron = LIF(tau_m=20.0, tau_syn=5.0)
     m = Sequential(Dense(4, 6, neuron), kind(6, 3, neuron, **options))
-    m.init(seed=1, mean=[3.0, 3.0], scale=[1.0, 0.5])
+    for k, (layer, scale) in enumerate(zip(m.layers, (1.0, 0.5))):
+        layer.init(np.random.default_rng([1, k]), scale, 3.0)
     return m
 
 

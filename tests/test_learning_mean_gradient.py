@@ -79,7 +79,7 @@ def test_the_gradient_of_a_spike_probability_is_found(estimator):
     else:
         rule = by_rule(model, EventProp(), Count(), T)
         found = smoothed_gradient(
-            model, rule, Count(), draw, T, step=0.03, precision=0.05, most_draws=102_400, draws_a_direction=200,
+            model, rule, Count(), draw, T, step=0.03, precision=0.05, most_draws=102_400, draws_a_direction=200, seed=3,
             directions_a_block=4,
         )  # fmt: skip
     error = np.sqrt(found.blocks[0].var(axis=0, ddof=1) / len(found.blocks[0]))

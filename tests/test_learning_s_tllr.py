@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from evsim import LIF, SpikeBatch, SpikeTrains
+from evsim import LIF, SpikeBatch, SpikeTrains, streams
 from evsim.cli_presets import settings
 from evsim.cli_train import RunConfig, train_run
 from evsim.errors import GradientError
@@ -305,7 +305,7 @@ def test_random_feedback_takes_the_last_errors_through_fixed_weights_to_every_la
     rule = STLLR(feedback="random", form="spikes", feedback_seed=7)
     gradients, spikes, signal = learned(model, rule, inputs)
     for k, depth in ((1, 0), (0, 1)):
-        feedback = np.random.default_rng([7, depth]).uniform(-1 / np.sqrt(3), 1 / np.sqrt(3), (5, 3))
+        feedback = streams.rng("feedback", 7, depth).uniform(-1 / np.sqrt(3), 1 / np.sqrt(3), (5, 3))
         plain = network(hidden=2)
         plain.layers[-1].weight = feedback
         expected = sum(

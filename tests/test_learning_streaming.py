@@ -80,7 +80,7 @@ def peak_bytes(duration, rule):
     """Most memory held at once while a sample streams, whose spikes are drawn window by window."""
     rng = np.random.default_rng(0)
     model = Sequential(Dense(20, 30, NEURON), Readout(30, 5, LIF(tau_m=20.0, tau_syn=5.0), feature="integral"))
-    model.init(1, scale=[0.5, 1.0], mean=[0.5, 0.0])
+    model.init(3, scale=[0.5, 1.0], mean=[0.5, 0.0])
     tracemalloc.start()
     stream = StreamingSTLLR(model, rule, duration)
     for k in range(int(duration / 10.0)):

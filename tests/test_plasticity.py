@@ -115,6 +115,9 @@ def test_a_plastic_run_in_chunks_saved_and_resumed_is_the_same_to_the_bit() -> N
         ({"tau_plus": 0.0}, "tau_plus must be > 0 ms; got 0.0"),
         ({"a_minus": np.nan}, "a_minus must be a finite number"),
         ({"w_min": 2.0, "w_max": 1.0}, "w_min must be below w_max"),
+        ({"a_plus": "0.1"}, "a_plus must be a number; got '0.1'"),
+        ({"w_max": None}, "w_max must be a number; got None"),
+        ({"tau_plus": [20.0]}, r"tau_plus must be a number; got \[20.0\]"),
     ],
 )
 def test_bad_parameters_are_refused(values, message) -> None:

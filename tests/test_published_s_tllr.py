@@ -5,6 +5,7 @@ import published_s_tllr as paper
 import pytest
 from published_grid import distance, on_grid, order
 
+from evsim import streams
 from evsim.learning import STLLR, Dense, Recurrent, Sequential
 from evsim.learning.surrogates import S1, S2, S3, S4, Surrogate
 from evsim.learning.terms.credit import Separable
@@ -79,7 +80,7 @@ def published(model, spikes, readout, rule, dt, lag_one="paper"):
         lam = np.exp(-dt / TAU_PRE), np.exp(-dt / TAU_POST)
         out.insert(0, paper.gradient(arrivals, post, delta, *lam, rule.a_pre, rule.a_post, lag_one))
         if rule.feedback == "random":
-            random = np.random.default_rng([rule.feedback_seed, 0]).uniform(-1, 1, (layer.n_in, 3)) / np.sqrt(3)
+            random = streams.rng("feedback", rule.feedback_seed, 0).uniform(-1, 1, (layer.n_in, 3)) / np.sqrt(3)
             delta = np.repeat(error, round(H / dt), axis=0) @ random.T
             continue
         area = layer.neuron.tau_syn / layer.neuron.tau_m if layer.neuron.tau_syn else 1.0

@@ -23,7 +23,8 @@ def case(seed, mean, apart):
     times = 0.1 * (at + (apart & (at % round(H / 0.1) == 0)))
     inputs = SpikeBatch.from_trains([SpikeTrains(times, rng.integers(0, 10, 60), 10)])
     model = Sequential(*(Dense(a, b, LIF(tau_m=TAU_M, tau_syn=TAU_S)) for a, b in ((10, 12), (12, 3))))
-    model.init(seed, scale=0.3, mean=mean)
+    for k, layer in enumerate(model.layers):
+        layer.init(np.random.default_rng([seed, k]), 0.3, mean)
     return model, inputs
 
 

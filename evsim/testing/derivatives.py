@@ -10,6 +10,7 @@ import numpy as np
 from mpmath import mp, mpf
 from numpy.typing import ArrayLike
 
+from evsim import streams
 from evsim.testing.closed_form import DIGITS
 from evsim.testing.follow import Base, MpSynapse, base_of, follow
 from evsim.testing.follow import SpikesChanged as SpikesChanged
@@ -43,7 +44,7 @@ def random_direction(description: NetworkDescription, kinds: tuple[str, ...], se
     Delays, refractory periods and input times that are 0 stay there, and so do weights near 0 onto two receptors: they
     cannot be moved to both sides.
     """
-    rng = np.random.default_rng(seed)
+    rng = streams.rng("direction", seed)
     direction = {kind: rng.normal(size=sizes(description)[kind]) for kind in kinds}
     two = [len(lif.receptor_taus()) == 2 for lif in description.neurons]
     at_the_edge = {

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from evsim import streams
 from evsim.errors import GradientError
 from evsim.learning.surrogates import Surrogate
 from evsim.learning.terms.events import LayerEvents, Membrane
@@ -70,7 +71,7 @@ class Separable:
         """
         bound = 1.0 / np.sqrt(self.top.shape[2])
         depth = self.depth if depth is None else depth
-        rng = np.random.default_rng([seed, depth])
+        rng = streams.rng("feedback", seed, depth)
         feedback = rng.uniform(-bound, bound, (n, self.top.shape[2]))
         return replace(self, coefficients=self.top @ feedback.T, depth=depth + 1)
 
