@@ -9,18 +9,27 @@ from typing import Any
 
 import click
 
-from evsim.cli_options import COMMON, OPTION, TRAINING, from_toml, given_only, with_options
+from evsim.cli_options import COMMON, OPTION, OVERWRITE, TRAINING, from_toml, given_only, with_options
+from evsim.cli_signals import exit_code, interrupts, remember
 from evsim.errors import DataError, NetworkError, RunFileError, SilentLayerError
 
 
 class _Commands(click.Group):
-    """Turns the errors that a user can mend into one sentence and exit status 1."""
+    """Turns the errors that a user can mend into one sentence and status 1, and signals into 128 + their number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        remember(ctx, args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with interrupts():
+                return super().invoke(ctx)
         except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError) as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as interrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(exit_code(interrupt))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -31,9 +40,12 @@ def main() -> None:
 
 @main.command()
 @with_options(COMMON)
-@click.option("--out", default="runs/demo", type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option("--out", type=click.Path(path_type=Path), show_default=False,
+              help="Folder of the results; default: runs/demo, where an earlier demo is replaced.")
 @click.option("--epochs", default=None, type=click.IntRange(1), help="Passes over the data.")
-def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
+@click.option("--resume", is_flag=True, help="Continue from the last complete epoch in --out.")
+@OVERWRITE
+def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: bool, overwrite: bool) -> None:
     """Train a spiking classifier with HM2-BP on handwritten digits that ship with scikit-learn."""
     from evsim.cli_presets import preset
     from evsim.cli_train import train_run
@@ -42,7 +54,11 @@ def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
     changes: dict[str, Any] = {"seed": seed, "threads": threads}
     if epochs is not None:
         changes["epochs"] = epochs
-    train_run(RunConfig(**{**preset("digits"), **changes}), out, resume=False)
+    replaced = out is None and not resume and (Path("runs/demo") / "run.h5").exists()
+    if replaced:
+        click.echo("replacing the earlier demo in runs/demo")
+    config = RunConfig(**{**preset("digits"), **changes})
+    train_run(config, out or Path("runs/demo"), resume=resume, overwrite=overwrite or replaced)
 
 
 @main.command()
@@ -50,18 +66,19 @@ def demo(seed: int, threads: int, out: Path, epochs: int | None) -> None:
               callback=from_toml, expose_value=False, help="TOML file of options; the command line wins.")  # fmt: skip
 @with_options(COMMON)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
-@click.option("--resume", is_flag=True, help="Go on from the last complete epoch in --out.")
+@click.option("--resume", is_flag=True, help="Continue from the last complete epoch in --out.")
+@OVERWRITE
 @click.option("--dataset", default="digits",
               help="digits, mnist, fashion-mnist, yin-yang, randman, temporal-xor, spike-patterns, nmnist, "
               "dvs-gesture, shd, ssc.")
 @with_options(TRAINING)
-def train(out: Path, resume: bool, dataset: str, rule: str | None, **given: Any) -> None:
+def train(out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, **given: Any) -> None:
     """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""
     from evsim.cli_presets import settings
     from evsim.cli_train import train_run
     from evsim.cli_train_config import RunConfig
 
-    train_run(RunConfig(**settings(dataset, rule, given_only(given))), out, resume=resume)
+    train_run(RunConfig(**settings(dataset, rule, given_only(given))), out, resume=resume, overwrite=overwrite)
 
 
 @main.command()
@@ -79,14 +96,17 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results and of the runs.")
 @click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1), help="Runs at a time, a process each.")
-@click.option("--resume", is_flag=True, help="Go on with the runs in --out; complete ones stay as they are.")
+@click.option("--resume", is_flag=True, help="Continue the runs in --out; complete ones stay as they are.")
+@OVERWRITE
 @click.option("--agreement", type=click.IntRange(0), help="Compare gradients with the true one on N samples per epoch.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
-def compare(config: Path, out: Path, jobs: int, resume: bool, agreement: int | None, data_dir: str | None) -> None:
+def compare(
+    config: Path, out: Path, jobs: int, resume: bool, overwrite: bool, agreement: int | None, data_dir: str | None
+) -> None:
     """Train the rules and seeds of a TOML file (see docs/compare.md), and write tables and pictures of them."""
     from evsim.cli_compare import compare_run
 
-    compare_run(config, out, jobs, resume, agreement, data_dir)
+    compare_run(config, out, jobs, resume, agreement, data_dir, overwrite=overwrite)
 
 
 @main.command()
@@ -101,16 +121,21 @@ def compare(config: Path, out: Path, jobs: int, resume: bool, agreement: int | N
 @click.option("--recurrent-scale", type=float, help="> 0: hidden layers are recurrent.")
 @click.option("--samples", default=3, type=click.IntRange(1), help="Of the data set.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
-def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, **given: Any) -> None:
+@OVERWRITE
+def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, overwrite: bool, **given: Any) -> None:
     """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits.
 
     The exit status is 1 if a rule that claims to be exact is not, or if nothing could be compared.
     """
+    from evsim.cli_folder import results_or_none
     from evsim.cli_gradcheck import gradcheck_run
     from evsim.cli_presets import settings
     from evsim.cli_train_config import RunConfig
 
-    if not gradcheck_run(RunConfig(**settings(dataset, rule, {"hidden": (20,), **given_only(given)})), samples, out):
+    config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **given_only(given)}))
+    with results_or_none(out, ("gradcheck.csv", "gradcheck.png"), overwrite):
+        good = gradcheck_run(config, samples, out)
+    if not good:
         raise SystemExit(1)
 
 
@@ -131,26 +156,30 @@ def rules() -> None:
 @click.option("--scale", default=1.0, type=float, help="Of a preset: factor on neurons, and inputs per neuron.")
 @click.option("--warmup", default=0.0, type=float, help="ms simulated before, which do not count.")
 @click.option("--record", type=click.IntRange(1), help="Save spikes of the first N neurons of each population only.")
-@click.option("--chunk", type=float, help="Save after every so many ms; default: at the end.")
-@click.option("--resume", is_flag=True, help="Go on from what --out holds, to a later --t-stop.")
+@click.option("--chunk", type=float, help="Save after every so many ms; default: at the end, or when interrupted.")
+@click.option("--resume", is_flag=True, help="Continue what --out holds, to the same or a later --t-stop.")
+@OVERWRITE
 @click.option("--no-plots", is_flag=True, help="Draw nothing.")
-def simulate(network: str, out: Path | None, resume: bool, no_plots: bool, **given: Any) -> None:
+def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, **given: Any) -> None:
     """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file (see docs/network.toml)."""
     from evsim.cli_simulate import simulate_run
     from evsim.cli_simulate_network import SimulateConfig
 
     out = out or Path("runs") / Path(network).stem
-    simulate_run(SimulateConfig(network, **given), out, resume=resume, plots=not no_plots)
+    simulate_run(SimulateConfig(network, **given), out, resume=resume, overwrite=overwrite, plots=not no_plots)
 
 
 @main.command()
 @with_options(COMMON)
 @click.option("--out", default=None, type=click.Path(path_type=Path), help="Also write bench.json there.")
-def bench(seed: int, threads: int, out: Path | None) -> None:
+@OVERWRITE
+def bench(seed: int, threads: int, out: Path | None, overwrite: bool) -> None:
     """Nanoseconds per synaptic event of each driver, and samples per second, on this machine."""
     from evsim.cli_bench import run_bench
+    from evsim.cli_folder import results_or_none
 
-    run_bench(seed, threads, out)
+    with results_or_none(out, ("bench.json",), overwrite):
+        run_bench(seed, threads, out)
 
 
 if __name__ == "__main__":

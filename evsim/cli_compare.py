@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from evsim.cli_compare_results import Run, collect, write_results
+from evsim.cli_compare_results import RESULTS, Run, collect, write_results
 from evsim.cli_compare_run import COMPILED, run_alone
+from evsim.cli_folder import results_folder
 from evsim.cli_rules import rule_entry
+from evsim.cli_signals import say_how_to_resume
 from evsim.cli_train_config import RunConfig, config_of
-from evsim.errors import RunFileError
 from evsim.io import runs
 from evsim.text_files import read_toml
 from evsim.toml_options import option_values
@@ -39,28 +41,42 @@ class Comparison:
     agreement: int
 
 
-def compare_run(config: Path, out: Path, jobs: int, resume: bool, agreement: int | None, data_dir: str | None) -> None:
+def compare_run(
+    config: Path,
+    out: Path,
+    jobs: int,
+    resume: bool,
+    agreement: int | None,
+    data_dir: str | None,
+    *,
+    overwrite: bool = False,
+) -> None:
     """Train every run in a process of its own, in a folder of its own below ``out``, and leave the results in ``out``.
 
     A run that fails does not end the others; it is named below the table.
 
     Raises
     ------
-    RunFileError : ``out`` holds runs that ``resume`` does not ask for
+    RunFileError : ``out`` holds runs that neither ``resume`` nor ``overwrite`` asks for
     ValueError : a TOML file that is not a comparison
     """
     asked = read_comparison(config, data_dir)
     samples = asked.agreement if agreement is None else agreement
     found = [Run(label, seed, c, out / slug(label) / f"seed-{seed}") for label, seed, c in asked.runs]
-    if not resume and any((run.folder / "run.h5").exists() for run in found):
-        raise RunFileError(f"{out} holds runs of a comparison. Give --resume to go on with them, or another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    console.print(f"{len(found)} runs, {jobs} at a time, in {out}")
-    for run, error in _each(found, jobs, samples, out):
-        state = "done" if error is None else f"failed: {error}"
-        console.print(f"{run.label}, seed {run.seed}: {state}", markup=False, highlight=False)
-        write_results(collect(found), out, pictures=False)
-    write_results(collect(found), out, pictures=True, console=console)
+    holds = [*RESULTS, *(f"{slug(run.label)}/seed-{run.seed}" for run in found)]
+    with results_folder(out, holds, resume=resume, overwrite=overwrite) as clear:
+        clear()
+        console.print(f"{len(found)} runs, {jobs} at a time, in {out}", markup=False)
+        try:
+            with closing(_each(found, jobs, samples, out)) as ended:
+                for run, error in ended:
+                    state = "done" if error is None else f"failed: {error}"
+                    console.print(f"{run.label}, seed {run.seed}: {state}", markup=False, highlight=False)
+                    write_results(collect(found), out, pictures=False)
+        except KeyboardInterrupt:
+            say_how_to_resume(f"interrupted; the complete epochs of every run are saved in {out}. To continue:")
+            raise
+        write_results(collect(found), out, pictures=True, console=console)
 
 
 def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
@@ -110,7 +126,7 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
     for name, owner in (("rule_options", "rule"), ("loss_options", "loss"), ("data_options", "dataset")):
         same = owner not in own or own[owner] == common.get(owner)
         merged[name] = {**(common.get(name, {}) if same else {}), **own.get(name, {})}
-    known = {p.name for p in train.params} - {"out", "resume", "seed", None}
+    known = {p.name for p in train.params} - {"out", "resume", "overwrite", "seed", None}
     if unknown := sorted(set(merged) - known):
         raise ValueError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")
     try:
@@ -127,7 +143,7 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
     return RunConfig(**{"loss": rule_entry(rule).loss, **values, "seed": seed})
 
 
-def _each(found: list[Run], jobs: int, samples: int, out: Path) -> Iterator[tuple[Run, str | None]]:
+def _each(found: list[Run], jobs: int, samples: int, out: Path) -> Generator[tuple[Run, str | None], None, None]:
     """Runs as they end, with what went wrong."""
     spawn = multiprocessing.get_context("spawn")
     children: list[Any] = []

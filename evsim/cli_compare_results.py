@@ -16,6 +16,9 @@ from evsim import plot_compare
 from evsim.cli_train_config import RunConfig
 from evsim.io import runs
 
+RESULTS = ("epochs.csv", "runs.csv", "compare.csv")
+"""Tables that a comparison leaves in its folder."""
+
 _MEANS = (
     "samples_per_second", "seconds", "input_spikes", "spikes", "synaptic_events", "peak_memory_mb", "working_memory_mb",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import traceback
@@ -37,6 +38,7 @@ def run_alone(config: RunConfig, folder: Path, samples: int, lock: Path, last_tr
     """
     from threadpoolctl import threadpool_limits
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the comparison ends its runs
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     with (folder / "log.txt").open("a", encoding="utf-8") as log, threadpool_limits(config.threads):
         cli_train.console = Console(file=log, width=110)

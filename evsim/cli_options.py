@@ -72,6 +72,8 @@ COMMON = [
     click.option("--threads", default=os.cpu_count() or 1, type=click.IntRange(1), help="Changes no result."),
 ]
 
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in --out.")
+
 TRAINING = [
     click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files."),
     click.option("--data-option", "data_options", type=OPTION, multiple=True, help="NAME=VALUE of the data; repeat."),

@@ -1,13 +1,16 @@
 """``evsim simulate``: a preset or a network from a file, in chunks, saved after each, resumed to the bit.
 
-A folder RUN holds run.h5 (spikes), state.h5 (from which ``--resume`` goes on), summary.json and pictures.
+A folder RUN holds run.h5 (spikes), state.h5 (from which ``--resume`` continues), summary.json and pictures. While a run
+lasts, its new spikes are in RUN/spikes (see ``evsim.io.parts``).
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,24 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evsim.choice import choose
+from evsim.cli_folder import results_folder
+from evsim.cli_signals import Interrupted, requests, say_how_to_resume
 from evsim.cli_simulate_network import Declaration, SimulateConfig, declare, tiny
 from evsim.cli_simulate_results import report
-from evsim.errors import RunFileError
-from evsim.io import runs
+from evsim.errors import GrazingWarning, RunFileError, warn_of_grazing
+from evsim.io import parts, runs
 from evsim.memory import peak_memory_mb
 from evsim.recording import Recording
 from evsim.simulation import Simulation
 from evsim.types import SpikeTrains
 
 console = Console()
+
+_PIECE_SECONDS = 0.25
+"""Wall time between two looks at whether a signal asked for an end."""
+
+_FIRST_PIECE = 1.0 / 200.0
+"""Share of a chunk that is simulated before the first look."""
 
 
 @dataclass
@@ -44,9 +55,12 @@ class Tally:
 
 @dataclass(eq=False)
 class Run:
-    """A simulation with what it has left so far. spikes : of the recorded neurons, by population, in parts.
+    """A simulation with what it has left so far.
 
     id : common to its files, see ``runs.run_id``
+    saved : ms, end of what is saved; parts : number of parts saved since run.h5
+    spikes : of the recorded neurons, by population, since ``saved``, in pieces
+    whole : all recorded spikes, once the run has ended
     """
 
     config: SimulateConfig
@@ -54,8 +68,11 @@ class Run:
     simulation: Simulation
     build_seconds: float
     tally: Tally
-    spikes: dict[str, list[SpikeTrains]]
     id: str
+    saved: float = 0.0
+    parts: int = 0
+    spikes: dict[str, list[SpikeTrains]] = field(default_factory=dict)
+    whole: dict[str, SpikeTrains] = field(default_factory=dict)
 
     @property
     def begin(self) -> float:
@@ -68,53 +85,77 @@ class Run:
         return self.simulation.time
 
     def trains(self) -> dict[str, SpikeTrains]:
-        """Recorded spikes, ms since the start of the simulation."""
-        for name, parts in self.spikes.items():
-            whole = SpikeTrains(
-                np.concatenate([p.times for p in parts]), np.concatenate([p.neurons for p in parts]), parts[0].size
-            )
-            self.spikes[name] = [whole]
-        return {name: parts[0] for name, parts in self.spikes.items()}
+        """All recorded spikes of a run that has ended, ms since the start of the simulation."""
+        return self.whole
 
 
-def simulate_run(config: SimulateConfig, out: Path, *, resume: bool = False, plots: bool = True) -> None:
-    """Simulate, and leave in ``out``: run.h5 and state.h5 (after every chunk), summary.json, PNGs.
+def simulate_run(
+    config: SimulateConfig, out: Path, *, resume: bool = False, overwrite: bool = False, plots: bool = True
+) -> None:
+    """Simulate, and leave in ``out``: run.h5, state.h5 (after every chunk, and where it is interrupted), summary.json,
+    PNGs.
 
     Raises
     ------
     NetworkError, ValueError, DataError : see ``declare``; also a network that the driver cannot run
-    RunFileError : ``resume`` without a run, of another run, or to a time that lies behind it
+    RunFileError : an earlier run in ``out`` that neither ``resume`` nor ``overwrite`` asks for; ``resume`` without a
+        run, of another run, or to a time that lies behind it
+    Interrupted : a signal ended it; spikes and state are saved
     """
     declared = declare(config)
     saved = _saved(config, declared, out) if resume else None
-    out.mkdir(parents=True, exist_ok=True)
-    run = _start(config, declared, saved, out)
-    console.print(
-        f"[bold]{escape(config.network)}[/]: {sum(p.size for p in declared.network.populations.values()):,} neurons, "
-        f"{run.simulation.engine.n_synapses:,} synapses, driver {run.simulation.driver}, {config.threads} threads, "
-        f"seed {config.seed}" + (f", going on at {run.end:g} ms" if saved else ""),
-        highlight=False,
-        soft_wrap=True,
-    )
-    _advance(run, out, {} if saved else declared.inputs)
-    report(run, out, plots)
+    with results_folder(out, resume=resume, overwrite=overwrite) as clear:
+        run = _start(config, declared, saved, out)
+        clear()
+        console.print(
+            f"[bold]{escape(config.network)}[/]: "
+            f"{sum(p.size for p in declared.network.populations.values()):,} neurons, "
+            f"{run.simulation.engine.n_synapses:,} synapses, driver {run.simulation.driver}, {config.threads} threads, "
+            f"seed {config.seed}" + (f", going on at {run.end:g} ms" if saved else ""),
+            highlight=False,
+            soft_wrap=True,
+        )
+        _advance(run, out, {} if saved else declared.inputs)
+        report(run, out, plots)
 
 
 def _advance(run: Run, out: Path, inputs: Mapping[str, SpikeTrains]) -> None:
-    """Simulate to the end, chunk by chunk. inputs : all spikes, unless the simulation has them from its state."""
-    stops = [stop for stop in _stops(run.config, run.declared.t_stop) if stop > run.end]
-    with _progress() as bar:
+    """Simulate to the end, chunk by chunk. inputs : all spikes, unless the simulation has them from its state.
+
+    Raises Interrupted : a signal asked for an end; all that was simulated is saved before.
+    """
+    grazing = 0
+    with requests() as request, _progress() as bar:
         task = bar.add_task("", total=run.config.warmup + run.declared.t_stop)
         tell = (lambda t: bar.update(task, completed=t)) if console.is_terminal else None
-        for stop in stops:
-            began = time.perf_counter()
-            recording = run.simulation.advance_to(stop, inputs, progress=tell)
-            seconds = time.perf_counter() - began
-            run.tally.peak_memory_mb = max(run.tally.peak_memory_mb, peak_memory_mb())
-            inputs = {}
-            if stop > run.begin:
-                _add(run, recording, seconds)
-            _save(run, out)
+        for stop in _stops(run.config, run.declared.t_stop):
+            piece = (stop - run.end) * _FIRST_PIECE
+            while run.end < stop and not request.number:
+                # A piece so short is not worth an end of its own.
+                upto = run.end + piece if run.end + 1.5 * piece < stop else stop
+                began = time.perf_counter()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", GrazingWarning)
+                    recording = run.simulation.advance_to(upto, inputs, progress=tell)
+                seconds = time.perf_counter() - began
+                run.tally.peak_memory_mb = max(run.tally.peak_memory_mb, peak_memory_mb())
+                inputs = {}
+                if upto > run.begin:
+                    _add(run, recording, seconds)
+                    grazing += recording.grazing
+                piece *= min(max(_PIECE_SECONDS / max(seconds, 1e-9), 0.25), 4.0)
+            if run.end > run.saved:
+                _save(run, out)
+            if request.number:
+                break
+        if run.saved > 0.0:
+            run.whole = parts.join_parts(out, run.end, _about(run))
+    warn_of_grazing(grazing)
+    total = run.config.warmup + run.declared.t_stop
+    if run.end < total:
+        if run.saved > 0.0:
+            say_how_to_resume(f"interrupted at {run.end:g} of {total:g} ms; saved in {out}. To continue:")
+        raise Interrupted(request.number)
 
 
 def _identity(config: SimulateConfig, declared: Declaration) -> dict[str, Any]:
@@ -175,29 +216,26 @@ def _start(
         seconds = time.perf_counter() - began
     new = runs.run_id(_identity(config, declared), simulation.driver, runs.package_versions())
     if state is None:
-        empty = {
-            name: SpikeTrains([], np.empty(0, np.int64), min(p.size, config.record or p.size))
-            for name, p in declared.network.populations.items()
-        }
-        return Run(config, declared, simulation, seconds, Tally(), {k: [v] for k, v in empty.items()}, new)
-    recorded = runs.load_recording(out / "run.h5")
-    runs.check_same_run(out / "run.h5", recorded.meta, meta)
-    if recorded.t_stop < simulation.time:
-        raise RunFileError(f"{out / 'run.h5'} ends before {out / 'state.h5'}; they are not of the same run.")
-    spikes = {}
-    for name, s in recorded.spikes.items():
-        n = int(np.searchsorted(s.times, simulation.time))
-        spikes[name] = [SpikeTrains(s.times[:n], s.neurons[:n], s.size)]
-    return Run(config, declared, simulation, seconds, Tally(**meta["tally"]), spikes, meta.get("id", new))
+        return Run(config, declared, simulation, seconds, Tally(), new)
+    tally = Tally(**meta["tally"])
+    run = Run(config, declared, simulation, seconds, tally, meta.get("id", new), simulation.time)
+    parts.join_parts(out, simulation.time, _about(run), meta)
+    return run
 
 
 def _stops(config: SimulateConfig, t_stop: float) -> Iterator[float]:
-    """Ends of the warm-up and of the chunks, ms."""
+    """Ends of the warm-up and of the chunks, ms, ascending; the last one is the end, exactly."""
     if config.warmup > 0.0:
         yield config.warmup
-    step = config.chunk or t_stop
-    for k in range(1, int(np.ceil(t_stop / step)) + 1):
-        yield config.warmup + min(k * step, t_stop)
+    end = config.warmup + t_stop
+    if config.chunk is not None:
+        for k in count(1):
+            stop = config.warmup + k * config.chunk
+            # Rounding must not leave a last chunk of some units in the last place.
+            if stop + 1e-9 * config.chunk >= end:
+                break
+            yield stop
+    yield end
 
 
 def _add(run: Run, recording: Recording, seconds: float) -> None:
@@ -206,16 +244,32 @@ def _add(run: Run, recording: Recording, seconds: float) -> None:
     tally.synaptic_events += recording.synaptic_events
     for name, train in recording.spikes.items():
         tally.spikes[name] = tally.spikes.get(name, 0) + len(train)
-        n = run.spikes[name][0].size
+        n = _recorded(run.config, train.size)
         kept = train.neurons < n
-        run.spikes[name].append(SpikeTrains(train.times[kept], train.neurons[kept], n))
+        run.spikes.setdefault(name, []).append(SpikeTrains(train.times[kept], train.neurons[kept], n))
+
+
+def _recorded(config: SimulateConfig, size: int) -> int:
+    """Neurons of a population whose spikes are saved."""
+    return min(size, config.record or size)
+
+
+def _about(run: Run) -> dict[str, Any]:
+    return {"id": run.id, "run": _identity(run.config, run.declared), "versions": runs.package_versions()}
 
 
 def _save(run: Run, out: Path) -> None:
-    """Spikes first: a state without its spikes could not be continued, spikes beyond the state are dropped."""
-    about = {"id": run.id, "run": _identity(run.config, run.declared), "versions": runs.package_versions()}
-    runs.save_recording(out / "run.h5", run.trains(), run.end, about)
-    runs.save_state(out / "state.h5", run.simulation.state(), {**about, "tally": asdict(run.tally)})
+    """Spikes first: a state without its spikes could not be continued, spikes beyond the state are left out."""
+    new = {}
+    for name, population in run.declared.network.populations.items():
+        pieces = run.spikes.get(name, [])
+        times = np.concatenate([np.empty(0), *(p.times for p in pieces)])
+        neurons = np.concatenate([np.empty(0, np.int64), *(p.neurons for p in pieces)])
+        new[name] = SpikeTrains(times, neurons, _recorded(run.config, population.size))
+    run.parts += 1
+    parts.save_part(out, run.parts, new, run.saved, run.end, run.id)
+    runs.save_state(out / "state.h5", run.simulation.state(), {**_about(run), "tally": asdict(run.tally)})
+    run.saved, run.spikes = run.end, {}
 
 
 def _progress() -> Progress:

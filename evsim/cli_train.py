@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from evsim import plot
+from evsim.cli_folder import results_folder
+from evsim.cli_signals import say_how_to_resume
 from evsim.cli_train_config import RunConfig, build, config_of, start
 from evsim.errors import RunFileError
 from evsim.io import runs
@@ -24,34 +26,59 @@ console = Console()
 
 
 def train_run(
-    config: RunConfig, out: Path, resume: bool, observe: Callable[[Trainer, Dataset], dict[str, float]] | None = None
+    config: RunConfig,
+    out: Path,
+    resume: bool,
+    observe: Callable[[Trainer, Dataset], dict[str, float]] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Train, and leave in ``out``: run.h5 (after every epoch), metrics.csv, summary.json, three PNGs.
 
     observe : called before the first epoch and after each; what it gives then is added to the epoch's row
 
-    Raises RunFileError : ``out`` holds a run that ``resume`` does not ask for, or of other settings.
+    Raises RunFileError : an earlier run in ``out`` that neither ``resume`` nor ``overwrite`` asks for, or ``resume``
+    without one, or of one with other settings.
     """
-    out.mkdir(parents=True, exist_ok=True)
     saved = _saved_run(config, out / "run.h5", resume)
-    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size, **config.data_options)
-    config = _fit_data(config, data)
-    model, trainer = build(config, data)
-    sizes = "-".join(str(n) for n in (model.layers[0].n_in, *(layer.n_out for layer in model.layers)))
-    console.print(
-        f"[bold]{config.dataset}[/]: {len(data.x_train)} training and {len(data.x_test)} test samples; "
-        f"network {sizes}, rule {config.rule}, {config.threads} threads, seed {config.seed}"
-    )
-    if saved is None:
-        if start(config, model):
-            targets = [config.hidden_count] * len(config.hidden) + [config.output_count]
-            thresholds = calibrate(model, data.x_train, config, targets)
-            console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in thresholds))
-    else:
-        trainer.load(saved)
-        console.print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
-    if observe is not None:
-        observe(trainer, data)
+    with results_folder(out, resume=resume, overwrite=overwrite) as clear:
+        data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size, **config.data_options)
+        config = _fit_data(config, data)
+        model, trainer = build(config, data)
+        sizes = "-".join(str(n) for n in (model.layers[0].n_in, *(layer.n_out for layer in model.layers)))
+        console.print(
+            f"[bold]{config.dataset}[/]: {len(data.x_train)} training and {len(data.x_test)} test samples; "
+            f"network {sizes}, rule {config.rule}, {config.threads} threads, seed {config.seed}",
+            soft_wrap=True,
+        )
+        if saved is None:
+            if start(config, model):
+                targets = [config.hidden_count] * len(config.hidden) + [config.output_count]
+                thresholds = calibrate(model, data.x_train, config, targets)
+                console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in thresholds))
+        else:
+            trainer.load(saved)
+            console.print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
+        if observe is not None:
+            observe(trainer, data)
+        clear()
+        try:
+            _train(trainer, config, data, out, observe)
+        except KeyboardInterrupt:
+            if trainer.epoch:
+                say_how_to_resume(f"interrupted after {trainer.epoch} complete epochs, saved in {out}. To continue:")
+            raise
+        _finish(trainer, config, data, out)
+
+
+def _train(
+    trainer: Trainer,
+    config: RunConfig,
+    data: Dataset,
+    out: Path,
+    observe: Callable[[Trainer, Dataset], dict[str, float]] | None,
+) -> None:
+    """The epochs, each saved as it ends."""
     with _progress() as bar:
         task = bar.add_task("", total=None, rate="")
 
@@ -68,7 +95,6 @@ def train_run(
             _save(trainer, config, out)
             console.print(_line(row))
             bar.reset(task)
-    _finish(trainer, config, data, out)
 
 
 def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
@@ -127,6 +153,7 @@ def _save(trainer: Trainer, config: RunConfig, out: Path) -> None:
 
 def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> None:
     history = trainer.history
+    runs.write_csv(out / "metrics.csv", history)  # the row of an epoch that ended just before a kill
     last, best = history[-1], history[trainer.best_epoch - 1]
     seconds = sum(row["seconds"] for row in history)
     samples = sum(row["seconds"] * row["samples_per_second"] for row in history)
