@@ -9,7 +9,24 @@ from typing import Any
 
 import click
 
-from evsim.cli_options import COMMON, OPTION, OVERWRITE, TRAINING, from_toml, given_only, with_options
+from evsim.cli_options import (
+    COMMON,
+    COUNT,
+    COUNT_OR_0,
+    DATASETS,
+    NOT_NEGATIVE,
+    NOT_NEGATIVE_MS,
+    OPTION,
+    OVERWRITE,
+    POSITIVE,
+    POSITIVE_MS,
+    RULE_NAMES,
+    TRAINING,
+    from_toml,
+    given_only,
+    with_options,
+    wrapped,
+)
 from evsim.cli_signals import exit_code, interrupts, remember
 from evsim.errors import DataError, NetworkError, RunFileError, SilentLayerError
 
@@ -25,8 +42,13 @@ class _Commands(click.Group):
         try:
             with interrupts():
                 return super().invoke(ctx)
-        except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError) as error:
-            raise click.ClickException(str(error)) from error
+        except click.UsageError as error:
+            error.message = wrapped(error.message)
+            raise
+        except BrokenPipeError:  # the reader of a pipe has enough; click ends quietly
+            raise
+        except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError, MemoryError) as error:
+            raise click.ClickException(wrapped(f"{error}" or type(error).__name__)) from error
         except KeyboardInterrupt as interrupt:
             click.echo("interrupted", err=True)
             ctx.exit(exit_code(interrupt))
@@ -42,7 +64,7 @@ def main() -> None:
 @with_options(COMMON)
 @click.option("--out", type=click.Path(path_type=Path), show_default=False,
               help="Folder of the results; default: runs/demo, where an earlier demo is replaced.")
-@click.option("--epochs", default=None, type=click.IntRange(1), help="Passes over the data.")
+@click.option("--epochs", default=None, type=COUNT, help="Passes over the data.")
 @click.option("--resume", is_flag=True, help="Continue from the last complete epoch in --out.")
 @OVERWRITE
 def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: bool, overwrite: bool) -> None:
@@ -68,17 +90,22 @@ def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: 
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--resume", is_flag=True, help="Continue from the last complete epoch in --out.")
 @OVERWRITE
-@click.option("--dataset", default="digits",
-              help="digits, mnist, fashion-mnist, yin-yang, randman, temporal-xor, spike-patterns, nmnist, "
-              "dvs-gesture, shd, ssc.")
+@click.option("--dataset", default="digits", type=click.Choice(DATASETS), metavar="NAME",
+              help=", ".join(DATASETS) + ".")
 @with_options(TRAINING)
 def train(out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, **given: Any) -> None:
     """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""
+    from evsim.cli_needs import check_used
     from evsim.cli_presets import settings
     from evsim.cli_train import train_run
     from evsim.cli_train_config import RunConfig
 
-    train_run(RunConfig(**settings(dataset, rule, given_only(given))), out, resume=resume, overwrite=overwrite)
+    asked = given_only(given)
+    if "data_dir" in asked:  # the run is to find its data from any folder
+        asked["data_dir"] = str(Path(asked["data_dir"]).expanduser().resolve())
+    config = RunConfig(**settings(dataset, rule, asked))
+    check_used(config, asked)
+    train_run(config, out, resume=resume, overwrite=overwrite)
 
 
 @main.command()
@@ -98,7 +125,7 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
 @click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1), help="Runs at a time, a process each.")
 @click.option("--resume", is_flag=True, help="Continue the runs in --out; complete ones stay as they are.")
 @OVERWRITE
-@click.option("--agreement", type=click.IntRange(0), help="Compare gradients with the true one on N samples per epoch.")
+@click.option("--agreement", type=COUNT_OR_0, help="Compare gradients with the true one on N samples per epoch.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
 def compare(
     config: Path, out: Path, jobs: int, resume: bool, overwrite: bool, agreement: int | None, data_dir: str | None
@@ -111,15 +138,17 @@ def compare(
 
 @main.command()
 @with_options(COMMON[:1])
-@click.option("--dataset", default="yin-yang", help="As in train; its first samples are taken.")
+@click.option("--dataset", default="yin-yang", type=click.Choice(DATASETS), metavar="NAME",
+              help="As in train; its first samples are taken.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
-@click.option("--rule", default="eventprop", help="The rule to be judged; evsim rules lists them.")
+@click.option("--rule", default="eventprop", type=click.Choice(RULE_NAMES), metavar="RULE",
+              help="The rule to be judged; evsim rules lists them.")
 @click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="NAME=VALUE of the rule; repeat.")
-@click.option("--hidden", type=click.IntRange(1), multiple=True, help="Hidden neurons; repeat for more layers.")
+@click.option("--hidden", type=COUNT, multiple=True, help="Hidden neurons; repeat for more layers.")
 @click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Delays too.")
-@click.option("--max-delay", type=float, help="Of these, ms.")
-@click.option("--recurrent-scale", type=float, help="> 0: hidden layers are recurrent.")
-@click.option("--samples", default=3, type=click.IntRange(1), help="Of the data set.")
+@click.option("--max-delay", type=POSITIVE_MS, help="Largest trained delay, ms.")
+@click.option("--recurrent-scale", type=NOT_NEGATIVE, help="> 0: hidden layers are recurrent.")
+@click.option("--samples", default=3, type=COUNT, help="Samples of the data set to compare gradients on.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
 @OVERWRITE
 def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, overwrite: bool, **given: Any) -> None:
@@ -129,10 +158,13 @@ def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, overwrite
     """
     from evsim.cli_folder import results_or_none
     from evsim.cli_gradcheck import gradcheck_run
+    from evsim.cli_needs import check_used
     from evsim.cli_presets import settings
     from evsim.cli_train_config import RunConfig
 
-    config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **given_only(given)}))
+    asked = given_only(given)
+    config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}))
+    check_used(config, asked)
     with results_or_none(out, ("gradcheck.csv", "gradcheck.png"), overwrite):
         good = gradcheck_run(config, samples, out)
     if not good:
@@ -149,14 +181,15 @@ def rules() -> None:
 
 @main.command()
 @click.argument("network")
-@click.option("--t-stop", type=float, help="Biological time to simulate, ms; default: what suits the network.")
+@click.option("--t-stop", type=POSITIVE_MS, help="Biological time to simulate, ms; default: what suits the network.")
 @with_options(COMMON)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: runs/ and the name.")
 @click.option("--driver", default="auto", type=click.Choice(["auto", "window", "queue"]), help="Engine.")
-@click.option("--scale", default=1.0, type=float, help="Of a preset: factor on neurons, and inputs per neuron.")
-@click.option("--warmup", default=0.0, type=float, help="ms simulated before, which do not count.")
-@click.option("--record", type=click.IntRange(1), help="Save spikes of the first N neurons of each population only.")
-@click.option("--chunk", type=float, help="Save after every so many ms; default: at the end, or when interrupted.")
+@click.option("--scale", default=1.0, type=POSITIVE, help="Of a preset: factor on neurons, and inputs per neuron.")
+@click.option("--warmup", default=0.0, type=NOT_NEGATIVE_MS, help="Time simulated before, which does not count, ms.")
+@click.option("--record", type=COUNT, help="Save spikes of the first N neurons of each population only.")
+@click.option("--chunk", type=POSITIVE_MS, show_default=False,
+              help="Save after every so many ms; default: at the end, or when interrupted.")
 @click.option("--resume", is_flag=True, help="Continue what --out holds, to the same or a later --t-stop.")
 @OVERWRITE
 @click.option("--no-plots", is_flag=True, help="Draw nothing.")

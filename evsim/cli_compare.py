@@ -17,6 +17,7 @@ from rich.console import Console
 from evsim.cli_compare_results import RESULTS, Run, collect, write_results
 from evsim.cli_compare_run import COMPILED, run_alone
 from evsim.cli_folder import results_folder
+from evsim.cli_needs import check_used, unused
 from evsim.cli_rules import rule_entry
 from evsim.cli_signals import say_how_to_resume
 from evsim.cli_train_config import RunConfig, config_of
@@ -34,11 +35,12 @@ class Comparison:
     """What a TOML file asks for.
 
     runs : label, seed and settings of each; agreement : samples of the batch on which gradients are compared with the
-    true one after every epoch; 0: not at all
+    true one after every epoch; 0: not at all; notes : common options that a run does not use, a sentence each
     """
 
     runs: tuple[tuple[str, int, RunConfig], ...]
     agreement: int
+    notes: tuple[str, ...] = ()
 
 
 def compare_run(
@@ -66,7 +68,9 @@ def compare_run(
     holds = [*RESULTS, *(f"{slug(run.label)}/seed-{run.seed}" for run in found)]
     with results_folder(out, holds, resume=resume, overwrite=overwrite) as clear:
         clear()
-        console.print(f"{len(found)} runs, {jobs} at a time, in {out}", markup=False)
+        for note in asked.notes:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{len(found)} runs, {jobs} at a time, in {out}", markup=False, highlight=False, soft_wrap=True)
         try:
             with closing(_each(found, jobs, samples, out)) as ended:
                 for run, error in ended:
@@ -85,7 +89,8 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
     Keys of these tables are options of ``evsim train``, those of a run go before the common ones. What neither names
     has the default of RunConfig: presets play no part here.
 
-    Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit.
+    Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit, an
+    option of one run that it does not use.
     """
     given = read_toml(path)
     if unknown := sorted(set(given) - set(_TOP)):
@@ -100,7 +105,7 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
         raise ValueError(f"{path}: seeds must be a list of integers >= 0; got {seeds!r}.")
     if not entries:
         raise ValueError(f"{path} has no [[run]]; give one for each rule.")
-    out, labels = [], set()
+    out, notes, labels = [], [], set()
     for entry in entries:
         own = dict(entry)
         label = str(own.pop("label", own.get("rule", "")))
@@ -109,7 +114,8 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
         labels.add(slug(label))
         for seed in seeds:
             out.append((label, seed, _config(common, own, seed, data_dir, f"{path}, run {label}")))
-    return Comparison(tuple(out), agreement)
+        notes += [f"{label} does not use {name}: it needs {why}." for name, why in unused(out[-1][2], common).items()]
+    return Comparison(tuple(out), agreement, tuple(notes))
 
 
 def slug(label: str) -> str:
@@ -140,7 +146,12 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
     if data_dir is not None:
         values["data_dir"] = data_dir
     rule = values.get("rule", RunConfig.rule)
-    return RunConfig(**{"loss": rule_entry(rule).loss, **values, "seed": seed})
+    config = RunConfig(**{"loss": rule_entry(rule).loss, **values, "seed": seed})
+    try:
+        check_used(config, own)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    return config
 
 
 def _each(found: list[Run], jobs: int, samples: int, out: Path) -> Generator[tuple[Run, str | None], None, None]:

@@ -16,7 +16,7 @@ import psutil
 from rich.console import Console
 
 from evsim import cli_train
-from evsim._kernels.jit import cache_folder
+from evsim.cli_kernels import kernels_on_disk
 from evsim.cli_train_config import RunConfig
 from evsim.errors import GradientError
 from evsim.io.datasets import Dataset
@@ -60,7 +60,7 @@ class Observer:
 
     def __init__(self, samples: int, lock: Path, last_try: bool) -> None:
         self.samples, self.lock, self.last_try = samples, lock, last_try
-        self.kernels = _kernels_on_disk()
+        self.kernels = kernels_on_disk()
         self.before: float | None = None
         self.peak = 0.0
 
@@ -71,7 +71,7 @@ class Observer:
             reset_peak_memory()  # what choosing thresholds took does not count
             with _alone(self.lock):
                 self._load_kernels(trainer, data)
-            if _kernels_on_disk() > self.kernels and not self.last_try:
+            if kernels_on_disk() > self.kernels and not self.last_try:
                 raise SystemExit(COMPILED)
             return {}
         if not (self.samples and self.peak):
@@ -100,11 +100,6 @@ class Observer:
             place = f"layer {a.layer + 1} {a.parameter}"
             row |= {f"cosine {place}": a.cosine, f"signs {place}": a.sign_agreement, f"scale {place}": a.scale}
         return row
-
-
-def _kernels_on_disk() -> int:
-    folder = Path(cache_folder())
-    return sum(1 for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
 
 
 @contextmanager

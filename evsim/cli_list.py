@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import inspect
+import shutil
+import textwrap
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import click
 
 from evsim.cli_losses import LOSSES
 from evsim.cli_named import options_of
 from evsim.cli_rules import RULES
 
+_WIDEST = 120
+
 
 def list_parts() -> None:
-    """Print rules and losses, each with the first line of its documentation and its options."""
-    console = Console()
-    table = Table("rule", "what it is", "options for --rule-option", "loss", title="learning rules", show_lines=True)
+    """Print rules and losses, each with the first lines of its documentation and its options.
+
+    Plain lines: no name is ever cut, however wide the terminal is, and a pipe gets the same text.
+    """
+    width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
+    _say("Learning rules (--rule NAME, --rule-option NAME=VALUE)", width, "")
     for name, rule in sorted(RULES.items()):
-        table.add_row(name, _first_line(rule.make), _options(rule.make), rule.loss)
-    console.print(table)
-    table = Table("loss", "what it is", "options for --loss-option", "by", title="losses", show_lines=True)
+        _part(name, rule.make, (), f"starts from the loss {rule.loss}", width)
+    click.echo()
+    _say("Losses (--loss NAME, --loss-option NAME=VALUE)", width, "")
     for name, loss in sorted(LOSSES.items()):
         signal = getattr(loss.make, "signal", "")
-        table.add_row(name, _first_line(loss.make), _options(loss.make, loss.given), signal)
-    console.print(table)
+        _part(name, loss.make, loss.given, f"its signal is by {signal}" if signal else "", width)
 
 
-def _first_line(part: Any) -> str:
-    return (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
-
-
-def _options(part: Any, given: Any = ()) -> str:
+def _part(name: str, part: Any, given: Any, note: str, width: int) -> None:
+    click.echo()
+    click.echo(name)
+    first = (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
+    _say(f"{first} ({note})" if note else first, width, "    ")
     known = options_of(part, given)
-    return "\n".join(k if v is inspect.Parameter.empty else f"{k}={v!r}" for k, v in known.items())
+    kinds = inspect.signature(part).parameters
+    for option, default in known.items():
+        value = "" if default is inspect.Parameter.empty else f"={default!r}"
+        _say(f"{option}{value}  ({_kind(kinds[option].annotation)})", width, "      ")
+
+
+def _kind(annotation: Any) -> str:
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    named = {"bool": "true or false", "int": "integer", "float": "number", "str": "text", "None": "none"}
+    named["Surrogate"] = "S1, S2, S3, S4 or TSSL"
+    return " or ".join(named.get(kind.strip(), kind.strip()) for kind in text.split("|"))
+
+
+def _say(text: str, width: int, indent: str) -> None:
+    more = indent + ("    " if indent else "")
+    click.echo(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=more, break_long_words=False,
+                             break_on_hyphens=False))  # fmt: skip

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,57 @@ class _NamedOption(click.ParamType):
 OPTION = _NamedOption()
 
 
+class Number(click.ParamType):
+    """A finite number in a range.
+
+    low, high : bounds; inside : they are excluded themselves; unit : for messages
+    """
+
+    name = "float"
+
+    def __init__(
+        self, low: float = -math.inf, high: float = math.inf, *, inside: bool = False, unit: str = ""
+    ) -> None:
+        self.low, self.high, self.inside, self.unit = low, high, inside, unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        low = self.low < number if self.inside else self.low <= number
+        if not (math.isfinite(number) and low and (number < self.high if self.inside else number <= self.high)):
+            name = (param.name if param is not None else None) or "it"
+            self.fail(f"{name} must be {self._range()}; got {value}.", param, ctx)
+        return number
+
+    def _range(self) -> str:
+        bounds = ["finite"]
+        if math.isfinite(self.low):
+            bounds.append(f"{'>' if self.inside else '>='} {self.low:g}")
+        if math.isfinite(self.high):
+            bounds.append(f"{'<' if self.inside else '<='} {self.high:g}")
+        return " and ".join(bounds) + (f" {self.unit}" if self.unit else "")
+
+
+ANY = Number()
+POSITIVE, NOT_NEGATIVE = Number(0.0, inside=True), Number(0.0)
+POSITIVE_MS, NOT_NEGATIVE_MS = Number(0.0, inside=True, unit="ms"), Number(0.0, unit="ms")
+COUNT = click.IntRange(1, 10**9)
+COUNT_OR_0 = click.IntRange(0, 10**9)
+SEED = click.IntRange(0, 2**63 - 1)
+
+
+class Share(Number):
+    """0 <= value < 1."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, math.nextafter(1.0, 0.0))
+
+    def _range(self) -> str:
+        return "finite and >= 0 and < 1"
+
+
 def with_options(options: list[Any]) -> Any:
     """A decorator that adds options to a command, in this order."""
 
@@ -40,6 +95,15 @@ def with_options(options: list[Any]) -> Any:
         return function
 
     return decorate
+
+
+def wrapped(message: str) -> str:
+    """A message in lines that end between words, where a terminal would cut within them."""
+    if not sys.stderr.isatty():
+        return message
+    width = max(shutil.get_terminal_size().columns, 40)
+    lines = textwrap.wrap("Error: " + message, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).removeprefix("Error: ")
 
 
 def given_only(given: dict[str, Any]) -> dict[str, Any]:
@@ -67,9 +131,23 @@ def from_toml(ctx: click.Context, _: click.Parameter, value: Path | None) -> Pat
     return value
 
 
+RULE_NAMES = (
+    "ann", "eventprop", "hm2bp", "linear", "ottt", "rate-based", "s-tllr", "st-rsbp", "surrogate-bptt", "tssl-bp",
+)  # fmt: skip
+LOSS_NAMES = (
+    "count", "integral-voltage", "max-voltage", "psc", "psc-count", "psc-trains", "smooth-count", "target-times",
+    "ttfs", "van-rossum",
+)  # fmt: skip
+DATASETS = (
+    "digits", "mnist", "fashion-mnist", "yin-yang", "randman", "temporal-xor", "spike-patterns", "nmnist",
+    "dvs-gesture", "shd", "ssc",
+)  # fmt: skip
+"""Names for help and completion, which load nothing else; a test compares them with the tables themselves."""
+
 COMMON = [
-    click.option("--seed", default=1, type=click.IntRange(0), help="Of everything random."),
-    click.option("--threads", default=os.cpu_count() or 1, type=click.IntRange(1), help="Changes no result."),
+    click.option("--seed", default=1, type=SEED, help="Random seed."),
+    click.option("--threads", default=os.cpu_count() or 1, type=COUNT,
+                 help="Threads to use; no result depends on them."),
 ]
 
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in --out.")
@@ -77,51 +155,58 @@ OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what an earl
 TRAINING = [
     click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files."),
     click.option("--data-option", "data_options", type=OPTION, multiple=True, help="NAME=VALUE of the data; repeat."),
-    click.option("--train-size", type=click.IntRange(1), help="Use the first N training samples."),
-    click.option("--test-size", type=click.IntRange(1), help="Use the first N test samples."),
-    click.option("--rule", show_default=False,
+    click.option("--train-size", type=COUNT, help="Use the first N training samples."),
+    click.option("--test-size", type=COUNT, help="Use the first N test samples."),
+    click.option("--rule", type=click.Choice(RULE_NAMES), metavar="RULE", show_default=False,
                  help="Learning rule (see evsim rules); default: hm2bp for images, eventprop for data by formula."),
     click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="NAME=VALUE of the rule; repeat."),
-    click.option("--loss", help="What is minimised (see evsim rules); default: what suits the rule."),
+    click.option("--loss", type=click.Choice(LOSS_NAMES), metavar="LOSS",
+                 help="What is minimised (see evsim rules); default: what suits the rule."),
     click.option("--loss-option", "loss_options", type=OPTION, multiple=True, help="NAME=VALUE of the loss; repeat."),
-    click.option("--hidden", type=click.IntRange(1), multiple=True, help="Hidden neurons; repeat for more layers."),
-    click.option("--epochs", type=click.IntRange(1)),
-    click.option("--batch-size", type=click.IntRange(1)),
-    click.option("--rate", type=float, help="Step size."),
+    click.option("--hidden", type=COUNT, multiple=True, help="Hidden neurons; repeat for more layers."),
+    click.option("--epochs", type=COUNT, help="Passes over the training samples."),
+    click.option("--batch-size", type=COUNT, help="Samples for each step."),
+    click.option("--rate", type=POSITIVE, help="Step size."),
     click.option("--schedule", type=click.Choice(["constant", "sqrt", "cosine", "exponential"]), help="Of the rate."),
-    click.option("--decay", type=float, help="Of the exponential schedule, per epoch."),
-    click.option("--delay-rate", type=float, help="Step size of trained delays."),
+    click.option("--decay", type=POSITIVE,
+                 help="Factor on the rate after each epoch, of the exponential schedule."),
+    click.option("--delay-rate", type=NOT_NEGATIVE, help="Step size of trained delays."),
     click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Train delays too."),
-    click.option("--max-delay", type=float, help="Of trained delays, ms."),
-    click.option("--recurrent-scale", type=float, help="> 0: recurrent hidden layers; sd of weights times sqrt n."),
-    click.option("--recurrent-delay", type=float, help="ms"),
-    click.option("--weight-mean", type=float, multiple=True, help="Of initial normal weights; once per layer."),
-    click.option("--weight-scale", type=float, multiple=True, help="Their standard deviation; once per layer."),
-    click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Share of input spikes left out."),
-    click.option("--shift", type=click.FloatRange(0), help="Training samples move by up to so many pixels."),
-    click.option("--turn", type=click.FloatRange(0), help="They turn by up to so many degrees."),
-    click.option("--zoom", type=click.FloatRange(0, 1, max_open=True), help="They are zoomed by 1 +- this at most."),
-    click.option("--bump", type=float, help="Weight bumping for silent neurons: its amount."),
-    click.option("--count-regularisation", type=float, help="Strength, for silent and for busy hidden neurons."),
-    click.option("--silent-voltage", type=float, help="Strength of the voltage term for silent hidden neurons."),
-    click.option("--gradient-norm", type=float, help="Gradients are scaled down to this joint norm; 0: they are not."),
-    click.option("--weight-limit", type=float, help="Weights stay within +- this; 0: anywhere."),
-    click.option("--optimiser", type=click.Choice(["adam", "adamw", "sgd"])),
-    click.option("--weight-decay", type=float, help="Of adamw and sgd."),
-    click.option("--validation", type=click.IntRange(0), help="Training samples set aside to select the epoch."),
-    click.option("--duration", type=float, help="Of a sample, ms."),
-    click.option("--encoder", type=click.Choice(["poisson", "regular", "latency", "linear"])),
-    click.option("--window", type=float, nargs=2, help="EARLY LATE of the latency and linear codes, ms."),
-    click.option("--bias-spike", type=float, help="ms of one more input's spike."),
-    click.option("--max-rate", type=float, help="Hz, of a value of 1."),
+    click.option("--max-delay", type=POSITIVE_MS, help="Largest trained delay, ms."),
+    click.option("--recurrent-scale", type=NOT_NEGATIVE,
+                 help="> 0: recurrent hidden layers; sd of weights times sqrt n."),
+    click.option("--recurrent-delay", type=NOT_NEGATIVE_MS, help="Delay within recurrent layers, ms."),
+    click.option("--weight-mean", type=ANY, multiple=True, help="Mean of initial normal weights; once per layer."),
+    click.option("--weight-scale", type=NOT_NEGATIVE, multiple=True,
+                 help="Standard deviation of initial weights; once per layer."),
+    click.option("--dropout", type=Share(), help="Share of input spikes left out."),
+    click.option("--shift", type=NOT_NEGATIVE, help="Training samples move by up to so many pixels."),
+    click.option("--turn", type=NOT_NEGATIVE, help="Training samples turn by up to so many degrees."),
+    click.option("--zoom", type=Share(), help="Training samples are zoomed by 1 +- this at most."),
+    click.option("--bump", type=NOT_NEGATIVE, help="Weight bumping for silent neurons: its amount."),
+    click.option("--count-regularisation", type=NOT_NEGATIVE, help="Strength, for silent and for busy hidden neurons."),
+    click.option("--silent-voltage", type=NOT_NEGATIVE, help="Strength of the voltage term for silent hidden neurons."),
+    click.option("--gradient-norm", type=NOT_NEGATIVE,
+                 help="Gradients are scaled down to this joint norm; 0: they are not."),
+    click.option("--weight-limit", type=NOT_NEGATIVE, help="Weights stay within +- this; 0: anywhere."),
+    click.option("--optimiser", type=click.Choice(["adam", "adamw", "sgd"]), help="Optimiser."),
+    click.option("--weight-decay", type=NOT_NEGATIVE, help="Weight decay of adamw and sgd."),
+    click.option("--validation", type=COUNT_OR_0, help="Training samples set aside to select the epoch."),
+    click.option("--duration", type=POSITIVE_MS, help="Duration of a sample, ms."),
+    click.option("--encoder", type=click.Choice(["poisson", "regular", "latency", "linear"]),
+                 help="How numbers become spikes."),
+    click.option("--window", type=NOT_NEGATIVE_MS, nargs=2, help="EARLY LATE of the latency and linear codes, ms."),
+    click.option("--bias-spike", type=NOT_NEGATIVE_MS,
+                 help="One more input spikes at this time in every sample, ms."),
+    click.option("--max-rate", type=POSITIVE, help="Rate of a value of 1, Hz."),
     click.option("--frozen-noise/--fresh-noise", default=None, help="Same Poisson spikes in every epoch."),
-    click.option("--tau-m", type=float, help="ms"),
-    click.option("--tau-syn", type=float, help="ms"),
-    click.option("--t-ref", type=float, help="ms"),
-    click.option("--weighting", type=float, help="ms, of integral-voltage: earlier potentials count more."),
-    click.option("--hidden-count", type=float, help="Thresholds are calibrated to this mean hidden count."),
-    click.option("--output-count", type=float, help="The same for the last layer."),
-    click.option("--lateral-inhibition", type=float, help="Between output neurons."),
-    click.option("--boosting", type=float, help="Sample boosting constant (the original: 20); 0: off."),
-    click.option("--regularise", type=float, nargs=3, help="LAMBDA BETA LIMIT of the weight regulariser."),
+    click.option("--tau-m", type=POSITIVE_MS, help="Time constant of the membrane, ms."),
+    click.option("--tau-syn", type=POSITIVE_MS, help="Time constant of synaptic currents, ms."),
+    click.option("--t-ref", type=NOT_NEGATIVE_MS, help="Refractory time, ms."),
+    click.option("--weighting", type=POSITIVE_MS, help="ms, of integral-voltage: earlier potentials count more."),
+    click.option("--hidden-count", type=POSITIVE, help="Thresholds are calibrated to this mean hidden count."),
+    click.option("--output-count", type=POSITIVE, help="Mean count that the last layer's threshold is calibrated to."),
+    click.option("--lateral-inhibition", type=ANY, help="Weight of inhibition between output neurons."),
+    click.option("--boosting", type=NOT_NEGATIVE, help="Sample boosting constant (the original: 20); 0: off."),
+    click.option("--regularise", type=ANY, nargs=3, help="LAMBDA BETA LIMIT of the weight regulariser."),
 ]

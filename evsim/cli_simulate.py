@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evsim.choice import choose
 from evsim.cli_folder import results_folder
+from evsim.cli_kernels import has_kernels
 from evsim.cli_signals import Interrupted, requests, say_how_to_resume
 from evsim.cli_simulate_network import Declaration, SimulateConfig, declare, tiny
 from evsim.cli_simulate_results import report
@@ -206,7 +207,9 @@ def _start(
     driver = config.driver
     if driver == "auto":
         driver = state["driver"] if state else choose(declared.network)
-    with console.status("compiling (once for each machine)"):
+    if not has_kernels():
+        console.print("compiling kernels, once on this machine: about a minute")
+    with console.status("loading kernels"):
         Simulation(tiny(declared.network), threads=config.threads, driver=driver).advance(2.0)
     with console.status("building the network"):
         began = time.perf_counter()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evsim import plot, streams
 from evsim.analysis import active, cv_isi, mean_correlation
+from evsim.cli_signals import command_line
 from evsim.connect import Projection, is_distribution
 from evsim.io import runs
 from evsim.network import Network
@@ -74,6 +76,7 @@ def summary(run: Run) -> dict[str, Any]:
         "seed": run.config.seed,
         "scale": run.config.scale,
         "recorded": run.config.record,
+        "command": command_line(),
         "peak_memory_mb": run.tally.peak_memory_mb,
         "cell_ms": run.simulation.engine.c,
         "versions": runs.package_versions(),
@@ -150,7 +153,7 @@ def _recording(run: Run, trains: dict[str, SpikeTrains]) -> Recording:
 def _table(found: dict[str, Any], out: Path, files: list[str]) -> Table:
     wall, events, threads = found["wall_seconds"], found["synaptic_events"], found["threads"]
     biological = found["t_stop"] / 1e3
-    table = Table(title=f"results in {out}", show_header=False)
+    table = Table(title=Text(f"results in {out}"), show_header=False)
     table.add_row("neurons, synapses", f"{found['neurons']:,}, {found['synapses']:,}")
     table.add_row("building", f"{found['build_seconds']:.2f} s")
     table.add_row("simulating", f"[bold]{wall:.2f} s[/] for {found['t_stop']:g} ms, without compiling")
@@ -169,7 +172,9 @@ def _table(found: dict[str, Any], out: Path, files: list[str]) -> Table:
 
 def _rates(run: Run, found: dict[str, Any]) -> Table:
     published = MICROCIRCUIT_RATES if run.config.network == "microcircuit" else {}
-    table = Table("population", "neurons", "spikes", "rate, Hz", *(["one run of NEST, Hz"] if published else []))
+    scale = "" if run.config.scale == 1.0 else " at full scale"
+    nest = [f"one run of NEST{scale}, Hz"] if published else []
+    table = Table("population", "neurons", "spikes", "rate, Hz", *nest)
     for name, population in run.declared.network.populations.items():
         row = [name, f"{population.size:,}", f"{run.tally.spikes[name]:,}", f"{found['rates'][name]:.3f}"]
         table.add_row(*row, *([f"{published[name]:.3f}"] if published else []))

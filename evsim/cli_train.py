@@ -11,14 +11,17 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from evsim import plot
 from evsim.cli_folder import results_folder
-from evsim.cli_signals import say_how_to_resume
-from evsim.cli_train_config import RunConfig, build, config_of, start
-from evsim.errors import RunFileError
+from evsim.cli_kernels import has_kernels
+from evsim.cli_needs import check_used
+from evsim.cli_signals import command_line, say_how_to_resume
+from evsim.cli_train_config import RunConfig, build, config_of, load_data, start
+from evsim.errors import DataError, RunFileError
 from evsim.io import runs
-from evsim.io.datasets import Dataset, load_dataset
+from evsim.io.datasets import Dataset
 from evsim.learning import Trainer, calibrate
 from evsim.types import SpikeBatch
 
@@ -42,14 +45,15 @@ def train_run(
     """
     saved = _saved_run(config, out / "run.h5", resume)
     with results_folder(out, resume=resume, overwrite=overwrite) as clear:
-        data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size, **config.data_options)
+        data = load_data(config)
         config = _fit_data(config, data)
         model, trainer = build(config, data)
-        sizes = "-".join(str(n) for n in (model.layers[0].n_in, *(layer.n_out for layer in model.layers)))
+        sizes = "-".join(map(str, _sizes(trainer)))
         console.print(
-            f"[bold]{config.dataset}[/]: {len(data.x_train)} training and {len(data.x_test)} test samples; "
-            f"network {sizes}, rule {config.rule}, {config.threads} threads, seed {config.seed}",
+            f"[bold]{config.dataset}[/]: {_samples(config, data)}; network {sizes}, rule {config.rule}, loss "
+            f"{config.loss}, {config.threads} threads, seed {config.seed}",
             soft_wrap=True,
+            highlight=False,
         )
         if saved is None:
             if start(config, model):
@@ -61,6 +65,8 @@ def train_run(
             console.print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
         if observe is not None:
             observe(trainer, data)
+        else:
+            _load_kernels(trainer, data)
         clear()
         try:
             _train(trainer, config, data, out, observe)
@@ -80,13 +86,13 @@ def _train(
 ) -> None:
     """The epochs, each saved as it ends."""
     with _progress() as bar:
-        task = bar.add_task("", total=None, rate="")
+        task = bar.add_task("epoch 1: first batch", total=None, rate="", done="")
 
         def progress(done: int, total: int) -> None:
             speed = bar.tasks[0].speed
             text = f"epoch {trainer.epoch + 1}/{config.epochs}"
             rate = f"{speed:.0f} samples/s" if speed else ""
-            bar.update(task, completed=done, total=total, description=text, rate=rate)
+            bar.update(task, completed=done, total=total, description=text, rate=rate, done=f"{done}/{total}")
 
         held = None if data.y_validation is None else (data.x_validation, data.y_validation)
         for row in trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test, progress, held):
@@ -101,7 +107,15 @@ def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
     """Test accuracy of a saved run: weights of the last epoch, and of the selected one."""
     state = runs.load_run(run / "run.h5" if run.is_dir() else run)
     config = config_of(state, threads=threads, **({"data_dir": data_dir} if data_dir else {}))
-    data = load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size, **config.data_options)
+    if data_dir:
+        check_used(config, ["data_dir"])
+    try:
+        data = load_data(config)
+    except DataError as error:
+        if data_dir or not config.data_dir:
+            raise
+        was = f"The run was trained with --data-dir {config.data_dir}; say where the files are now."
+        raise DataError(f"{error} {was}") from error
     config = _fit_data(config, data)
     model, trainer = build(config, data)
     trainer.load(state)
@@ -114,6 +128,30 @@ def evaluate_run(run: Path, data_dir: str | None, threads: int) -> None:
         tally = trainer.evaluate(data.x_test, data.y_test)
         table.add_row(name, str(epoch), f"{100 * tally.accuracy:.2f} %", f"{tally.loss / tally.samples:.3f}")
     console.print(table)
+
+
+def _sizes(trainer: Trainer) -> list[int]:
+    """Neurons of the input and of every layer."""
+    layers = trainer.model.layers
+    return [layers[0].n_in, *(layer.n_out for layer in layers)]
+
+
+def _samples(config: RunConfig, data: Dataset) -> str:
+    n, held = len(data.x_train), config.validation
+    if data.x_validation is not None:
+        return f"{n} training, {len(data.x_validation)} validation and {len(data.x_test)} test samples"
+    aside = f" ({held} of them set aside for validation)" if held else ""
+    return f"{n} training samples{aside} and {len(data.x_test)} test samples"
+
+
+def _load_kernels(trainer: Trainer, data: Dataset) -> None:
+    """One batch whose gradients are not used, so that no epoch's time contains compiling or loading of kernels."""
+    if not has_kernels():
+        console.print("compiling kernels, once on this machine: about a minute")
+    few = np.arange(min(trainer.options.batch_size, len(data.x_train)))
+    with console.status("loading kernels"):
+        trainer.gradients(trainer.inputs(data.x_train, few, 1), data.y_train[few])
+        type(trainer.optimiser)().step([np.zeros(1)], [np.zeros(1)], 1e-3)
 
 
 def _fit_data(config: RunConfig, data: Dataset) -> RunConfig:
@@ -164,10 +202,18 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
         "epochs": trainer.epoch,
         "seed": config.seed,
         "rule": config.rule,
+        "dataset": config.dataset,
+        "loss": config.loss,
+        "layers": _sizes(trainer),
+        "training_samples": len(data.x_train) - config.validation,
+        "validation_samples": config.validation if data.x_validation is None else len(data.x_validation),
+        "test_samples": len(data.x_test),
         "samples_per_second": samples / seconds,
         "synaptic_events": int(sum(row["synaptic_events"] for row in history)),
         "seconds": seconds,
         "threads": config.threads,
+        "options": asdict(config),
+        "command": command_line(),
         "versions": runs.package_versions(),
     }
     runs.write_json(out / "summary.json", summary)
@@ -178,7 +224,7 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
     }
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png")
-    table = Table(title=f"results in {out}", show_header=False)
+    table = Table(title=Text(f"results in {out}"), show_header=False)
     table.add_row("test accuracy, last epoch", f"[bold]{100 * last['test_accuracy']:.2f} %[/]")
     by = "validation" if "validation_accuracy" in last else "training accuracy"
     table.add_row(

@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 from evsim.cli_losses import loss_entry, make_loss
+from evsim.cli_named import convert
 from evsim.cli_rules import make_rule, rule_entry
-from evsim.io.datasets import Dataset
+from evsim.io.datasets import LOADERS, Dataset, load_dataset
 from evsim.learning import (
     SGD,
     Adam,
@@ -71,6 +72,15 @@ class RunConfig(TrainingOptions):
     rate: float = 5e-3
     validation: int = 5000
     seed: int = 1
+
+
+def load_data(config: RunConfig) -> Dataset:
+    """The data set of a run.
+
+    Raises DataError, ValueError : see ``load_dataset``; also an option of another type than the data set takes.
+    """
+    options = convert(f"the data set {config.dataset}", LOADERS.get(config.dataset, dict), config.data_options)
+    return load_dataset(config.dataset, config.data_dir, config.train_size, config.test_size, **options)
 
 
 def config_of(state: dict[str, Any], **changes: Any) -> RunConfig:

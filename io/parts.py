@@ -25,7 +25,12 @@ PARTS = "spikes"
 
 
 def save_part(
-    folder: str | os.PathLike[str], number: int, spikes: Mapping[str, SpikeTrains], start: float, stop: float, run_id: str
+    folder: str | os.PathLike[str],
+    number: int,
+    spikes: Mapping[str, SpikeTrains],
+    start: float,
+    stop: float,
+    run_id: str,
 ) -> None:
     """Save the spikes of [start, stop) ms as part ``number`` (from 1) of a run in ``folder``.
 

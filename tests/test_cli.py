@@ -108,7 +108,7 @@ def test_config_file_with_an_unknown_name_is_refused(tmp_path):
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["--dataset", "letters"], "digits"),
         (["--train-size", "999999"], "1437"),
-        (["--rate", "-1"], "rate must be > 0"),
+        (["--rate", "-1"], "rate must be finite and > 0"),
         (["--max-rate", "0.001"], "layer 0: no threshold"),
     ],
 )

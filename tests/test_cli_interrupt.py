@@ -1,4 +1,4 @@
-"""Signals, kills and folders in use: what a command leaves, what it says, and that the continued run is the same run."""
+"""Signals, kills, folders in use: what a command leaves, what it says, and that the continued run is the same run."""
 
 import json
 import os
@@ -80,9 +80,11 @@ def after(monkeypatch, owner, name, calls, action):
     monkeypatch.setattr(owner, name, wrapped)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("options", [(), ("--chunk", "30"), ("--warmup", "50")])
-def test_an_interrupted_simulation_saves_all_and_says_how_to_continue(net, tmp_path, monkeypatch, number, code, options):
+@pytest.mark.parametrize(
+    ("number", "code", "options"),
+    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--chunk", "30")), (signal.SIGHUP, 129, ("--warmup", "50"))],
+)
+def test_an_interrupted_simulation_is_saved_and_says_how_to_continue(net, tmp_path, monkeypatch, number, code, options):
     whole, cut = tmp_path / "whole", tmp_path / "cut [1]"
     good(simulate(net, whole, "--t-stop", 120, *options))
     with monkeypatch.context() as patch:
@@ -135,14 +137,17 @@ def test_a_run_killed_at_any_of_its_writes_goes_on_to_the_same_bits(net, tmp_pat
 
         with monkeypatch.context() as patch:
             patch.setattr(atomic.os, "replace", replaced)
-            return simulate(net, cut, *arguments, *more)
+            try:
+                return simulate(net, cut, *arguments, *more)
+            except Killed:
+                return None
 
     for number in range(1, 20):
         cut = tmp_path / f"cut-{number}"
         result = killed_at(number, cut)
-        if result.exit_code == 0:
+        if result is not None:
+            good(result)
             break
-        assert isinstance(result.exception, Killed)
         resume = (cut / "state.h5").exists()
         if resume:  # killed once more, in the same place
             killed_at(number, cut, "--resume")
@@ -254,7 +259,8 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path, net):
     pytest.importorskip("fcntl")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "evsim", "simulate", str(net), "--t-stop", "1e7", "--chunk", "20", "--no-plots"]
-    child = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    child = subprocess.Popen([*command, "--out", str(out)], **pipes)
     until = time.monotonic() + 200
     while not (out / "state.h5").exists() and time.monotonic() < until and child.poll() is None:
         time.sleep(0.01)
