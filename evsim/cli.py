@@ -42,9 +42,8 @@ class _Commands(click.Group):
         try:
             with interrupts():
                 return super().invoke(ctx)
-        except click.UsageError as error:
-            error.message = wrapped(error.message)
-            raise
+        except (click.BadParameter, click.NoSuchOption) as error:
+            raise click.UsageError(wrapped(error.format_message()), error.ctx) from error
         except BrokenPipeError:  # the reader of a pipe has enough; click ends quietly
             raise
         except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError, MemoryError) as error:
@@ -120,7 +119,7 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
 
 
 @main.command()
-@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("config")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results and of the runs.")
 @click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1), help="Runs at a time, a process each.")
 @click.option("--resume", is_flag=True, help="Continue the runs in --out; complete ones stay as they are.")
@@ -128,12 +127,17 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
 @click.option("--agreement", type=COUNT_OR_0, help="Compare gradients with the true one on N samples per epoch.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
 def compare(
-    config: Path, out: Path, jobs: int, resume: bool, overwrite: bool, agreement: int | None, data_dir: str | None
+    config: str, out: Path, jobs: int, resume: bool, overwrite: bool, agreement: int | None, data_dir: str | None
 ) -> None:
-    """Train the rules and seeds of a TOML file (see docs/compare.md), and write tables and pictures of them."""
-    from evsim.cli_compare import compare_run
+    """Train the rules and seeds of CONFIG, and write tables and pictures of them.
 
-    compare_run(config, out, jobs, resume, agreement, data_dir, overwrite=overwrite)
+    CONFIG is a TOML file (see docs/compare.md), or the name of one that ships with evsim: compare_digits or
+    compare_mnist.
+    """
+    from evsim.cli_compare import compare_run
+    from evsim.cli_examples import find_file
+
+    compare_run(find_file(config), out, jobs, resume, agreement, data_dir, overwrite=overwrite)
 
 
 @main.command()
@@ -194,7 +198,10 @@ def rules() -> None:
 @OVERWRITE
 @click.option("--no-plots", is_flag=True, help="Draw nothing.")
 def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, **given: Any) -> None:
-    """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file (see docs/network.toml)."""
+    """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file.
+
+    An example of such a file ships with evsim, under the name "network".
+    """
     from evsim.cli_simulate import simulate_run
     from evsim.cli_simulate_network import SimulateConfig
 

@@ -21,6 +21,7 @@ from evsim.cli_needs import check_used, unused
 from evsim.cli_rules import rule_entry
 from evsim.cli_signals import say_how_to_resume
 from evsim.cli_train_config import RunConfig, config_of
+from evsim.errors import DataError
 from evsim.io import runs
 from evsim.text_files import read_toml
 from evsim.toml_options import option_values
@@ -92,6 +93,8 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
     Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit, an
     option of one run that it does not use.
     """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; give a comparison in TOML, or compare_digits or compare_mnist.")
     given = read_toml(path)
     if unknown := sorted(set(given) - set(_TOP)):
         raise ValueError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
@@ -114,7 +117,8 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
         labels.add(slug(label))
         for seed in seeds:
             out.append((label, seed, _config(common, own, seed, data_dir, f"{path}, run {label}")))
-        notes += [f"{label} does not use {name}: it needs {why}." for name, why in unused(out[-1][2], common).items()]
+        if names := unused(out[-1][2], common):
+            notes.append(f"{label} does not use these common options: {', '.join(n.lstrip('-') for n in names)}.")
     return Comparison(tuple(out), agreement, tuple(notes))
 
 

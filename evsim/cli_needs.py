@@ -146,7 +146,7 @@ def unused(config: RunConfig, given: Collection[str]) -> dict[str, str]:
     defaults = {f.name: f.default for f in fields(RunConfig)}
     out = {}
     for name in given:
-        off = defaults.get(name) in (0, None) and getattr(config, name, None) == defaults.get(name)
+        off = defaults.get(name) in (0, None, ()) and getattr(config, name, None) == defaults.get(name)
         missing = [need.what for need in NEEDS.get(name, ()) if not need.met(config, kind)]
         if missing and not off:
             out[f"--{name.replace('_', '-')}"] = missing[0]

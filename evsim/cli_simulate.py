@@ -81,6 +81,11 @@ class Run:
         return self.config.warmup
 
     @property
+    def threads(self) -> int:
+        """Threads that the engine uses."""
+        return self.config.threads if self.simulation.driver == "window" else 1
+
+    @property
     def end(self) -> float:
         """Time reached, ms."""
         return self.simulation.time
@@ -108,16 +113,25 @@ def simulate_run(
     with results_folder(out, resume=resume, overwrite=overwrite) as clear:
         run = _start(config, declared, saved, out)
         clear()
-        console.print(
-            f"[bold]{escape(config.network)}[/]: "
-            f"{sum(p.size for p in declared.network.populations.values()):,} neurons, "
-            f"{run.simulation.engine.n_synapses:,} synapses, driver {run.simulation.driver}, {config.threads} threads, "
-            f"seed {config.seed}" + (f", going on at {run.end:g} ms" if saved else ""),
-            highlight=False,
-            soft_wrap=True,
-        )
+        _announce(run, saved is not None)
         _advance(run, out, {} if saved else declared.inputs)
         report(run, out, plots)
+
+
+def _announce(run: Run, resumed: bool) -> None:
+    """One line on what runs, and one on an option that this run does not use."""
+    config, driver = run.config, run.simulation.driver
+    threads = f"{run.threads} threads" if driver == "window" else f"1 thread (the {driver} engine uses one)"
+    console.print(
+        f"[bold]{escape(config.network)}[/]: "
+        f"{sum(p.size for p in run.declared.network.populations.values()):,} neurons, "
+        f"{run.simulation.engine.n_synapses:,} synapses, driver {driver}, {threads}, seed {config.seed}"
+        + (f", going on at {run.end:g} ms" if resumed else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    if config.chunk is not None and config.chunk >= run.declared.t_stop:
+        console.print(f"--chunk {config.chunk:g} is not used: the run is no longer than that", highlight=False)
 
 
 def _advance(run: Run, out: Path, inputs: Mapping[str, SpikeTrains]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim.cli_examples import EXAMPLES, find_file
 from evsim.connect import is_distribution
 from evsim.errors import DataError, NetworkError
 from evsim.io import runs
@@ -76,11 +77,11 @@ def declare(config: SimulateConfig) -> Declaration:
 
 
 def _from_file(config: SimulateConfig) -> Declaration:
-    path = Path(config.network)
+    path = find_file(config.network)
     if not path.is_file():
         raise NetworkError(
             f"{config.network!r} is neither a preset nor a file; presets are {', '.join(PRESETS)}, and a file is a "
-            "network in TOML."
+            f"network in TOML, as the example {EXAMPLES / 'network.toml'} (by its name: network)."
         )
     if config.scale != 1.0:
         raise ValueError("scale is for presets; change the sizes in the file instead.")

@@ -72,7 +72,7 @@ def summary(run: Run) -> dict[str, Any]:
         "cv": cv,
         "correlation": correlation,
         "synaptic_events": run.tally.synaptic_events,
-        "threads": run.config.threads,
+        "threads": run.threads,
         "seed": run.config.seed,
         "scale": run.config.scale,
         "recorded": run.config.record,
