@@ -109,7 +109,7 @@ def test_options_of_data_are_read_in_the_same_way():
 
 @pytest.mark.parametrize("name", ["run[lr=1]", "x[/]", "a[/b]"])
 def test_brackets_in_a_folders_name_are_no_markup(tmp_path, name):
-    net = tmp_path / "n[/].toml"
+    net = tmp_path / "n[bold].toml"
     net.write_text("[populations.n]\nsize = 3\nbias = 2.0\n")
     simulated = run("simulate", net, "--t-stop", 20, "--threads", 1, "--no-plots", "--out", tmp_path / "s" / name)
     trained = run(*SMALL, "--out", tmp_path / "t" / name)

@@ -80,7 +80,7 @@ def test_the_command_line_takes_options_of_parts(tmp_path):
     parameters = runs.load_run(tmp_path / "run.h5")["parameters"]
     assert parameters["rule_options"] == {"min_slope": 0.2} and parameters["loss_options"] == {"scale": 0.04}
     assert parameters["rate"] == 0.02 and parameters["data_options"] == {"classes": 2, "samples_per_class": 10}
-    refused = CliRunner().invoke(main, [str(a) for a in [*small, "--data-option", "clases=2"]])
+    refused = CliRunner().invoke(main, [str(a) for a in [*small, "--overwrite", "--data-option", "clases=2"]])
     assert refused.exit_code == 1 and "randman has no parameter clases" in refused.output
 
 
