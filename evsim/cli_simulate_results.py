@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from evsim import plot, streams
 from evsim.analysis import active, cv_isi, mean_correlation
@@ -45,7 +44,8 @@ def report(run: Run, out: Path, plots: bool) -> None:
         for name, figure in pictures(run).items():
             figure.savefig(out / f"{name}.png")
             names.append(f"{name}.png")
-    console.print(_table(found, out, names))
+    console.print(f"results in {out}", markup=False, highlight=False, soft_wrap=True)
+    console.print(_table(found, names))
     console.print(_rates(run, found))
 
 
@@ -150,10 +150,10 @@ def _recording(run: Run, trains: dict[str, SpikeTrains]) -> Recording:
     )  # fmt: skip
 
 
-def _table(found: dict[str, Any], out: Path, files: list[str]) -> Table:
+def _table(found: dict[str, Any], files: list[str]) -> Table:
     wall, events, threads = found["wall_seconds"], found["synaptic_events"], found["threads"]
     biological = found["t_stop"] / 1e3
-    table = Table(title=Text(f"results in {out}"), show_header=False)
+    table = Table(show_header=False)
     table.add_row("neurons, synapses", f"{found['neurons']:,}, {found['synapses']:,}")
     table.add_row("building", f"{found['build_seconds']:.2f} s")
     table.add_row("simulating", f"[bold]{wall:.2f} s[/] for {found['t_stop']:g} ms, without compiling")

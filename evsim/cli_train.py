@@ -11,7 +11,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from evsim import plot
 from evsim.cli_folder import results_folder
@@ -224,7 +223,7 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
     }
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png")
-    table = Table(title=Text(f"results in {out}"), show_header=False)
+    table = Table(show_header=False)
     table.add_row("test accuracy, last epoch", f"[bold]{100 * last['test_accuracy']:.2f} %[/]")
     by = "validation" if "validation_accuracy" in last else "training accuracy"
     table.add_row(
@@ -233,6 +232,7 @@ def _finish(trainer: Trainer, config: RunConfig, data: Dataset, out: Path) -> No
     table.add_row("training", f"{seconds:.1f} s, {samples / seconds:.0f} samples/s")
     table.add_row("synaptic events", f"{summary['synaptic_events']:.3g} in training")
     table.add_row("files", "run.h5, metrics.csv, summary.json, " + ", ".join(f"{n}.png" for n in figures))
+    console.print(f"results in {out}", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
 
 
