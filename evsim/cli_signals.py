@@ -83,13 +83,13 @@ def remember(ctx: click.Context, args: list[str]) -> None:
 def command_line(*more: str) -> str:
     """The command that runs, quoted for a shell, with ``more`` options; "" where it was not started by one.
 
-    --resume takes the place of --overwrite.
+    --resume and --overwrite are left out unless they are among ``more``: they say how this run began, not what it is.
     """
     context = click.get_current_context(silent=True)
     if context is None or _COMMAND not in context.meta:
         return ""
-    args = [a for a in context.meta[_COMMAND] if not (a == "--overwrite" and "--resume" in more)]
-    return shlex.join(["evsim", *args, *(option for option in more if option not in args)])
+    args = [a for a in context.meta[_COMMAND] if a not in ("--resume", "--overwrite")]
+    return shlex.join(["evsim", *args, *more])
 
 
 def say_how_to_resume(what: str) -> None:
