@@ -168,7 +168,7 @@ def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, overwrite
 
     asked = given_only(given)
     config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}))
-    check_used(config, asked)
+    check_used(config, asked.keys() - {"rule_options"})  # here the rule's gradients are all that is wanted
     with results_or_none(out, ("gradcheck.csv", "gradcheck.png"), overwrite):
         good = gradcheck_run(config, samples, out)
     if not good:

@@ -12,9 +12,8 @@ from rich.table import Table
 
 from evsim import plot
 from evsim.cli_presets import PRESETS
-from evsim.cli_train_config import RunConfig, build, start
+from evsim.cli_train_config import RunConfig, build, load_data, start
 from evsim.io import runs
-from evsim.io.datasets import load_dataset
 from evsim.learning import Sequential, calibrate, check_gradient
 
 console = Console()
@@ -31,7 +30,7 @@ def _keep_drive(config: RunConfig, model: Sequential) -> None:
 def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> bool:
     """Print the agreement of the rule's gradient on the first training samples, for weights as drawn; with ``out`` also
     write gradcheck.csv and gradcheck.png there. Returns whether the rule is what it claims to be."""
-    data = load_dataset(config.dataset, config.data_dir, **config.data_options)
+    data = load_data(config)
     config = replace(config, duration=data.duration or config.duration, validation=0)
     model, trainer = build(config, data)
     if start(config, model):
@@ -66,5 +65,5 @@ def gradcheck_run(config: RunConfig, samples: int, out: Path | None) -> bool:
         out.mkdir(parents=True, exist_ok=True)
         runs.write_csv(out / "gradcheck.csv", report.asdicts())
         plot.gradients(report.pairs, title=f"{config.rule} and the true gradient").savefig(out / "gradcheck.png")
-        console.print(f"written: {out / 'gradcheck.csv'}, {out / 'gradcheck.png'}")
+        console.print(f"written: {out / 'gradcheck.csv'}, {out / 'gradcheck.png'}", markup=False, soft_wrap=True)
     return report.ok
