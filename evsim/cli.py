@@ -22,6 +22,7 @@ from evsim.cli_options import (
     POSITIVE_MS,
     RULE_NAMES,
     TRAINING,
+    OneOf,
     from_toml,
     given_only,
     with_options,
@@ -89,7 +90,7 @@ def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: 
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--resume", is_flag=True, help="Continue from the last complete epoch in --out.")
 @OVERWRITE
-@click.option("--dataset", default="digits", type=click.Choice(DATASETS), metavar="NAME",
+@click.option("--dataset", default="digits", type=OneOf("data set", DATASETS), metavar="NAME",
               help=", ".join(DATASETS) + ".")
 @with_options(TRAINING)
 def train(out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, **given: Any) -> None:
@@ -103,7 +104,8 @@ def train(out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | No
     if "data_dir" in asked:  # the run is to find its data from any folder
         asked["data_dir"] = str(Path(asked["data_dir"]).expanduser().resolve())
     config = RunConfig(**settings(dataset, rule, asked))
-    check_used(config, asked)
+    for note in check_used(config, asked):
+        click.echo(f"note: {note}", err=True)
     train_run(config, out, resume=resume, overwrite=overwrite)
 
 
@@ -142,10 +144,10 @@ def compare(
 
 @main.command()
 @with_options(COMMON[:1])
-@click.option("--dataset", default="yin-yang", type=click.Choice(DATASETS), metavar="NAME",
+@click.option("--dataset", default="yin-yang", type=OneOf("data set", DATASETS), metavar="NAME",
               help="As in train; its first samples are taken.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
-@click.option("--rule", default="eventprop", type=click.Choice(RULE_NAMES), metavar="RULE",
+@click.option("--rule", default="eventprop", type=OneOf("rule", RULE_NAMES), metavar="RULE",
               help="The rule to be judged; evsim rules lists them.")
 @click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="NAME=VALUE of the rule; repeat.")
 @click.option("--hidden", type=COUNT, multiple=True, help="Hidden neurons; repeat for more layers.")

@@ -156,8 +156,16 @@ def unused(config: RunConfig, given: Collection[str]) -> dict[str, str]:
     return out
 
 
-def check_used(config: RunConfig, given: Collection[str]) -> None:
-    """Raises ValueError : options among ``given`` that this run does not use."""
-    if found := unused(config, given):
-        raise ValueError(" ".join(f"{name} is not used by this run: it needs {why}." for name, why in found.items())
-                         + " Leave out what is not used, or give what it needs.")  # fmt: skip
+NOTED = frozenset({"--hidden"})
+"""Unused options that are named in a note and not refused: scripts give every rule the same network."""
+
+
+def check_used(config: RunConfig, given: Collection[str]) -> list[str]:
+    """Sentences on options among ``given`` that this run does not use, where that may be on purpose (see `NOTED`).
+
+    Raises ValueError : options that it does not use, in all other cases.
+    """
+    found = {name: f"{name} is not used by this run: it needs {why}." for name, why in unused(config, given).items()}
+    if refused := [text for name, text in found.items() if name not in NOTED]:
+        raise ValueError(" ".join([*refused, "Leave out what is not used, or give what it needs."]))
+    return list(found.values())

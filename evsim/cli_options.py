@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,19 @@ class _NamedOption(click.ParamType):
 
 
 OPTION = _NamedOption()
+
+
+class OneOf(click.Choice):
+    """A name of a list, which a shell can complete. what : what it names, for the message"""
+
+    def __init__(self, what: str, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self.what, self.names = what, names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.names:
+            self.fail(f"there is no {self.what} {value!r}. Known: {', '.join(self.names)}.", param, ctx)
+        return value
 
 
 class Number(click.ParamType):
@@ -157,10 +171,10 @@ TRAINING = [
     click.option("--data-option", "data_options", type=OPTION, multiple=True, help="NAME=VALUE of the data; repeat."),
     click.option("--train-size", type=COUNT, help="Use the first N training samples."),
     click.option("--test-size", type=COUNT, help="Use the first N test samples."),
-    click.option("--rule", type=click.Choice(RULE_NAMES), metavar="RULE", show_default=False,
+    click.option("--rule", type=OneOf("rule", RULE_NAMES), metavar="RULE", show_default=False,
                  help="Learning rule (see evsim rules); default: hm2bp for images, eventprop for data by formula."),
     click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="NAME=VALUE of the rule; repeat."),
-    click.option("--loss", type=click.Choice(LOSS_NAMES), metavar="LOSS",
+    click.option("--loss", type=OneOf("loss", LOSS_NAMES), metavar="LOSS",
                  help="What is minimised (see evsim rules); default: what suits the rule."),
     click.option("--loss-option", "loss_options", type=OPTION, multiple=True, help="NAME=VALUE of the loss; repeat."),
     click.option("--hidden", type=COUNT, multiple=True, help="Hidden neurons; repeat for more layers."),

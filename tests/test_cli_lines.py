@@ -20,12 +20,12 @@ def run(*args):
 
 @pytest.mark.parametrize("rule", ["surrogate-bptt", "ann", "linear"])
 def test_each_trains_resumes_and_is_evaluated(tmp_path, rule):
-    hidden = [] if rule == "linear" else ["--hidden", 12]
-    run(*SMALL, "--rule", rule, *hidden, "--out", tmp_path)
+    said = run(*SMALL, "--rule", rule, "--hidden", 12, "--out", tmp_path)
+    assert ("note: --hidden is not used by this run" in said) == (rule == "linear")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["rule"] == rule and 0.0 <= summary["test_accuracy"] <= 1.0
     assert (tmp_path / "raster.png").exists() == (rule == "surrogate-bptt")
-    assert "resuming after epoch 2 of 2" in run(*SMALL, "--rule", rule, *hidden, "--out", tmp_path, "--resume")
+    assert "resuming after epoch 2 of 2" in run(*SMALL, "--rule", rule, "--hidden", 12, "--out", tmp_path, "--resume")
     assert f"{100 * summary['test_accuracy']:.2f} %" in run("evaluate", tmp_path)
     shapes = [np.shape(w) for w in runs.load_run(tmp_path / "run.h5")["weights"] if np.ndim(w) == 2]
     assert shapes == ([(64, 10)] if rule == "linear" else [(64, 12), (12, 10)])

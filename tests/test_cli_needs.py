@@ -162,7 +162,6 @@ def test_kinds_of_data_are_as_they_are_described(name):
         (["--rule", "eventprop", "--rule-option", "neuron_parameters=true"], "--rule-option neuron_parameters"),
         (["--dataset", "temporal-xor", "--duration", "20"], "it needs data that are numbers"),
         (["--rule", "ann", "--shift", "2", "--gradient-norm", "1"], "--gradient-norm is not used"),
-        (["--rule", "linear", "--hidden", "3"], "it needs a rule with hidden layers"),
         (["--optimiser", "adamw"], "without it adamw is adam"),
     ],
 )
