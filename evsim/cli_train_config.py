@@ -115,11 +115,19 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
 
 
 def start(config: RunConfig, model: Sequential) -> bool:
-    """Draw the weights; True if thresholds are to be calibrated to them."""
+    """Draw the weights; True if thresholds are to be calibrated to them.
+
+    Raises ValueError : numbers that do not fit the layers; none for a loss that reads potentials.
+    """
     if isinstance(model, Perceptron):
         model.init(config.seed)
         return False
     if not config.weight_scale:
+        if loss_entry(config.loss).readout is not None:
+            raise ValueError(
+                f"the loss {config.loss} reads potentials, and thresholds are calibrated for losses of output spikes "
+                f"only: give --weight-scale (and --weight-mean), one number for each of {len(model.layers)} layers."
+            )
         model.init(config.seed)
         return True
     means = config.weight_mean or (0.0,) * len(config.weight_scale)

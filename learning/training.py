@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -246,6 +247,12 @@ class Trainer:
         another shape, or not finite. ValueError : values or labels that do not fit.
         """
         o = self.options
+        if getattr(self.rule, "neuron_parameters", False):
+            warnings.warn(
+                f"{type(self.rule).__name__}(neuron_parameters=True) computes derivatives by neuron parameters, of "
+                "which training uses none: it only takes longer. Leave it out.",
+                stacklevel=2,
+            )
         y, y_test = check_labels(y, len(x), None), check_labels(y_test, len(x_test), None)
         train, held = self.split(len(x)) if validation is None else (np.arange(len(x)), np.arange(0))
         while self.epoch < o.epochs:

@@ -67,6 +67,11 @@ VALUES = {
     "seed": [5],
     "train_size": [20],
 }
+QUIET = {"weight_mean": (0.03, 0.03), "weight_scale": (0.02, 0.02)}
+WHERE = {"bump": QUIET, "count_regularisation": QUIET, "silent_voltage": QUIET,
+         "t_ref": {"weight_mean": (3.0, 3.0), "weight_scale": (0.5, 0.3)}}  # fmt: skip
+"""Settings in which an option acts on which only silent or busy neurons have an effect; of rules that train spikes."""
+
 OFF_TEST = {"dataset", "data_options", "rule", "rule_options", "test_size", "threads"}
 SMALL = {"train_size": 24, "test_size": 8, "hidden": (9,), "epochs": 2, "batch_size": 8, "validation": 0}
 
@@ -89,14 +94,20 @@ def trained(config: RunConfig) -> list[np.ndarray]:
 
 
 def asked(dataset: str, rule: str, given: dict) -> RunConfig:
-    return RunConfig(**settings(dataset, rule, {**SMALL, **given}))
+    usual = settings(dataset, rule, {**SMALL, **given})
+    if LOSSES[usual["loss"]].readout and "weight_scale" not in usual:  # without a preset: no thresholds to calibrate
+        usual |= {"weight_mean": (0.5, 0.0), "weight_scale": (0.6, 0.3), **given}
+    return RunConfig(**usual)
 
 
 def verdict(dataset: str, rule: str, name: str, before: list[np.ndarray]) -> str:
     """"acts", the sentence of a refusal, or "ignored"."""
     said = "ignored"
+    where = WHERE.get(name, {}) if rule not in ("ann", "linear") else {}
+    if where:
+        before = trained(asked(dataset, rule, where))
     for value in VALUES[name]:
-        config = asked(dataset, rule, {name: value})
+        config = asked(dataset, rule, {**where, name: value})
         if found := unused(config, {name}):
             said = next(iter(found))
             continue
@@ -178,3 +189,12 @@ def test_a_config_file_is_read_the_same_way_and_off_is_always_allowed(tmp_path):
     assert result.exit_code == 1 and "--decay is not used" in result.output
     off = {"dropout": 0.0, "weight_decay": 0.0, "bump": 0.0, "recurrent_scale": 0.0, "window": None}
     check_used(RunConfig(**settings("digits", "ann", off)), off)
+
+
+def test_derivatives_by_neuron_parameters_are_said_to_be_of_no_use_in_training():
+    data = load_dataset("digits", train_size=10, test_size=4)
+    given = {**SMALL, "epochs": 1, "rule_options": {"neuron_parameters": True}}
+    model, trainer = build(config := asked("digits", "eventprop", given), data)
+    start(config, model)
+    with pytest.warns(UserWarning, match=r"EventProp\(neuron_parameters=True\) .* of which training uses none"):
+        next(trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test))
