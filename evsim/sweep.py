@@ -9,8 +9,9 @@ import numpy as np
 
 from evsim._kernels.batch_driver import N_FACTORS, arrivals, sweep_samples
 from evsim._kernels.sorting import sort_spikes
-from evsim._kernels.sweep_driver import sweep_layer
+from evsim._kernels.sweep_driver import SWEEP_DONE, SWEEP_ENDLESS, sweep_layer
 from evsim._kernels.sweep_groups import GROUP, group_factors
+from evsim.errors import RunawayError
 from evsim.neurons import neuron_arrays
 from evsim.threads import over_stretches, workers
 from evsim.types import LIF, Floats, Ints, SpikeBatch
@@ -128,11 +129,16 @@ def run_layer_batch(
         capacity = 1024 + 16 * layer.size * (last - first)
         out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
         progress = np.array([first, 0])
-        while not sweep_samples(
-            batch.times, batch.neurons, batch.offsets,
-            layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
-            *out, counts, progress, np.zeros(1, np.int64), delay, t_stop, *layer.scalars, layer.size, last,
-        ):  # fmt: skip
+        while True:
+            status = sweep_samples(
+                batch.times, batch.neurons, batch.offsets,
+                layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
+                *out, counts, progress, np.zeros(1, np.int64), delay, t_stop, *layer.scalars, layer.size, last,
+            )  # fmt: skip
+            if status == SWEEP_DONE:
+                break
+            if status == SWEEP_ENDLESS:
+                raise _endless(out[0][0], out[1][0])
             out = (_doubled(out[0]), _doubled(out[1]), _doubled(out[2]))
         return out[0][: progress[1]], out[1][: progress[1]], out[2][: progress[1]]
 
@@ -154,14 +160,23 @@ def _run_blocks(
     progress = np.array([first, 0])
     tally = np.zeros(1, np.int64)
     while True:
-        done = sweep_layer(
+        status = sweep_layer(
             times, rows, factors, layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
             *out, progress, tally, t_stop, *layer.scalars, layer.size, last,
         )  # fmt: skip
         n = progress[1]
-        if done:
+        if status == SWEEP_DONE:
             return out[0][:n], out[1][:n], out[2][:n], int(tally[0])
+        if status == SWEEP_ENDLESS:
+            raise _endless(out[0][-1], out[1][-1])
         out = (_doubled(out[0]), _doubled(out[1]), _doubled(out[2]))
+
+
+def _endless(time: float, neuron: int) -> RunawayError:
+    return RunawayError(
+        f"neuron {neuron} of the layer spikes without end at about {time:.6g} ms: after a spike its input brings it "
+        "back to threshold at once, and no refractory period holds it. Give t_ref > 0, or smaller weights."
+    )
 
 
 def _doubled(a: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from .jit import kernel
 from .queue_driver import DONE, N_EVENTS, N_GRAZING, N_HEAP, N_SPIKES, run_queue, start_queue
 from .sorting import sort_spikes
-from .sweep_driver import sweep_layer
+from .sweep_driver import SWEEP_DONE, SWEEP_ENDLESS, SWEEP_FULL, sweep_layer
 from .sweep_groups import GROUP, group_factors
 
 N_FACTORS = 11
@@ -35,7 +35,8 @@ def sweep_samples(
     out_times, out_neurons, out_currents, counts, progress, tally,
     delay, t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, last,
 ):  # fmt: skip
-    """Sweep samples ``progress[0]`` ... ``last - 1``; returns True when done, False when out_* is full.
+    """Sweep samples ``progress[0]`` ... ``last - 1``; returns SWEEP_DONE, SWEEP_FULL when out_* is full, or
+    SWEEP_ENDLESS: then out_* begin with a spike of the neuron that does not stop.
 
     times, neurons, offsets : the batch of input spikes; weights ... u_init : as in ``sweep_layer``
     out_* : spikes of these samples one after the other, each ordered by (time, neuron); counts (n_samples,)
@@ -58,11 +59,18 @@ def sweep_samples(
         group_factors(padded[:m], factors[:m], tau_m, tau_exc, tau_inh, n_receptors)
         state[:] = 0
         grazing = tally[0]
-        while not sweep_layer(
-            padded[:m], rows[:m], factors[:m], weights, theta, u_reset, t_ref, u_init,
-            raw_times, raw_neurons, raw_currents, state, tally,
-            t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, weights.shape[0],
-        ):  # fmt: skip
+        while True:
+            status = sweep_layer(
+                padded[:m], rows[:m], factors[:m], weights, theta, u_reset, t_ref, u_init,
+                raw_times, raw_neurons, raw_currents, state, tally,
+                t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, weights.shape[0],
+            )  # fmt: skip
+            if status == SWEEP_ENDLESS:
+                out_times[0] = raw_times[raw_times.size - 1]
+                out_neurons[0] = raw_neurons[raw_times.size - 1]
+                return SWEEP_ENDLESS
+            if status == SWEEP_DONE:
+                break
             more_times = np.empty(2 * raw_times.size)
             more_neurons = np.empty(2 * raw_times.size, np.int32)
             more_currents = np.empty(2 * raw_times.size)
@@ -74,7 +82,7 @@ def sweep_samples(
         a = progress[1]
         if a + n > out_times.size:
             tally[0] = grazing
-            return False
+            return SWEEP_FULL
         sort_spikes(
             raw_times[:n], raw_neurons[:n], raw_currents[:n], 0.0, t_stop,
             out_times[a : a + n], out_neurons[a : a + n], out_currents[a : a + n],
@@ -82,7 +90,7 @@ def sweep_samples(
         counts[k] = n
         progress[0] = k + 1
         progress[1] = a + n
-    return True
+    return SWEEP_DONE
 
 
 SAMPLES_FULL = 8

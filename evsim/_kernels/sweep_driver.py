@@ -19,6 +19,11 @@ from .lif import decay, fade, flow_u, rise_bound
 from .sweep_groups import GROUP, advance_delta, advance_one, advance_two
 
 FREE = -math.inf
+SWEEP_FULL, SWEEP_DONE, SWEEP_ENDLESS = 0, 1, 2
+"""What the sweep returns. SWEEP_ENDLESS: a neuron spikes for ever, at one instant or nearly so."""
+_STUCK = -1
+_MANY, _FASTEST = 2**18, 1000.0
+"""So many spikes in a row of one neuron, at so many a ms and a membrane time constant, are without end."""
 
 
 @leaf
@@ -34,7 +39,8 @@ def sweep_block(
     t_stop (there is at least one), and their ``group_factors``
     weights : (pre + 1, width) of this block, last row 0; theta, u_reset, t_ref, u_init : (width,)
     u ... flags : scratch of this block; out_* : spikes are appended from ``n_out`` on. A return value
-    beyond their size says that they were too small: enlarge them and run this block again.
+    beyond their size says that they were too small: enlarge them and run this block again. -1: a neuron spikes for
+    ever at one instant; it is the last entry of out_neurons.
     tally : (1,) number of grazing peaks, added to
     """
     capacity = out_times.size
@@ -121,6 +127,11 @@ def sweep_block(
                             if near and grazes(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
                                 tally[0] += 1
                             spike = min(t0 + x, t_next)
+                            if spike == t0 and v == u_reset[n] and spike + t_ref[n] == spike:
+                                # It would leave everything as it was.
+                                out_times[capacity - 1] = spike
+                                out_neurons[capacity - 1] = first_neuron + n
+                                return _STUCK
                             if x == math.inf or spike >= t_stop:
                                 if t0 == t:
                                     v = v * factors[k, 0] + a0 * factors[k, 2] + b0 * factors[k, 4]
@@ -130,10 +141,11 @@ def sweep_block(
                             # By what the clock shows: later steps start there, and x has digits that it has not.
                             a0 = fade(spike - t0, a0, tau_exc)
                             b0 = fade(spike - t0, b0, tau_inh)
-                            if n_out < capacity:
-                                out_times[n_out] = spike
-                                out_neurons[n_out] = first_neuron + n
-                                out_currents[n_out] = a0 + b0
+                            if n_out == capacity:
+                                return capacity + 1
+                            out_times[n_out] = spike
+                            out_neurons[n_out] = first_neuron + n
+                            out_currents[n_out] = a0 + b0
                             n_out += 1
                             above = False
                             v = u_reset[n]
@@ -161,13 +173,22 @@ def sweep_block(
                 if release[n] > t_end:
                     clamped[n_clamped] = n
                     n_clamped += 1
-        if n_out > capacity:
-            return n_out
         u, u_new = u_new, u
         i_exc, i_exc_new = i_exc_new, i_exc
         i_inh, i_inh_new = i_inh_new, i_inh
         t_start = t_end
     return n_out
+
+
+@leaf
+def without_end(times, neurons, tau_m):
+    """Is the last quarter of a full buffer one neuron's, at a rate that no neuron can mean?"""
+    n = times.size
+    first = n - n // 4
+    if n < _MANY or neurons[first] != neurons[n - 1]:
+        return False
+    span = times[n - 1] - times[first]
+    return span >= 0.0 and n // 4 > _FASTEST * max(1.0, 1.0 / tau_m) * span
 
 
 @kernel
@@ -176,7 +197,8 @@ def sweep_layer(
     out_times, out_neurons, out_currents, progress, tally,
     t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, last_block,
 ):  # fmt: skip
-    """Run blocks ``progress[0]`` ... ``last_block - 1``; returns True when done, False when full.
+    """Run blocks ``progress[0]`` ... ``last_block - 1``; returns SWEEP_DONE, SWEEP_FULL, or SWEEP_ENDLESS: then out_*
+    end with a spike of the neuron that does not stop.
 
     weights : (n_blocks, pre + 1, width); theta ... u_init : (n_blocks, width). progress : (2,) next block
     and spikes so far, kept up to date so that the caller can enlarge the output and call again.
@@ -204,9 +226,11 @@ def sweep_layer(
             t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first,
             min(width, size - first), progress[1],
         )  # fmt: skip
+        if n_out == _STUCK:
+            return SWEEP_ENDLESS
         if n_out > out_times.size:
             tally[0] = grazing
-            return False
+            return SWEEP_ENDLESS if without_end(out_times, out_neurons, tau_m) else SWEEP_FULL
         progress[0] = block + 1
         progress[1] = n_out
-    return True
+    return SWEEP_DONE
