@@ -1,5 +1,6 @@
 """evsim files are sealed, older ones still load, and no file reaches beyond itself."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -216,3 +217,18 @@ def test_a_tree_that_is_too_deep_or_holds_itself_is_not_written(tmp_path):
 def test_a_run_without_a_checksum_of_an_earlier_version_loads():
     state = runs.load_run(OLD / "run.h5")
     assert state["epoch"] == 1 and state["weights"][0].shape == (64, 4) and state["parameters"]["hidden"] == (4,)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_to_keeps_the_earlier_file(recording, monkeypatch, code):
+    before = recording.read_bytes()
+
+    def refused(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(OSError, match=r"cannot write .*run\.h5.*can be written to.*untouched") as caught:
+        runs.save_recording(recording, {}, 1.0, {})
+    monkeypatch.undo()
+    assert caught.value.errno == code
+    assert recording.read_bytes() == before and os.listdir(recording.parent) == ["run.h5"]
