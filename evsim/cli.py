@@ -195,7 +195,7 @@ def rules() -> None:
 @click.option("--warmup", default=0.0, type=NOT_NEGATIVE_MS, help="Time simulated before, which does not count, ms.")
 @click.option("--record", type=COUNT, help="Save spikes of the first N neurons of each population only.")
 @click.option("--chunk", type=POSITIVE_MS, show_default=False,
-              help="Save after every so many ms; default: at the end, or when interrupted.")
+              help="Save after every so many ms, twice a second at most; default: at the end, or when interrupted.")
 @click.option("--resume", is_flag=True, help="Continue what --out holds, to the same or a later --t-stop.")
 @OVERWRITE
 @click.option("--no-plots", is_flag=True, help="Draw nothing.")

@@ -37,6 +37,9 @@ console = Console()
 _PIECE_SECONDS = 0.25
 """Wall time between two looks at whether a signal asked for an end."""
 
+_SAVE_SECONDS = 0.5
+"""Least wall time between two saved chunks: what a kill can cost, and a bound on what many short chunks cost."""
+
 _FIRST_PIECE = 1.0 / 200.0
 """Share of a chunk that is simulated before the first look."""
 
@@ -139,7 +142,7 @@ def _advance(run: Run, out: Path, inputs: Mapping[str, SpikeTrains]) -> None:
 
     Raises Interrupted : a signal asked for an end; all that was simulated is saved before.
     """
-    grazing = 0
+    grazing, saved = 0, time.perf_counter()
     with requests() as request, _progress() as bar:
         task = bar.add_task("", total=run.config.warmup + run.declared.t_stop)
         tell = (lambda t: bar.update(task, completed=t)) if console.is_terminal else None
@@ -159,8 +162,10 @@ def _advance(run: Run, out: Path, inputs: Mapping[str, SpikeTrains]) -> None:
                     _add(run, recording, seconds)
                     grazing += recording.grazing
                 piece *= min(max(_PIECE_SECONDS / max(seconds, 1e-9), 0.25), 4.0)
-            if run.end > run.saved:
+            last = request.number or run.end >= run.config.warmup + run.declared.t_stop
+            if run.end > run.saved and (last or time.perf_counter() - saved >= _SAVE_SECONDS):
                 _save(run, out)
+                saved = time.perf_counter()
             if request.number:
                 break
         if run.saved > 0.0:

@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -235,6 +236,11 @@ def append_csv(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) 
 
 def package_versions() -> dict[str, str]:
     """Versions on which the bits of a run may depend: python, evsim, numpy, numba, scipy, h5py."""
+    return dict(_versions())
+
+
+@cache  # every saved chunk asks, and looking them up takes some ms
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "evsim": evsim_version()}
     for package in ("numpy", "numba", "scipy", "h5py"):
         try:

@@ -120,6 +120,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("late", [False, True], ids=["before the file is in place", "after it"])
 def test_a_run_killed_at_any_of_its_writes_goes_on_to_the_same_bits(net, tmp_path, monkeypatch, late):
+    monkeypatch.setattr(cli_simulate, "_SAVE_SECONDS", 0.0)
     arguments = ("--t-stop", 90, "--chunk", 30)
     good(simulate(net, tmp_path / "whole", *arguments))
     right = spikes(tmp_path / "whole")
@@ -157,6 +158,7 @@ def test_a_run_killed_at_any_of_its_writes_goes_on_to_the_same_bits(net, tmp_pat
 
 
 def test_a_chunk_saves_its_own_spikes_only(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli_simulate, "_SAVE_SECONDS", 0.0)
     saved = []
     original = parts.save_part
     monkeypatch.setattr(parts, "save_part", lambda *a: (saved.append(a), original(*a)))
@@ -165,6 +167,17 @@ def test_a_chunk_saves_its_own_spikes_only(net, tmp_path, monkeypatch):
     assert all(np.all((a[2]["exc"].times >= a[3]) & (a[2]["exc"].times < a[4])) for a in saved)
     joined = np.concatenate([a[2]["exc"].times for a in saved])
     assert np.array_equal(joined, runs.load_recording(tmp_path / "out" / "run.h5").spikes["exc"].times)
+
+
+def test_many_short_chunks_are_saved_twice_a_second_at_most(net, tmp_path, monkeypatch):
+    calls = []
+    original = cli_simulate._save
+    monkeypatch.setattr(cli_simulate, "_save", lambda *a: (calls.append(time.perf_counter()), original(*a)))
+    good(simulate(net, tmp_path / "many", "--t-stop", 200, "--chunk", 0.5))
+    assert len(calls) < 100 and np.all(np.diff(calls[:-1]) > 0.4)
+    monkeypatch.undo()
+    good(simulate(net, tmp_path / "one", "--t-stop", 200))
+    assert spikes(tmp_path / "many") == spikes(tmp_path / "one")
 
 
 def test_parts_of_another_run_or_with_a_gap_are_not_joined(tmp_path):
