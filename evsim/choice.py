@@ -15,9 +15,34 @@ _SMALL = 64
 
 
 def choose(network: Network) -> str:
-    """"window" for networks that it can run and that are not tiny, else "queue"."""
+    """"window" for networks that it can run, that are not tiny, and whose delays are not; else "queue".
+
+    Delays that are drawn are not known here: see ``too_fine``.
+    """
     n = sum(p.size for p in network.populations.values())
-    return "queue" if n < _SMALL or obstacle(network) else "window"
+    if n < _SMALL or obstacle(network):
+        return "queue"
+    known = [single_delay(p) for p in network.projections if p.source in network.populations]
+    shortest = min((d for d in known if d is not None), default=np.inf)
+    return "queue" if too_fine(network, cell_length(network, shortest)) else "window"
+
+
+_SECONDS_A_CELL, _SECONDS_A_NEURON, _SECONDS_AN_EVENT = 1e-6, 3e-9, 1e-7
+"""Rough costs: of a cell and of each of its neurons in the window driver, of an event in the queue."""
+
+_MUCH = 30.0
+
+
+def too_fine(network: Network, c: float) -> bool:
+    """Would cells of c ms cost the window driver far more than the queue takes for the events, at nominal rates?"""
+    n = sum(p.size for p in network.populations.values())
+    window = (_SECONDS_A_CELL + n * _SECONDS_A_NEURON) / c
+    events = n * _NOMINAL_RATE / 1000.0
+    for p in network.projections:
+        events += expected_synapses(p, network.size_of(p.source), network.size_of(p.target)) * _NOMINAL_RATE / 1000.0
+    for drive in network.drives:
+        events += float(drive.highest(network.size_of(drive.target)).sum()) / 1000.0
+    return window > _MUCH * _SECONDS_AN_EVENT * events
 
 
 def smallest_delay(network: Network, seed: int) -> float:

@@ -18,6 +18,9 @@ from evsim.memory import check_memory
 from evsim.threads import over_stretches
 from evsim.types import Floats, Ints, SpikeBatch, SpikeTrains
 
+_MANY = 1e6
+"""Spikes whose memory is asked for before it is taken."""
+
 
 def poisson(
     rates: ArrayLike,
@@ -42,6 +45,7 @@ def poisson(
     NetworkError : more spikes than the memory holds
     """
     from evsim._kernels.poisson import poisson_samples
+    from evsim.memory import check_memory
 
     values, duration, single = _checked_rates(rates, duration)
     threads = whole("threads", threads, low=1)
@@ -53,6 +57,9 @@ def poisson(
     if names.shape != (len(values),):
         raise ValueError(f"keys must have one integer per sample, shape ({len(values)},); got {names.shape}.")
     per_ms = values / 1000.0
+    spikes = float(per_ms.sum()) * duration
+    if spikes > _MANY:
+        check_memory(24.0 * spikes, f"{spikes:.3g} expected spikes")
     stream = streams.kernel_keys("spikes", seed, epoch, names)
     counts = np.zeros(len(values), np.int64)
 

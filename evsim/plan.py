@@ -79,6 +79,7 @@ def make_plan(network: Network, seed: int) -> Plan:
         n_pre, n_post = network.size_of(p.source), network.size_of(p.target)
         total += expected_synapses(p, n_pre, n_post)
         need += shared_bytes(p, n_pre, n_post)
+    need += 24.0 * sum(network.inputs.values())
     need += _BYTES * total + NEURON_BYTES * sum(p.size for p in network.populations.values())
     check_memory(need, f"the queue driver with {total:.3g} synapses")
     offset, neurons = network_arrays(network)

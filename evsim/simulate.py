@@ -18,11 +18,15 @@ from evsim.checks import number
 from evsim.connect import dense_weights, expected_synapses, single_delay
 from evsim.door import check_options, checked_inputs, recorded_neurons
 from evsim.errors import NetworkError, warn_of_grazing
+from evsim.memory import NEURON_BYTES, check_memory, free_memory
 from evsim.network import Network
 from evsim.recording import Recording
 from evsim.simulation import Simulation
 from evsim.sweep import pack_layer, run_layer, sweepable
 from evsim.types import Floats, SpikeTrains
+
+_LARGE = 2.0**26
+"""Bytes that are asked for before they are taken."""
 
 DRIVERS = ("auto", "queue", "window", "sweep")
 
@@ -67,9 +71,15 @@ def simulate(
     order, why_not = _sweep_order(network)
     if driver == "sweep" and why_not:
         raise NetworkError(f"driver 'sweep' cannot run this network: {why_not}. Use driver='queue'.")
-    if driver != "sweep" and (driver != "auto" or why_not or kept or not _mostly_dense(network)):
+    need = 0.0 if why_not else _sweep_bytes(network)
+    large = need > _LARGE
+    if driver != "sweep" and (
+        driver != "auto" or why_not or kept or not _mostly_dense(network) or (large and need > free_memory())
+    ):
         simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record)
         return simulation.advance(t_stop, trains, progress=progress)
+    if large:
+        check_memory(need, "the sweep, which keeps whole matrices of weights,")
     recording = _only(kept, _sweep(network, t_stop, trains, order, int(seed), int(threads)))
     if progress is not None:
         progress(t_stop)
@@ -144,6 +154,14 @@ def _mostly_dense(network: Network) -> bool:
     return True
 
 
+def _sweep_bytes(network: Network) -> float:
+    """At the worst moment of the sweep: the weights of one population three times, and what its neurons take."""
+    return max(
+        (NEURON_BYTES + 24.0 * sum(network.size_of(p.source) for p in network.projections if p.target == name)) * n
+        for name, n in ((name, population.size) for name, population in network.populations.items())
+    )
+
+
 def _sweep(
     network: Network, t_stop: float, trains: dict[str, SpikeTrains], order: list[str], seed: int, threads: int
 ) -> Recording:
@@ -170,7 +188,7 @@ def _sweep(
         use = np.lexsort((s, t))
         use = use[t[use] < t_stop]
         layer = pack_layer(np.concatenate(weights), population.neuron)
-        out = run_layer(layer, t[use], s[use], t_stop, threads)
+        out = run_layer(layer, t[use], s[use], t_stop, threads, repr(name))
         spikes[name] = SpikeTrains(out.times, out.neurons, population.size)
         currents[name] = out.currents
         grazing += out.grazing

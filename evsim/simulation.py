@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evsim.checks import number
-from evsim.choice import choose, obstacle
+from evsim.choice import choose, obstacle, too_fine
 from evsim.door import after, check_options, checked_inputs, recorded_neurons
 from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
 from evsim.feed import NOTHING, Feed
@@ -252,7 +252,9 @@ def _engine(network: Network, driver: str, seed: int, threads: int) -> tuple[str
         if why := obstacle(network):
             raise NetworkError(f"driver 'window' cannot run this network: {why}. Use driver='queue'.")
         try:
-            return chosen, WindowEngine(network, seed, threads)
+            engine = WindowEngine(network, seed, threads)
+            if driver == "window" or not too_fine(network, engine.c):
+                return chosen, engine
         except ZeroDelayError:
             if driver == "window":
                 raise

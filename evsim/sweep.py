@@ -13,7 +13,8 @@ from evsim._kernels.sweep_driver import SWEEP_DONE, SWEEP_ENDLESS, sweep_layer
 from evsim._kernels.sweep_groups import GROUP, group_factors
 from evsim.errors import RunawayError
 from evsim.neurons import neuron_arrays
-from evsim.threads import over_stretches, workers
+from evsim.runaway import Populations
+from evsim.threads import check_halt, over_stretches, workers
 from evsim.types import LIF, Floats, Ints, SpikeBatch
 
 _MAX_WIDTH = 400
@@ -94,9 +95,9 @@ class LayerSpikes:
 
 
 def run_layer(
-    layer: SweepLayer, times: Floats, sources: Ints, t_stop: float, threads: int = 1
+    layer: SweepLayer, times: Floats, sources: Ints, t_stop: float, threads: int = 1, name: str = "the layer"
 ) -> LayerSpikes:
-    """Sweep one sample. times (n,) sorted arrivals within [0, t_stop), sources (n,) rows of the weights."""
+    """Sweep one sample. times (n,) sorted arrivals within [0, t_stop), sources (n,) rows of the weights; name : of it."""
     padded, rows = np.empty(times.size + GROUP), np.empty(times.size + GROUP, np.int32)
     n = arrivals(times, sources, 0.0, t_stop, layer.n_pre, padded, rows)
     padded, rows = padded[:n], rows[:n]
@@ -107,7 +108,7 @@ def run_layer(
     cuts = np.linspace(0, n_blocks, min(threads, n_blocks) + 1).astype(int)
     with workers(threads) as pool:
         parts = list(
-            pool(lambda k: _run_blocks(layer, padded, rows, factors, t_stop, int(cuts[k]), int(cuts[k + 1])),
+            pool(lambda k: _run_blocks(layer, padded, rows, factors, t_stop, int(cuts[k]), int(cuts[k + 1]), name),
                  range(cuts.size - 1))
         )  # fmt: skip
     t, i, c = (np.concatenate([p[k] for p in parts]) if len(parts) > 1 else parts[0][k] for k in range(3))
@@ -138,8 +139,9 @@ def run_layer_batch(
             if status == SWEEP_DONE:
                 break
             if status == SWEEP_ENDLESS:
-                raise _endless(out[0][0], out[1][0])
-            out = (_doubled(out[0]), _doubled(out[1]), _doubled(out[2]))
+                raise _endless(out[0][0], out[1][0], "the layer")
+            out = _doubled(out, layer)
+            check_halt()
         return out[0][: progress[1]], out[1][: progress[1]], out[2][: progress[1]]
 
     parts = over_stretches(stretch, len(batch), threads)
@@ -153,31 +155,34 @@ def run_layer_batch(
 
 
 def _run_blocks(
-    layer: SweepLayer, times: Floats, rows: Ints, factors: Floats, t_stop: float, first: int, last: int
+    layer: SweepLayer, times: Floats, rows: Ints, factors: Floats, t_stop: float, first: int, last: int, name: str
 ) -> tuple[Floats, Ints, Floats, int]:
     capacity = 1024 + 16 * layer.size
     out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
     progress = np.array([first, 0])
     tally = np.zeros(1, np.int64)
-    while True:
+    while progress[0] < last:
+        # Block by block: between two calls it can be interrupted.
         status = sweep_layer(
             times, rows, factors, layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
-            *out, progress, tally, t_stop, *layer.scalars, layer.size, last,
+            *out, progress, tally, t_stop, *layer.scalars, layer.size, progress[0] + 1,
         )  # fmt: skip
-        n = progress[1]
-        if status == SWEEP_DONE:
-            return out[0][:n], out[1][:n], out[2][:n], int(tally[0])
         if status == SWEEP_ENDLESS:
-            raise _endless(out[0][-1], out[1][-1])
-        out = (_doubled(out[0]), _doubled(out[1]), _doubled(out[2]))
+            raise _endless(out[0][-1], out[1][-1], name)
+        if status != SWEEP_DONE:
+            out = _doubled(out, layer)
+    n = progress[1]
+    return out[0][:n], out[1][:n], out[2][:n], int(tally[0])
 
 
-def _endless(time: float, neuron: int) -> RunawayError:
+def _endless(time: float, neuron: int, name: str) -> RunawayError:
     return RunawayError(
-        f"neuron {neuron} of the layer spikes without end at about {time:.6g} ms: after a spike its input brings it "
+        f"neuron {neuron} of {name} spikes without end at about {time:.6g} ms: after a spike its input brings it "
         "back to threshold at once, and no refractory period holds it. Give t_ref > 0, or smaller weights."
     )
 
 
-def _doubled(a: np.ndarray) -> np.ndarray:
-    return np.concatenate([a, np.empty_like(a)])
+def _doubled(out: tuple[Floats, Ints, Floats], layer: SweepLayer) -> tuple[Floats, Ints, Floats]:
+    neurons = Populations({"the layer": 0}, 0, np.full(layer.size, layer.scalars[0]))
+    times, who, currents = neurons.grown(out, f"{out[0].size:,} spikes", float(out[0].max()))
+    return times, who, currents

@@ -22,7 +22,7 @@ def one(neuron: LIF, weight: float) -> Network:
     return net
 
 
-@pytest.mark.parametrize("driver", ["queue", "window"])
+@pytest.mark.parametrize("driver", ["queue", "window", "sweep"])
 @pytest.mark.parametrize("kind", STUCK)
 def test_a_neuron_that_makes_no_progress_is_named(driver, kind):
     with pytest.raises(RunawayError, match=r"neuron 0 of 'a' spikes .* t_ref > 0"):
@@ -94,3 +94,47 @@ def test_buffers_that_outgrow_the_memory_are_a_network_error(monkeypatch):
     sim = Simulation(net, driver="queue")
     with pytest.raises(NetworkError, match=r"spikes need .* MiB more"):
         sim.advance(100000.0)
+
+
+def test_a_tiny_delay_is_left_to_the_queue():
+    for delay in (1e-4, lambda g, n: g.uniform(1e-9, 3.0, n) ** 2):
+        net = Network()
+        net.add_population("a", 100, LIF(t_ref=2.0, bias=1.2))
+        net.connect("a", "a", weight=0.01, delay=delay, rule=evsim.FixedIndegree(10))
+        assert Simulation(net).driver == "queue"
+    net.projections.clear()
+    net.connect("a", "a", weight=0.01, delay=1.0, rule=evsim.FixedIndegree(10))
+    assert Simulation(net).driver == "window"
+
+
+def test_the_sweep_asks_for_its_memory(monkeypatch):
+    net = Network()
+    net.add_input("in", 2000)
+    net.add_population("a", 2000, LIF())
+    net.connect("in", "a", weight=1e-6, delay=1.0)
+    x = {"in": SpikeTrains([1.0], [0], 2000)}
+    monkeypatch.setattr("evsim.simulate.free_memory", lambda: 1e6)
+    assert net.simulate(5.0, x).driver == "window"
+    monkeypatch.setattr("evsim.memory.free_memory", lambda: 1e6)
+    with pytest.raises(NetworkError, match="the sweep, which keeps whole matrices"):
+        net.simulate(5.0, x, driver="sweep")
+
+
+@pytest.mark.parametrize("driver", ["queue", "window", "sweep"])
+def test_an_interval_of_denormal_length_is_simulated(driver):
+    net = Network()
+    net.add_population("a", 4, LIF(v_init=2.0, t_ref=1.0))
+    assert net.simulate(1e-310, driver=driver)["a"].times.tolist() == [0.0] * 4
+
+
+def test_sorting_clustered_spikes_gives_their_order():
+    from evsim._kernels.sorting import sort_spikes
+
+    rng = np.random.default_rng(0)
+    for times in (rng.uniform(0.0, 10.0, 5000), 5.0 + 1e-9 * rng.uniform(size=5000), rng.integers(0, 3, 5000) * 1.0):
+        neurons, currents = rng.integers(0, 50, 5000).astype(np.int32), rng.normal(size=5000)
+        out = np.empty(5000), np.empty(5000, np.int32), np.empty(5000)
+        sort_spikes(times, neurons, currents, 0.0, 10.0, *out)
+        order = np.lexsort((neurons, times))
+        for a, b in zip(out, (times, neurons, currents)):
+            assert np.array_equal(a, b[order])
