@@ -97,7 +97,10 @@ class LayerSpikes:
 def run_layer(
     layer: SweepLayer, times: Floats, sources: Ints, t_stop: float, threads: int = 1, name: str = "the layer"
 ) -> LayerSpikes:
-    """Sweep one sample. times (n,) sorted arrivals within [0, t_stop), sources (n,) rows of the weights; name : of it."""
+    """Sweep one sample. times (n,) sorted arrivals within [0, t_stop), sources (n,) rows of the weights.
+
+    name : of the neurons, for errors. Raises RunawayError : neurons that spike without bound.
+    """
     padded, rows = np.empty(times.size + GROUP), np.empty(times.size + GROUP, np.int32)
     n = arrivals(times, sources, 0.0, t_stop, layer.n_pre, padded, rows)
     padded, rows = padded[:n], rows[:n]

@@ -28,7 +28,7 @@ def network(weight):
 def test_a_weight_that_makes_a_neuron_spike_without_end_is_an_error(weight):
     with pytest.raises(RunawayError, match=r"neuron 1 of the layer spikes without end at about 1.*t_ref > 0"):
         layer(weight).forward(SpikeBatch.from_trains([ONE, ONE]), 20.0)
-    with pytest.raises(RunawayError, match="neuron 0 of the layer spikes without end at about 2"):
+    with pytest.raises(RunawayError, match="neuron 0 of 'out' spikes without end at about 2"):
         network(weight).simulate(20.0, inputs={"in": ONE}, driver="sweep")
 
 
