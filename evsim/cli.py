@@ -20,6 +20,7 @@ from evsim.cli_options import (
     OVERWRITE,
     POSITIVE,
     POSITIVE_MS,
+    PRESET,
     RULE_NAMES,
     TRAINING,
     OneOf,
@@ -92,9 +93,13 @@ def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: 
 @OVERWRITE
 @click.option("--dataset", default="digits", type=OneOf("data set", DATASETS), metavar="NAME",
               help=", ".join(DATASETS) + ".")
+@PRESET
 @with_options(TRAINING)
-def train(out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, **given: Any) -> None:
+def train(
+    out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, preset: str, **given: Any
+) -> None:
     """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""
+    from evsim.cli_list import say_differences
     from evsim.cli_needs import check_used
     from evsim.cli_presets import settings
     from evsim.cli_train import train_run
@@ -103,9 +108,11 @@ def train(out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | No
     asked = given_only(given)
     if "data_dir" in asked:  # the run is to find its data from any folder
         asked["data_dir"] = str(Path(asked["data_dir"]).expanduser().resolve())
-    config = RunConfig(**settings(dataset, rule, asked))
+    config = RunConfig(**settings(dataset, rule, asked, preset == "published"))
     for note in check_used(config, asked):
         click.echo(f"note: {note}", err=True)
+    if preset == "published":
+        say_differences(config.rule, config.dataset)
     train_run(config, out, resume=resume, overwrite=overwrite)
 
 
@@ -149,6 +156,7 @@ def compare(
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
 @click.option("--rule", default="eventprop", type=OneOf("rule", RULE_NAMES), metavar="RULE",
               help="The rule to be judged; evsim rules lists them.")
+@PRESET
 @click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="NAME=VALUE of the rule; repeat.")
 @click.option("--hidden", type=COUNT, multiple=True, help="Hidden neurons; repeat for more layers.")
 @click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Delays too.")
@@ -157,7 +165,9 @@ def compare(
 @click.option("--samples", default=3, type=COUNT, help="Samples of the data set to compare gradients on.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
 @OVERWRITE
-def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, overwrite: bool, **given: Any) -> None:
+def gradcheck(
+    dataset: str, rule: str, preset: str, samples: int, out: Path | None, overwrite: bool, **given: Any
+) -> None:
     """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits.
 
     The exit status is 1 if a rule that claims to be exact is not, or if nothing could be compared.
@@ -169,7 +179,7 @@ def gradcheck(dataset: str, rule: str, samples: int, out: Path | None, overwrite
     from evsim.cli_train_config import RunConfig
 
     asked = given_only(given)
-    config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}))
+    config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}, preset == "published"))
     check_used(config, asked.keys() - {"rule_options"})  # here the rule's gradients are all that is wanted
     with results_or_none(out, ("gradcheck.csv", "gradcheck.png"), overwrite):
         good = gradcheck_run(config, samples, out)

@@ -18,6 +18,7 @@ from evsim.cli_compare_results import RESULTS, Run, collect, write_results
 from evsim.cli_compare_run import COMPILED, run_alone
 from evsim.cli_folder import results_folder
 from evsim.cli_needs import check_used, unused
+from evsim.cli_published import published_settings
 from evsim.cli_rules import rule_entry
 from evsim.cli_signals import say_how_to_resume
 from evsim.cli_train_config import RunConfig, config_of
@@ -88,7 +89,8 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
     """The comparison that a TOML file describes: ``seeds``, ``agreement``, a table [common], and tables [[run]].
 
     Keys of these tables are options of ``evsim train``, those of a run go before the common ones. What neither names
-    has the default of RunConfig: presets play no part here.
+    has the default of RunConfig; in a run with preset = "published" first that of the rule's publication, whose rule
+    options the common ones leave alone. evsim's own presets play no part here.
 
     Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit, an
     option of one run that it does not use.
@@ -130,9 +132,9 @@ def slug(label: str) -> str:
 def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: str | None, where: str) -> RunConfig:
     from evsim.cli import train
 
-    merged = {**common, **own}
     if not all(isinstance(table.get(name, {}), dict) for table in (common, own) for name in _TABLES):
         raise ValueError(f"{where}: {', '.join(_TABLES)} must be tables of NAME = VALUE.")
+    merged = {**common, **own}
     for name, owner in (("rule_options", "rule"), ("loss_options", "loss"), ("data_options", "dataset")):
         same = owner not in own or own[owner] == common.get(owner)
         merged[name] = {**(common.get(name, {}) if same else {}), **own.get(name, {})}
@@ -149,8 +151,12 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
     values = {k: dict(v) if k.endswith("_options") else v for k, v in values.items()}
     if data_dir is not None:
         values["data_dir"] = data_dir
-    rule = values.get("rule", RunConfig.rule)
-    config = RunConfig(**{"loss": rule_entry(rule).loss, **values, "seed": seed})
+    dataset, rule = values.get("dataset", RunConfig.dataset), values.get("rule", RunConfig.rule)
+    first = published_settings(dataset, rule) if values.pop("preset", "evsim") == "published" else {}
+    for name in _TABLES:
+        keep = name != "loss_options" or values.get("loss", first.get("loss")) == first.get("loss")
+        values[name] = {**(first.get(name, {}) if keep else {}), **values.get(name, {})}
+    config = RunConfig(**{"loss": rule_entry(rule).loss, **first, **values, "seed": seed})
     try:
         check_used(config, own)
     except ValueError as error:

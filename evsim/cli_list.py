@@ -11,6 +11,7 @@ import click
 
 from evsim.cli_losses import LOSSES
 from evsim.cli_named import options_of
+from evsim.cli_published import PUBLICATIONS, Publication, publication
 from evsim.cli_rules import RULES
 
 _WIDEST = 120
@@ -25,11 +26,29 @@ def list_parts() -> None:
     _say("Learning rules (--rule NAME, --rule-option NAME=VALUE)", width, "")
     for name, rule in sorted(RULES.items()):
         _part(name, rule.make, (), f"starts from the loss {rule.loss}", width)
+        if name in PUBLICATIONS:
+            _published(PUBLICATIONS[name], width)
     click.echo()
     _say("Losses (--loss NAME, --loss-option NAME=VALUE)", width, "")
     for name, loss in sorted(LOSSES.items()):
         signal = getattr(loss.make, "signal", "")
         _part(name, loss.make, loss.given, f"its signal is by {signal}" if signal else "", width)
+
+
+def say_differences(rule: str, dataset: str) -> None:
+    """Print what a run with --preset published has from the publication, and what still differs."""
+    found = publication(rule)
+    width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
+    own = "" if dataset in found.runs else f" Its settings for {dataset} are evsim's own."
+    _say(f"{rule} as published: {found.source}.{own} What differs: {'; '.join(found.differs)}.", width, "")
+
+
+def _published(found: Publication, width: int) -> None:
+    _say(f"--preset published: {found.source}", width, "    ")
+    _say(", ".join(f"{k}={v!r}" for k, v in found.options.items()) or "the defaults above", width, "      ")
+    for dataset, run in found.runs.items():
+        _say(f"{dataset}: " + ", ".join(f"{k}={v!r}" for k, v in run.items()), width, "      ")
+    _say(f"still differs: {'; '.join(found.differs)}", width, "      ")
 
 
 def _part(name: str, part: Any, given: Any, note: str, width: int) -> None:

@@ -66,8 +66,13 @@ _ENCODED = (_NETWORK, _VALUES)
 _SPIKES_IN = Need(
     "inputs that are spikes: ann and linear read the numbers themselves", lambda c, d: _spiking(c) or d.spikes
 )
-_PIXELS = (Need("data on a grid of pixels", lambda c, d: d.pixels), _SPIKES_IN)
-_CALIBRATED = Need("thresholds that are calibrated, which --weight-scale prevents", lambda c, d: not c.weight_scale)
+_ARRIVALS = Need("inputs that are spikes, which --encoder analog has not", lambda c, d: c.encoder != "analog")
+_PIXELS = (Need("data on a grid of pixels", lambda c, d: d.pixels), _SPIKES_IN, _ARRIVALS)
+_CALIBRATED = Need(
+    "thresholds that are calibrated, which --weight-scale and --threshold prevent",
+    lambda c, d: not c.weight_scale and not c.thresholds,
+)
+_TRAINABLE = Need("--trainable", lambda c, d: bool(c.trainable))
 _LATER = Need("more than one epoch", lambda c, d: c.epochs > 1)
 _DELAYS = Need("--trainable-delays", lambda c, d: c.trainable_delays is not None)
 
@@ -85,13 +90,29 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         _NETWORK,
         Need("a loss of output spikes; this one reads potentials", lambda c, d: _readout(c) is None),
     ),
+    "delay": (_NETWORK, Need("fixed delays, which --trainable-delays replaces", lambda c, d: not c.trainable_delays)),
+    "thresholds": (_NETWORK,),
+    "trainable": (
+        _NETWORK,
+        Need("a rule that has derivatives by them: eventprop", lambda c, d: c.rule == "eventprop"),
+    ),
+    "neuron_rate": (_NETWORK, _TRAINABLE),
     "recurrent_scale": (_NETWORK,),
+    "recurrent_from": (
+        _NETWORK,
+        Need("--recurrent-scale > 0 and so many hidden layers",
+             lambda c, d: c.recurrent_scale > 0 and c.recurrent_from <= len(c.hidden)),
+    ),
     "recurrent_delay": (_NETWORK, Need("--recurrent-scale > 0", lambda c, d: c.recurrent_scale > 0)),
     "trainable_delays": (_NETWORK,),
     "max_delay": (_NETWORK, _DELAYS),
     "delay_rate": (_NETWORK, _DELAYS),
     "hidden_count": (_NETWORK, _CALIBRATED),
-    "output_count": (_NETWORK, _CALIBRATED),
+    "output_count": (
+        _NETWORK,
+        _CALIBRATED,
+        Need("a loss of output spikes; this one reads potentials", lambda c, d: _readout(c) is None),
+    ),
     "weighting": (_NETWORK, Need("--loss integral-voltage", lambda c, d: _readout(c) == "integral")),
     "bump": (_NETWORK,),
     "count_regularisation": (_NETWORK,),
@@ -108,15 +129,19 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "duration": _ENCODED,
     "encoder": _ENCODED,
     "window": (*_ENCODED, Need("--encoder latency or linear", lambda c, d: c.encoder in ("latency", "linear"))),
-    "max_rate": (*_ENCODED, Need("--encoder poisson or regular", lambda c, d: c.encoder in ("poisson", "regular"))),
+    "max_rate": (
+        *_ENCODED,
+        Need("--encoder poisson, regular or analog", lambda c, d: c.encoder in ("poisson", "regular", "analog")),
+    ),
     "frozen_noise": (*_ENCODED, Need("--encoder poisson", lambda c, d: c.encoder == "poisson")),
     "bias_spike": (
         _NETWORK,
+        _ARRIVALS,
         Need(
             "a time before the sample ends", lambda c, d: d.spikes or c.bias_spike is None or c.bias_spike < c.duration
         ),
     ),
-    "dropout": (_SPIKES_IN,),
+    "dropout": (_SPIKES_IN, _ARRIVALS),
     "shift": _PIXELS,
     "turn": _PIXELS,
     "zoom": _PIXELS,

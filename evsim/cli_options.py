@@ -166,6 +166,10 @@ COMMON = [
 
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in --out.")
 
+PRESET = click.option("--preset", default="evsim", type=click.Choice(["evsim", "published"]),
+                      help="Where unnamed settings come from: what suits the data here, or the rule's publication; "
+                           "evsim rules lists both.")  # fmt: skip
+
 TRAINING = [
     click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files."),
     click.option("--data-option", "data_options", type=OPTION, multiple=True, help="NAME=VALUE of the data; repeat."),
@@ -185,14 +189,21 @@ TRAINING = [
     click.option("--decay", type=POSITIVE,
                  help="Factor on the rate after each epoch, of the exponential schedule."),
     click.option("--delay-rate", type=NOT_NEGATIVE, help="Step size of trained delays."),
+    click.option("--trainable", type=click.Choice(["v_th", "bias", "tau_m", "tau_syn"]), multiple=True,
+                 help="Train this parameter of the neurons too; repeat."),
+    click.option("--neuron-rate", type=NOT_NEGATIVE, help="Step size of trained parameters of the neurons."),
     click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Train delays too."),
+    click.option("--delay", type=NOT_NEGATIVE_MS, help="Delay of all synapses between layers, ms."),
     click.option("--max-delay", type=POSITIVE_MS, help="Largest trained delay, ms."),
     click.option("--recurrent-scale", type=NOT_NEGATIVE,
                  help="> 0: recurrent hidden layers; sd of weights times sqrt n."),
+    click.option("--recurrent-from", type=COUNT_OR_0, help="First recurrent hidden layer, counted from 0."),
     click.option("--recurrent-delay", type=NOT_NEGATIVE_MS, help="Delay within recurrent layers, ms."),
     click.option("--weight-mean", type=ANY, multiple=True, help="Mean of initial normal weights; once per layer."),
     click.option("--weight-scale", type=NOT_NEGATIVE, multiple=True,
                  help="Standard deviation of initial weights; once per layer."),
+    click.option("--threshold", "thresholds", type=ANY, multiple=True,
+                 help="v_th, once per spiking layer; nothing is calibrated then."),
     click.option("--dropout", type=Share(), help="Share of input spikes left out."),
     click.option("--shift", type=NOT_NEGATIVE, help="Training samples move by up to so many pixels."),
     click.option("--turn", type=NOT_NEGATIVE, help="Training samples turn by up to so many degrees."),
@@ -207,8 +218,8 @@ TRAINING = [
     click.option("--weight-decay", type=NOT_NEGATIVE, help="Weight decay of adamw and sgd."),
     click.option("--validation", type=COUNT_OR_0, help="Training samples set aside to select the epoch."),
     click.option("--duration", type=POSITIVE_MS, help="Duration of a sample, ms."),
-    click.option("--encoder", type=click.Choice(["poisson", "regular", "latency", "linear"]),
-                 help="How numbers become spikes."),
+    click.option("--encoder", type=click.Choice(["poisson", "regular", "latency", "linear", "analog"]),
+                 help="How numbers become spikes; analog: constant currents into the first layer."),
     click.option("--window", type=NOT_NEGATIVE_MS, nargs=2, help="EARLY LATE of the latency and linear codes, ms."),
     click.option("--bias-spike", type=NOT_NEGATIVE_MS,
                  help="One more input spikes at this time in every sample, ms."),

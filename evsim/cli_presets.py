@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from evsim.cli_published import published_settings
+
 FORMULAS = ("yin-yang", "randman", "temporal-xor", "spike-patterns")
 
 _DIGITS = {
@@ -96,21 +98,30 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
 }  # fmt: skip
 
 
-def preset(dataset: str, rule: str | None = None) -> dict[str, Any]:
+def preset(dataset: str, rule: str | None = None, published: bool = False) -> dict[str, Any]:
     """Settings that suit a data set and a rule; where there are none, the rule's own loss and RunConfig's defaults.
 
-    Raises ValueError : unknown rule.
+    published : the rule as its publication has it (see `cli_published`), and its settings for the data set in place of
+        evsim's, if it has some
+
+    Raises ValueError : unknown rule, or one without a publication.
     """
     from evsim.cli_rules import rule_entry
 
     rule = rule or ("eventprop" if dataset in FORMULAS else "hm2bp")
-    return {"dataset": dataset, "rule": rule, "loss": rule_entry(rule).loss, **PRESETS.get((dataset, rule), {})}
+    usual = {"dataset": dataset, "rule": rule, "loss": rule_entry(rule).loss}
+    own = PRESETS.get((dataset, rule), {})
+    if not published:
+        return {**usual, **own}
+    found = published_settings(dataset, rule)
+    settings = found if len(found) > 1 else {**own, **found}
+    return {**usual, **settings}
 
 
-def settings(dataset: str, rule: str | None, given: dict[str, Any]) -> dict[str, Any]:
+def settings(dataset: str, rule: str | None, given: dict[str, Any], published: bool = False) -> dict[str, Any]:
     """The preset with what was given before it. Options of a rule or loss are merged one by one; those of the preset's
     loss are dropped where another loss is asked for."""
-    usual = preset(dataset, rule)
+    usual = preset(dataset, rule, published)
     merged = {**usual, **given}
     for name in ("rule_options", "loss_options", "data_options"):
         keep = name != "loss_options" or merged["loss"] == usual["loss"]

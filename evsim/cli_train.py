@@ -17,11 +17,11 @@ from evsim.cli_folder import results_folder
 from evsim.cli_kernels import has_kernels
 from evsim.cli_needs import check_used
 from evsim.cli_signals import command_line, say_how_to_resume
-from evsim.cli_train_config import RunConfig, build, config_of, load_data, start
+from evsim.cli_train_config import RunConfig, build, calibrate_start, config_of, load_data, start
 from evsim.errors import DataError, RunFileError
 from evsim.io import runs
 from evsim.io.datasets import Dataset
-from evsim.learning import Trainer, calibrate
+from evsim.learning import Trainer
 from evsim.types import SpikeBatch
 
 console = Console()
@@ -56,8 +56,7 @@ def train_run(
         )
         if saved is None:
             if start(config, model):
-                targets = [config.hidden_count] * len(config.hidden) + [config.output_count]
-                thresholds = calibrate(model, data.x_train, config, targets)
+                thresholds = calibrate_start(config, model, trainer, data)
                 console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in thresholds))
         else:
             trainer.load(saved)

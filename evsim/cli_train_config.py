@@ -13,6 +13,7 @@ from evsim.io.datasets import LOADERS, Dataset, load_dataset
 from evsim.learning import (
     SGD,
     Adam,
+    Analog,
     CountRegularisation,
     Dense,
     GradientNorm,
@@ -24,6 +25,7 @@ from evsim.learning import (
     TrainingOptions,
     WeightBumping,
     WeightLimit,
+    calibrate,
 )
 from evsim.learning.baselines.ann import ANNTrainer, Linear, Perceptron, count_scale
 from evsim.learning.losses import PSCCount, PSCDistance
@@ -37,6 +39,11 @@ class RunConfig(TrainingOptions):
     """Everything that names a training run. Defaults: the MNIST network of HM2-BP (784-800-10).
 
     data_options, rule_options, loss_options : by name, what the data set's loader, the rule and the loss take
+    delay : ms, of all synapses between layers
+    thresholds : v_th of each spiking layer; weights are then drawn from U(-1, 1), or as weight_scale says, and no
+        threshold is calibrated. (): v_th = 1 with weight_scale, calibrated without
+    recurrent_from : the first hidden layer that recurrent_scale > 0 makes recurrent, counted from 0
+    trainable : parameters of the neurons that are trained, see ``Dense``; a Readout trains those that it has
     """
 
     dataset: str = "mnist"
@@ -52,8 +59,12 @@ class RunConfig(TrainingOptions):
     t_ref: float = 2.0
     weight_mean: tuple[float, ...] = ()
     weight_scale: tuple[float, ...] = ()
+    delay: float = 0.0
+    thresholds: tuple[float, ...] = ()
+    trainable: tuple[str, ...] = ()
     lateral_inhibition: float = 0.0
     recurrent_scale: float = 0.0
+    recurrent_from: int = 0
     recurrent_delay: float = 1.0
     trainable_delays: str | None = None
     max_delay: float = 10.0
@@ -107,7 +118,8 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     by_targets = data.targets is not None and "targets" in loss_entry(config.loss).given
     n_out = data.targets.size if by_targets else data.n_classes  # type: ignore[union-attr]
     sizes = [data.features + (config.bias_spike is not None), *config.hidden, n_out]
-    model = Sequential(*(_layer(config, a, b, k == len(sizes) - 2) for k, (a, b) in enumerate(pairwise(sizes))))
+    _check_thresholds(config)
+    model = Sequential(*(_layer(config, k, a, b) for k, (a, b) in enumerate(pairwise(sizes))))
     loss = make_loss(config.loss, config.loss_options, data, config.duration)
     if loss.signal not in rule.signals and isinstance(loss, (PSCCount, PSCDistance)):
         loss = loss.by_times()
@@ -117,19 +129,11 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
 def start(config: RunConfig, model: Sequential) -> bool:
     """Draw the weights; True if thresholds are to be calibrated to them.
 
-    Raises ValueError : numbers that do not fit the layers; none for a loss that reads potentials.
+    Raises ValueError : numbers that do not fit the layers.
     """
-    if isinstance(model, Perceptron):
+    if isinstance(model, Perceptron) or not config.weight_scale:
         model.init(config.seed)
-        return False
-    if not config.weight_scale:
-        if loss_entry(config.loss).readout is not None:
-            raise ValueError(
-                f"the loss {config.loss} reads potentials, and thresholds are calibrated for losses of output spikes "
-                f"only: give --weight-scale (and --weight-mean), one number for each of {len(model.layers)} layers."
-            )
-        model.init(config.seed)
-        return True
+        return not isinstance(model, Perceptron) and not config.thresholds
     means = config.weight_mean or (0.0,) * len(config.weight_scale)
     if len(config.weight_scale) != len(model.layers) or len(means) != len(model.layers):
         raise ValueError(f"weight_mean and weight_scale need one number for each of {len(model.layers)} layers.")
@@ -137,20 +141,44 @@ def start(config: RunConfig, model: Sequential) -> bool:
     return False
 
 
-def _layer(config: RunConfig, n_in: int, n_out: int, last: bool) -> Any:
+def calibrate_start(config: RunConfig, model: Sequential, trainer: Trainer, data: Dataset) -> list[float]:
+    """Thresholds of spiking layers by the mean counts that the run asks for; returns them.
+
+    A Readout's weights are scaled so that the numbers that the loss's softmax sees differ by about 1.
+    """
+    counts = [config.hidden_count] * len(config.hidden)
+    last = config.output_count if loss_entry(config.loss).readout is None else 1.0 / getattr(trainer.loss, "scale", 1.0)
+    return calibrate(model, data.x_train, config, [*counts, last])
+
+
+def _check_thresholds(config: RunConfig) -> None:
+    n = len(config.hidden) + (loss_entry(config.loss).readout is None)
+    if config.thresholds and len(config.thresholds) != n:
+        raise ValueError(f"--threshold needs one number for each of {n} spiking layers; got {len(config.thresholds)}.")
+
+
+def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:
+    """Layer k, counted from 0."""
+    last = k == len(config.hidden)
     neuron = LIF(tau_m=config.tau_m, tau_syn=config.tau_syn, t_ref=config.t_ref)
-    delays: dict[str, Any] = {}
+    synapses: dict[str, Any] = {"delay": config.delay}
     if config.trainable_delays is not None:
-        delays = {"trainable_delays": config.trainable_delays, "max_delay": config.max_delay}
+        synapses = {"trainable_delays": config.trainable_delays, "max_delay": config.max_delay}
     feature = loss_entry(config.loss).readout
     if last and feature is not None:
-        if delays:
-            delays["trainable_delays"] = "input"
-        return Readout(n_in, n_out, neuron, feature=feature, weighting=config.weighting, **delays)
-    if not last and config.recurrent_scale > 0:
-        delays |= {"recurrent_scale": config.recurrent_scale, "recurrent_delay": config.recurrent_delay}
-        return Recurrent(n_in, n_out, neuron, **delays)
-    return Dense(n_in, n_out, neuron, lateral_inhibition=config.lateral_inhibition if last else 0.0, **delays)
+        if config.trainable_delays is not None:
+            synapses["trainable_delays"] = "input"
+        own = tuple(name for name in config.trainable if name != "v_th")
+        return Readout(n_in, n_out, neuron, feature=feature, weighting=config.weighting, trainable=own, **synapses)
+    if config.thresholds:
+        neuron = neuron.with_(v_th=config.thresholds[k])
+    if k == 0 and config.encoder == "analog":
+        return Analog(n_in, n_out, neuron)
+    synapses["trainable"] = config.trainable
+    if not last and config.recurrent_scale > 0 and k >= config.recurrent_from:
+        synapses |= {"recurrent_scale": config.recurrent_scale, "recurrent_delay": config.recurrent_delay}
+        return Recurrent(n_in, n_out, neuron, **synapses)
+    return Dense(n_in, n_out, neuron, lateral_inhibition=config.lateral_inhibition if last else 0.0, **synapses)
 
 
 def _remedies(config: RunConfig) -> list[Remedy]:

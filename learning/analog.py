@@ -64,7 +64,6 @@ class Analog(Layer):
     delay: Any = field(init=False, default=0.0)
     trainable_delays: str | None = field(init=False, default=None)
     max_delay: float = field(init=False, default=0.0)
-    trainable: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self.make_synapses()

@@ -1,4 +1,4 @@
-"""Thresholds chosen so that layers spike as often as wanted."""
+"""Thresholds chosen so that layers spike as often as wanted, and weights so that a Readout tells outputs apart."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import numpy as np
 
 from evsim import streams
 from evsim.errors import SilentLayerError
+from evsim.learning.analog import Analog
 from evsim.learning.fields import check_number, check_numbers
 from evsim.learning.layers import Dense
 from evsim.learning.model import Sequential
+from evsim.learning.readout import Readout
 from evsim.learning.training import TrainingOptions
+from evsim.types import SpikeBatch
 
 _CALIBRATION = -3
 
@@ -20,6 +23,9 @@ def calibrate(
     model: Sequential, x: Any, options: TrainingOptions, targets: list[float], samples: int = 20
 ) -> list[float]:
     """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
+
+    A Readout has no threshold: its weights are scaled so that the values of a sample have the standard deviation
+    ``targets[k]``.
 
     Bisection on the logarithm of the threshold, layer after layer, over the first ``samples`` rows of x.
     A layer of a few neurons says little about its weights' distribution, so layers below 200 neurons are
@@ -40,7 +46,10 @@ def calibrate(
     spikes = options.encode(x, np.arange(n), _CALIBRATION)
     chosen = []
     for k, (layer, target) in enumerate(zip(model.layers, targets)):
-        if not isinstance(layer, Dense):
+        if isinstance(layer, Readout):
+            _spread(layer, spikes, target, options)
+            continue
+        if not isinstance(layer, Dense | Analog):
             raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
         layer.check()
         crowd = _crowd(layer, streams.rng("calibration", options.seed, k))
@@ -61,15 +70,23 @@ def calibrate(
                 f"({spikes.times.size / n:.1f} input spikes per sample reach it). Raise max_rate, the "
                 "duration or the weight scale."
             )
-        layer.neuron = crowd.neuron
+        layer.neuron = layer.neuron.with_(v_th=crowd.neuron.v_th)
         spikes = layer.forward(spikes, options.duration, options.threads)
         chosen.append(float(layer.neuron.v_th))
     return chosen
 
 
-def _crowd(layer: Dense, rng: np.random.Generator, at_least: int = 200) -> Dense:
+def _spread(layer: Readout, spikes: SpikeBatch, target: float, options: TrainingOptions) -> None:
+    spread = float(layer.forward(spikes, options.duration, options.threads).values.std(axis=1).mean())
+    if not spread > 0.0:
+        raise SilentLayerError("no spike reaches the Readout, or its weights are 0: raise max_rate or the duration.")
+    layer.weight = layer.weight * (target / spread)
+
+
+def _crowd(layer: Dense | Analog, rng: np.random.Generator, at_least: int = 200) -> Dense | Analog:
     copies = max(0, -(-at_least // layer.n_out) - 1)
     weights = [layer.weight, *(rng.permuted(layer.weight, axis=0) for _ in range(copies))]
-    crowd = Dense(layer.n_in, layer.n_out * len(weights), layer.neuron, layer.delay)
+    sizes = layer.n_in, layer.n_out * len(weights), layer.neuron
+    crowd = Analog(*sizes) if isinstance(layer, Analog) else Dense(*sizes, layer.delay)
     crowd.weight = np.ascontiguousarray(np.concatenate(weights, axis=1))
     return crowd

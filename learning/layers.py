@@ -34,7 +34,7 @@ class Layer:
     delay: Any
     trainable_delays: str | None
     max_delay: float
-    trainable: tuple[str, ...]
+    trainable: tuple[str, ...] = ()
     weight: Floats
     delays: Delays
     neuron_parameters: NeuronParameters

@@ -12,6 +12,7 @@ import numpy as np
 
 from evsim import encode, streams
 from evsim.errors import SilentLayerError
+from evsim.learning.analog import AnalogBatch
 from evsim.learning.augment import jiggle
 from evsim.learning.fields import check_fields
 from evsim.learning.layers import Layer
@@ -33,9 +34,10 @@ class TrainingOptions:
     """What a run is made of besides model, rule, loss and optimiser.
 
     duration : of a sample, ms
-    encoder : "poisson" or "regular", at max_rate (Hz) for a value of 1; "latency", the earlier the larger; or
-        "linear", the later the larger. Data that are spikes already are taken as they are.
-    window : ms, earliest and latest spike of the last two; None: (0, duration)
+    encoder : "poisson" or "regular", at max_rate (Hz) for a value of 1; "latency", the earlier the larger; "linear",
+        the later the larger; or "analog", a constant current that carries as much as max_rate spikes per second, for
+        a first layer that is `Analog`. Data that are spikes already are taken as they are.
+    window : ms, earliest and latest spike of "latency" and "linear"; None: (0, duration)
     bias_spike : ms; one more input that spikes then in every sample; None: no such input
     dropout : share of input spikes left out in training
     shift, turn, zoom : in training every sample is moved by up to ``shift`` pixels, turned by up to ``turn`` degrees
@@ -79,8 +81,8 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.encoder not in ("poisson", "regular", "latency", "linear"):
-            raise ValueError(f"encoder must be poisson, regular, latency or linear; got {self.encoder!r}.")
+        if self.encoder not in ("poisson", "regular", "latency", "linear", "analog"):
+            raise ValueError(f"encoder must be poisson, regular, latency, linear or analog; got {self.encoder!r}.")
         if self.schedule not in ("constant", "sqrt", "cosine", "exponential"):
             raise ValueError(f"schedule must be constant, sqrt, cosine or exponential; got {self.schedule!r}.")
         if not 0.0 <= self.dropout < 1.0:
@@ -125,6 +127,8 @@ class TrainingOptions:
             result = encode.regular(values * self.max_rate, self.duration)
         elif self.encoder == "latency":
             result = encode.latency(values, late, early=early)
+        elif self.encoder == "analog":
+            return AnalogBatch.of(values * self.max_rate / 1000.0)
         else:
             result = encode.linear(values, early, late)
         if epoch > 0 and (self.shift or self.turn or self.zoom):
