@@ -79,8 +79,8 @@ def with_sigint(make, after: float, chunked: bool) -> tuple[list[evsim.Recording
     """The chunks of a run that gets a SIGINT, each call repeated where it was interrupted; and whether one was."""
     sim, chunks, given, hit = make(), [], inputs(), False
     timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     try:
+        timer.start()
         for stop in stops(chunked):
             while not chunks or chunks[-1].t_stop < stop:
                 before = sim._position.feed.number

@@ -6,8 +6,8 @@ import numpy as np
 
 from .jit import kernel
 
-_MOVES = 8
-"""So many moves a spike are worth it before the sort by merging takes over: spread spikes need less than one."""
+_CROWDED = 16
+"""Sum of the squares of bucket sizes, a spike, from which merging is faster: 2 where spikes are spread."""
 
 
 @kernel
@@ -38,15 +38,18 @@ def sort_spikes(times, neurons, currents, t_start, t_stop, out_times, out_neuron
     start = np.zeros(n + 1, np.int64)
     for k in range(n):
         start[min(int((times[k] - t_start) * scale), n - 1) + 1] += 1
+    crowd = 0
     for k in range(1, n + 1):
+        crowd += start[k] * start[k]
         start[k] += start[k - 1]
+    if crowd > _CROWDED * (n + 64):
+        _merge_sorted(times, neurons, currents, out_times, out_neurons, out_currents)
+        return
     filled = np.zeros(n, np.int64)
-    moves = 0
     for k in range(n):
         bucket = min(int((times[k] - t_start) * scale), n - 1)
         floor = start[bucket]
-        first = floor + filled[bucket]
-        slot = first
+        slot = floor + filled[bucket]
         filled[bucket] += 1
         t = times[k]
         j = neurons[k]
@@ -60,7 +63,3 @@ def sort_spikes(times, neurons, currents, t_start, t_stop, out_times, out_neuron
         out_times[slot] = t
         out_neurons[slot] = j
         out_currents[slot] = currents[k]
-        moves += first - slot
-        if moves > _MOVES * (n + 64):
-            _merge_sorted(times, neurons, currents, out_times, out_neurons, out_currents)
-            return
