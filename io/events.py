@@ -282,7 +282,7 @@ class Recordings:
         times = np.concatenate([np.empty(0), *(r[0] for r in read)])
         inputs = np.concatenate([np.empty(0, np.int32), *(r[1] for r in read)])
         offsets = np.append(0, np.cumsum([r[0].size for r in read], dtype=np.int64))
-        return SpikeBatch(times, inputs, offsets, self.size), np.array([r[2] for r in read], np.int64)
+        return SpikeBatch.owning(times, inputs, offsets, self.size), np.array([r[2] for r in read], np.int64)
 
     def _recording(self, k: int) -> tuple[Floats, NDArray[np.int32], int]:
         kind = self.kind

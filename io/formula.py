@@ -224,7 +224,7 @@ def _batch(times: ArrayLike, neurons: ArrayLike, sample: ArrayLike, n: int, size
     """Spikes in any order, n samples; the arrays are broadcast against each other."""
     t, i, k = (a.ravel() for a in np.broadcast_arrays(times, neurons, sample))
     order = np.lexsort((i, t, k))
-    return SpikeBatch(t[order], i[order], np.searchsorted(k[order], np.arange(n + 1)), size)
+    return SpikeBatch.owning(t[order], i[order], np.searchsorted(k[order], np.arange(n + 1)), size)
 
 
 def _whole(**values: Any) -> None:

@@ -101,7 +101,7 @@ class Analog(Layer):
         """
         twin = Dense(1, self.n_out, self.neuron.with_(bias=np.asarray(self.neuron.bias) + final))
         twin.weight = -final[None, :]
-        return twin, SpikeBatch(np.zeros(1), np.zeros(1, np.int32), np.array([0, 1]), 1)
+        return twin, SpikeBatch.owning(np.zeros(1), np.zeros(1, np.int32), np.array([0, 1]), 1)
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
         """Exact spikes of each sample, by the sweep. Raises ValueError : as ``Dense.forward``."""
@@ -111,14 +111,14 @@ class Analog(Layer):
             twin, jump = self.twin(final)
             out = run_layer_batch(pack_layer(twin.weight, twin.neuron), jump, t_stop, 0.0, threads)
             currents = out.currents + final[out.neurons] if out.currents is not None else None
-            parts.append(SpikeBatch(out.times, out.neurons, out.offsets, out.size, currents))
+            parts.append(SpikeBatch.owning(out.times, out.neurons, out.offsets, out.size, currents))
         return joined(parts, self.n_out)
 
 
 def joined(parts: Sequence[SpikeBatch], size: int) -> SpikeBatch:
     """Batches one after the other, with their currents if all have them."""
     offsets = np.concatenate([[0], *(p.offsets[1:] - p.offsets[:-1] for p in parts)]).cumsum()
-    empty = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(1, np.int64), size, np.empty(0))
+    empty = SpikeBatch.owning(np.empty(0), np.empty(0, np.int32), np.zeros(1, np.int64), size, np.empty(0))
     every = [empty, *parts]
     currents = [p.currents for p in every if p.currents is not None]
     return SpikeBatch.owning(

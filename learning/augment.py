@@ -40,4 +40,4 @@ def jiggle(
     keep = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height)
     moved = (channel * height + to_y) * width + to_x
     offsets = np.append(0, np.cumsum(keep))[spikes.offsets]
-    return SpikeBatch(spikes.times[keep], moved[keep], offsets, spikes.size)
+    return SpikeBatch.owning(spikes.times[keep], moved[keep], offsets, spikes.size)

@@ -77,10 +77,10 @@ class Delays:
         if d.ndim == 0:
             if d == 0.0:
                 return inputs, None
-            return SpikeBatch(inputs.times + d, inputs.neurons, inputs.offsets, inputs.size), None
+            return SpikeBatch.owning(inputs.times + d, inputs.neurons, inputs.offsets, inputs.size), None
         times = inputs.times + d[inputs.neurons]
         order = np.lexsort((inputs.neurons, times, inputs.samples()))
-        return SpikeBatch(times[order], inputs.neurons[order], inputs.offsets, inputs.size), order
+        return SpikeBatch.owning(times[order], inputs.neurons[order], inputs.offsets, inputs.size), order
 
     def parameters(self, name: str) -> dict[str, Floats]:
         """The logits under that name, if delays are trained."""

@@ -88,4 +88,4 @@ def _batch(parts: list[tuple[Floats, np.ndarray]], size: int) -> tuple[SpikeBatc
     times = np.concatenate([np.empty(0), *(t for t, _ in parts)])
     neurons = np.concatenate([np.empty(0, np.int64), *(n for _, n in parts)])
     order = np.argsort(times, kind="stable")
-    return SpikeBatch(times[order], neurons[order], np.array([0, times.size]), size), order
+    return SpikeBatch.owning(times[order], neurons[order], np.array([0, times.size]), size), order

@@ -48,7 +48,7 @@ def drop_spikes(spikes: SpikeBatch, share: float, seed: int, epoch: int, keys: n
     keep = np.empty(spikes.times.size, np.bool_)
     kept_spikes(spikes.offsets, words, share, keep)
     offsets = np.append(0, np.cumsum(keep))[spikes.offsets]
-    return SpikeBatch(spikes.times[keep], spikes.neurons[keep], offsets, spikes.size)
+    return SpikeBatch.owning(spikes.times[keep], spikes.neurons[keep], offsets, spikes.size)
 
 
 def _weights(model: Sequential, gradients: list[Floats]) -> list[Floats]:

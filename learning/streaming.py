@@ -82,7 +82,7 @@ class StreamingSTLLR:
         """Gradients of each layer, as of ``protocols.backward``, and what the readout gave."""
         if self.now < self.t_stop:
             raise ValueError(f"the sample ends at {self.t_stop} ms; advance to it first (now {self.now}).")
-        silent = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), self.readout.n_in)
+        silent = SpikeBatch.owning(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), self.readout.n_in)
         without = self.readout.forward(silent, self.t_stop)
         voltages = replace(without, values=without.values + self.share @ self.readout.weight)
         check_signal(self.rule, loss)
@@ -106,8 +106,8 @@ class _Stage:
     """A layer of a stream: its state, arrivals that are still to come, and eligibilities, (n_sources, n_out)."""
 
     def __init__(self, layer: Any, rule: STLLR) -> None:
-        none = SpikeBatch(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), layer.n_in)
-        own = SpikeBatch(none.times, none.neurons, none.offsets, layer.n_out)
+        none = SpikeBatch.owning(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), layer.n_in)
+        own = SpikeBatch.owning(none.times, none.neurons, none.offsets, layer.n_out)
         self.layer = layer
         self.events = layer_events(layer, none, own)
         self.traces = Traces(rule, self.events)
@@ -169,8 +169,8 @@ class _Stage:
         fired, who = out[:n][order], who[:n][order]
         one = np.array([0, times.size]), np.array([0, n])
         self.traces.layer = replace(
-            e, arrivals=SpikeBatch(times, sources, one[0], e.arrivals.size),
-            outputs=SpikeBatch(fired, who, one[1], e.outputs.size),
+            e, arrivals=SpikeBatch.owning(times, sources, one[0], e.arrivals.size),
+            outputs=SpikeBatch.owning(fired, who, one[1], e.outputs.size),
         )  # fmt: skip
         self.traces.advance(0, start, end, unit, self.eligibility)
         if m.now < end:

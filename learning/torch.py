@@ -161,5 +161,5 @@ def _as_spikes(times: Floats) -> tuple[SpikeBatch, np.ndarray]:
     t = times[sample, neuron]
     order = np.lexsort((neuron, t, sample))
     offsets = np.searchsorted(sample[order], np.arange(len(times) + 1))
-    batch = SpikeBatch(t[order], neuron[order].astype(np.int32), offsets, times.shape[1])
+    batch = SpikeBatch.owning(t[order], neuron[order].astype(np.int32), offsets, times.shape[1])
     return batch, batch.places()

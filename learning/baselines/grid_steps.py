@@ -39,7 +39,7 @@ class Grid:
         """(steps, samples n) as spikes at grid times."""
         sample, step, neuron = np.nonzero(fired.reshape(self.steps, self.samples, n).transpose(1, 0, 2))
         offsets = np.searchsorted(sample, np.arange(self.samples + 1))
-        return SpikeBatch(np.asarray(step * self.dt, np.float64), neuron.astype(np.int32), offsets, n)
+        return SpikeBatch.owning(np.asarray(step * self.dt, np.float64), neuron.astype(np.int32), offsets, n)
 
     def delay(self, layer: Recurrent) -> int:
         """Steps from a spike to its arrival in the same layer, >= 1."""
@@ -71,7 +71,7 @@ def forward_readout(grid: Grid, layer: Readout, inputs: SpikeBatch) -> tuple[Vol
     step, sample = np.divmod(rows, grid.samples)
     order = np.argsort(sample, kind="stable")
     offsets = np.searchsorted(sample[order], np.arange(grid.samples + 1))
-    arrivals = SpikeBatch(step[order] * grid.dt, neurons[order], offsets, layer.n_in)
+    arrivals = SpikeBatch.owning(step[order] * grid.dt, neurons[order], offsets, layer.n_in)
     if layer.feature == "integral":
         plain = Readout(layer.n_in, layer.n_out, layer.neuron, "integral", layer.weighting)
         plain.weight = layer.weight
@@ -96,8 +96,8 @@ def backward_readout(
     found = {"weight": np.zeros_like(layer.weight)}
     times = np.asarray(np.arange(grid.steps) * grid.dt, np.float64)
     if layer.feature == "integral":
-        gain = arrival_factors(layer, SpikeBatch(times, np.zeros(grid.steps, np.int32), np.array([0, grid.steps]), 1),
-                               grid.t_stop, False)[:, 0]  # fmt: skip
+        steps = SpikeBatch.owning(times, np.zeros(grid.steps, np.int32), np.array([0, grid.steps]), 1)
+        gain = arrival_factors(layer, steps, grid.t_stop, False)[:, 0]
         found["weight"] = by_sample(record, gain[np.rint(record.times / grid.dt).astype(np.int64)]).T @ signal
         by_arrival = gain[:, None] * (signal @ layer.weight.T).reshape(1, -1)
         return found, grid.earlier(by_arrival, layer.delays.value()) if wanted else np.zeros(0)

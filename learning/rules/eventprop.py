@@ -314,5 +314,6 @@ def peaks_of(outputs: Voltages, signal: Floats) -> tuple[SpikeBatch, Floats]:
     n, n_out = signal.shape
     order = np.argsort(outputs.times, axis=1, kind="stable")
     times = np.take_along_axis(outputs.times, order, axis=1).ravel()
-    batch = SpikeBatch(times, order.ravel().astype(np.int32), np.arange(n + 1) * n_out, n_out, np.zeros(n * n_out))
+    neurons, offsets = order.ravel().astype(np.int32), np.arange(n + 1) * n_out
+    batch = SpikeBatch.owning(times, neurons, offsets, n_out, np.zeros(n * n_out))
     return batch, np.take_along_axis(signal, order, axis=1).ravel()

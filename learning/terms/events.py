@@ -108,7 +108,7 @@ def _joined(first: SpikeBatch, second: SpikeBatch) -> SpikeBatch:
     neurons = np.concatenate([first.neurons, second.neurons + first.size])
     samples = np.concatenate([first.samples(), second.samples()])
     order = np.lexsort((neurons, times, samples))
-    return SpikeBatch(times[order], neurons[order], first.offsets + second.offsets, first.size + second.size)
+    return SpikeBatch.owning(times[order], neurons[order], first.offsets + second.offsets, first.size + second.size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -209,7 +209,7 @@ def _arrivals(layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch) -> tuple[Sp
     neurons = np.concatenate([arrivals.neurons, own.neurons + np.int32(layer.n_in)])
     samples = np.concatenate([arrivals.samples(), own.samples()])
     order = np.lexsort((neurons, times, samples))
-    both = SpikeBatch(times[order], neurons[order], arrivals.offsets + own.offsets, layer.n_in + layer.n_out)
+    both = SpikeBatch.owning(times[order], neurons[order], arrivals.offsets + own.offsets, layer.n_in + layer.n_out)
     return both, np.concatenate([layer.weight, layer.recurrent_weight])
 
 

@@ -221,7 +221,7 @@ def replay(
     place = np.repeat(room[:-1], found) + np.arange(sample.size) - np.repeat(np.cumsum(found) - found, found)
     place = place[np.lexsort((neurons[place], times[place], sample))]
     offsets = np.append(0, np.cumsum(found))
-    return at_release, SpikeBatch(times[place], neurons[place], offsets, layer.n_out), u[place]
+    return at_release, SpikeBatch.owning(times[place], neurons[place], offsets, layer.n_out), u[place]
 
 
 def _replay_analog(
