@@ -87,11 +87,8 @@ def statistics(
     network: Network, trains: dict[str, SpikeTrains], begin: float, end: float
 ) -> tuple[float | None, float | None]:
     """Mean CV of the intervals of the neurons with 10 spikes or more; mean correlation of the spike counts in bins
-    of 2 ms of 200 neurons of the first excitatory population. None where there is none, or without elephant."""
-    try:
-        of_neurons = np.concatenate([cv_isi(s, end, begin) for s in trains.values()])
-    except ImportError:
-        return None, None
+    of 2 ms of 200 neurons of the first excitatory population. None where there is none."""
+    of_neurons = np.concatenate([cv_isi(s, end, begin) for s in trains.values()])
     cv = None if np.all(np.isnan(of_neurons)) else float(np.nanmean(of_neurons))
     try:
         return cv, mean_correlation(trains[first_excitatory(network)], end, begin)

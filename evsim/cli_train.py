@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from evsim import plot
+from evsim import plot, streams
 from evsim.cli_folder import results_folder
 from evsim.cli_kernels import has_kernels
 from evsim.cli_needs import check_used
@@ -165,6 +165,11 @@ def _saved_run(config: RunConfig, path: Path, resume: bool) -> dict[str, Any] | 
     if not path.exists():
         raise RunFileError(f"--resume was asked for, but there is no run in {path.parent}; leave --resume out.")
     state = runs.load_run(path)
+    if state["random"].get("streams") != streams.VERSION:
+        raise RunFileError(
+            f"{path} was saved by another version of evsim, which splits and orders the samples of a seed differently. "
+            "Start anew in another --out, or continue with the version that saved it; evsim evaluate reads it."
+        )
     before = config_of(state)
     free = {"threads", "data_dir", "validation", "duration", "grid"}
     changed = [

@@ -286,6 +286,26 @@ def shared_bytes(p: Projection, n_pre: int, n_post: int) -> int:
     return p.connection_rule.shared_bytes(n_pre, -(-n_post // STRIDE))
 
 
+def names_of_drawn(p: Projection, number: int, n_post: int, seed: int) -> list[Any]:
+    """What tells the synapses apart from those that version 1 of the streams made of the same declaration.
+
+    Empty where these are the same: that version drew from other streams (see ``streams.renamed``), and handed out
+    arrays of values in the order of drawing instead of that of the rule.
+    """
+    rule = p.rule
+    out: list[Any] = []
+    drawn = is_distribution(p.weight) or is_distribution(p.delay)
+    if drawn or rule is not None:
+        out += streams.renamed("synapses", seed, number, 0)
+    if rule is not None and type(rule).share is not Rule.share and n_post > STRIDE:
+        out += streams.renamed("degrees", seed, number)
+    arrays = any(not is_distribution(v) and np.ndim(v) > 0 for v in (p.weight, p.delay))
+    if rule is not None and arrays and type(rule).places is not Rule.places:
+        if n_post > STRIDE or not isinstance(rule, AllToAll):
+            out.append("in the order of the rule")
+    return out
+
+
 def synapses_of(p: Projection, number: int, n_pre: int, n_post: int, seed: int) -> Synapses:
     """The whole projection as one list, in the order of the rule. number : its place among the projections."""
     drawing = Drawing(p, number, n_pre, n_post, seed)

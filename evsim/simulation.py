@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evsim import streams
 from evsim.checks import number
 from evsim.choice import choose, obstacle, too_fine
+from evsim.connect import names_of_drawn
 from evsim.door import after, check_options, checked_inputs, recorded_neurons
 from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
 from evsim.feed import NOTHING, Feed
@@ -184,7 +186,7 @@ class Simulation:
             "seed": self.seed,
             "driver": self.driver,
             "synapses": self.engine.n_synapses,
-            "network": _fingerprint(self.network),
+            "network": _fingerprint(self.network, self.seed),
             "emitted": [list(part) for part in p.parts],
             "given": {name: [t.times, t.neurons] for name, t in p.given.items()},
             "since": list(p.since),
@@ -199,7 +201,13 @@ class Simulation:
                     f"this state belongs to another simulation: its {name} is {state[name]}, here it is {mine}. "
                     "Resume with the same network, seed and driver."
                 )
-        if not isinstance(state["network"], str) or state["network"] != _fingerprint(self.network):
+        saved = state["network"] if isinstance(state["network"], str) else ""
+        if saved != _fingerprint(self.network, self.seed):
+            if saved == _fingerprint(self.network, None):
+                raise ValueError(
+                    "this state was saved by an earlier version of evsim, which draws other synapses or drive for this "
+                    "network and seed. Simulate it from the start, or continue with the version that saved it."
+                )
             raise ValueError("this state belongs to another simulation: its network is declared differently.")
         time, emitted, since = checked_progress(state, sum(p.size for p in self.network.populations.values()))
         trains = {}
@@ -267,8 +275,11 @@ def _together(a: SpikeTrains, b: SpikeTrains) -> SpikeTrains:
     return SpikeTrains(np.concatenate([a.times, b.times]), np.concatenate([a.neurons, b.neurons]), a.size)
 
 
-def _fingerprint(network: Network) -> str:
-    """Of all that is declared, but for functions, which cannot be compared."""
+def _fingerprint(network: Network, seed: int | None) -> str:
+    """Of all that is declared, but for functions, which cannot be compared; and of the streams that version 1 had not.
+
+    seed : None leaves these out, as version 1 did
+    """
     digest = hashlib.sha256()
 
     def add(value: Any) -> None:
@@ -296,4 +307,14 @@ def _fingerprint(network: Network) -> str:
     for drive in network.drives:
         for value in (drive.target, drive.rate, drive.weight, drive.rate_max):
             add(value)
+    if seed is not None:
+        sizes = [network.populations[p.target].size for p in network.projections]
+        names: list[Any] = []
+        for k, (p, size) in enumerate(zip(network.projections, sizes)):
+            names += names_of_drawn(p, k, size, seed)
+        for k in range(len(network.drives)):
+            names += streams.renamed("drive", seed, k, 0)
+        # Nothing is added where there are none: states of version 1 stay what they are.
+        if names:
+            add(names)
     return digest.hexdigest()

@@ -361,8 +361,8 @@ def _open(kind: EventSet, home: Path, arguments: dict[str, Any]) -> Any:
         import tonic.datasets
     except ImportError as error:
         raise DataError(
-            f"{kind.tonic} is read by tonic, which cannot be imported ({error}). "
-            'Install it: pip install "evsim[events]".'
+            f"{kind.tonic} is read by tonic, which cannot be imported ({error}): "
+            "pip install tonic."
         ) from error
     base = getattr(tonic.datasets, kind.tonic)
     if issubclass(base, (tonic.datasets.SHD, tonic.datasets.SSC)):

@@ -1,6 +1,6 @@
 """Spike trains of neo (https://neo.readthedocs.io), the exchange format of the ecosystem: elephant, NWB, NIX.
 
-neo is an optional extra: ``pip install "evsim[analysis]"``.
+neo is optional: ``pip install neo``.
 """
 
 from __future__ import annotations
@@ -78,4 +78,4 @@ def from_neo(trains: Iterable[neo.SpikeTrain]) -> SpikeTrains:
 
 
 def _missing(function: str, error: ImportError) -> ImportError:
-    return ImportError(f'{function} needs neo, which cannot be imported ({error}). pip install "evsim[analysis]"')
+    return ImportError(f'{function} needs neo, which cannot be imported ({error}): pip install neo.')

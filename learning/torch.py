@@ -1,4 +1,4 @@
-"""Exact spike layers inside a torch model (extra ``evsim[torch]``).
+"""Exact spike layers inside a torch model (``pip install torch``).
 
 >>> spiking = SpikingModule(Sequential(Dense(4, 30, neuron), Dense(30, 3, neuron)), t_stop=60.0)
 >>> times = spiking(input_times)        # (samples, 4) tensor of ms -> (samples, 3) first spikes, differentiable
@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
+
+try:
+    import torch
+except ImportError as error:
+    why = f"evsim.learning.torch needs torch, which cannot be imported ({error}): pip install torch."
+    raise ImportError(why) from error
 
 from evsim.learning.fields import check_number
 from evsim.learning.losses.checks import at_spikes, first_spikes

@@ -340,7 +340,11 @@ class Trainer:
             "epoch": self.epoch,
             "weights": self._copies(),
             "optimiser": self.optimiser.state(),
-            "random": {"scheme": "streams keyed by (seed, epoch, sample)", "seed": self.options.seed},
+            "random": {
+                "scheme": "streams keyed by (seed, epoch, sample)",
+                "seed": self.options.seed,
+                "streams": streams.VERSION,
+            },
             "seed": self.options.seed,
             "history": list(self.history),
             "best": {"epoch": self.best_epoch, "accuracy": self.best_accuracy, "weights": self.best_parameters},

@@ -72,6 +72,18 @@ def test_resume_without_a_run_says_so(tmp_path):
     assert result.exit_code == 1 and "leave --resume out" in result.output
 
 
+def test_resume_refuses_a_run_whose_samples_were_split_and_ordered_by_other_streams(tmp_path):
+    run(*SMALL, "--epochs", 1, "--out", tmp_path)
+    state = runs.load_run(tmp_path / "run.h5")
+    del state["random"]["streams"]
+    runs.save_run(tmp_path / "run.h5", state)
+    before = (tmp_path / "run.h5").read_bytes()
+    result = run(*SMALL, "--epochs", 1, "--out", tmp_path, "--resume")
+    assert result.exit_code == 1 and "saved by another version of evsim" in " ".join(result.output.split())
+    assert (tmp_path / "run.h5").read_bytes() == before
+    assert run("evaluate", tmp_path).exit_code == 0
+
+
 def test_resume_of_a_finished_run_reports_it_again(tmp_path):
     run(*SMALL, "--epochs", 1, "--out", tmp_path)
     result = run(*SMALL, "--epochs", 1, "--out", tmp_path, "--resume")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -290,3 +291,17 @@ def test_importing_evsim_leaves_heavy_libraries_unloaded(imported_evsim, heavy):
 def test_the_installed_evsim_has_a_file(imported_evsim):
     """A left-over folder beside an editable install would hide it: the file would be None."""
     assert imported_evsim[0]["file"] is not None
+
+
+def test_without_torch_the_bridge_says_what_to_install():
+    code = "import sys; sys.modules['torch'] = None; import evsim.learning.torch"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "evsim.learning.torch needs torch" in child.stderr and "pip install torch" in child.stderr
+
+
+def test_no_text_names_a_distribution_of_a_registry():
+    """evsim is on none: what says so fails, or installs what a stranger put there."""
+    folders = ("evsim", "learning", "io", "docs", "notebooks")
+    texts = [p for f in folders for p in (ROOT / f).rglob("*") if p.suffix in {".py", ".md", ".ipynb"}]
+    named = [str(p) for p in (*texts, ROOT / "README.md") if re.search(r"evsim\[[a-z]", p.read_text(encoding="utf-8"))]
+    assert not named

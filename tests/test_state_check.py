@@ -219,3 +219,50 @@ def test_lists_of_a_calendar_that_run_in_a_circle_are_refused():
     tail[b, slot] = head[b, slot] + 1
     with pytest.raises(ValueError, match="without an end"):
         simulation("window", state)
+
+
+DRAWN = {
+    "outdegree": (600, 3, dict(rule=evsim.FixedOutdegree(2), weight=0.1, delay=1.0)),
+    "total number": (600, 3, dict(rule=evsim.FixedTotalNumber(50), weight=0.1, delay=1.0)),
+    "values by source": (600, 3, dict(rule=evsim.AllToAll(), weight=np.linspace(0.0, 1.0, 3 * 600), delay=1.0)),
+    "values of an outdegree": (8, 3, dict(rule=evsim.FixedOutdegree(2), weight=np.linspace(0.0, 1.0, 6), delay=1.0)),
+    "a large seed": (8, 2**32 + 3, dict(rule=evsim.FixedIndegree(2), weight=0.1, delay=1.0)),
+    "a large seed, delays": (8, 2**32, dict(weight=0.1, delay=lambda rng, n: rng.uniform(1.0, 2.0, n))),
+}
+SAME = {
+    "outdegree, one block": (512, 3, dict(rule=evsim.FixedOutdegree(2), weight=0.1, delay=1.0)),
+    "values, one block": (512, 3, dict(rule=evsim.AllToAll(), weight=np.linspace(0.0, 1.0, 3 * 512), delay=1.0)),
+    "indegree": (600, 3, dict(rule=evsim.FixedIndegree(2), weight=np.linspace(0.0, 1.0, 1200), delay=1.0)),
+    "nothing drawn": (8, 2**32, dict(weight=0.1, delay=1.0)),
+}
+
+
+def of_version_1(size, seed, connection, monkeypatch):
+    """A simulation, and its state with what version 1 said of the network."""
+    net = evsim.Network()
+    net.add_input("in", 3)
+    net.add_population("a", size, evsim.LIF())
+    net.connect("in", "a", **connection)
+    sim = evsim.Simulation(net, seed=seed)
+    sim.advance(1.0)
+    with monkeypatch.context() as old:
+        old.setattr(evsim.simulation, "names_of_drawn", lambda *_: [])
+        old.setattr(evsim.streams, "renamed", lambda *_: [])
+        state = sim.state()
+    evsim.Simulation(net, seed=seed, state=sim.state()).advance(1.0)
+    return net, state
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_a_state_whose_synapses_would_be_drawn_otherwise_today_is_refused(kind, monkeypatch):
+    size, seed, connection = DRAWN[kind]
+    net, state = of_version_1(size, seed, connection, monkeypatch)
+    with pytest.raises(ValueError, match="earlier version of evsim, which draws other synapses or drive"):
+        evsim.Simulation(net, seed=seed, state=state)
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_a_state_whose_synapses_are_the_same_today_goes_on(kind, monkeypatch):
+    size, seed, connection = SAME[kind]
+    net, state = of_version_1(size, seed, connection, monkeypatch)
+    evsim.Simulation(net, seed=seed, state=state).advance(1.0)

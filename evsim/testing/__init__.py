@@ -1,6 +1,6 @@
 """What a person needs who tests a simulator or a learning rule: generated networks, a 50-digit replay, derivatives.
 
-Needs hypothesis and mpmath (``pip install evsim[testing]``). A property of a gradient of your own::
+Needs hypothesis and mpmath (``pip install hypothesis mpmath``). A property of a gradient of your own::
 
     @given(description=small_networks(receptors=1))
     def test_my_gradient(description):
