@@ -145,6 +145,8 @@ def test_a_signal_at_a_random_moment_loses_nothing(driver, plastic, threads):
 
 
 def test_no_thread_is_left_when_a_call_is_over():
+    # Drawing synapses uses the threads that the whole process shares, and keeps.
+    Simulation(network(), driver="window", threads=2)
     before = threading.active_count()
     for _ in range(20):
         Simulation(network(), driver="window", threads=2).advance(5.0, trains(5.0))
