@@ -1,17 +1,26 @@
 """Peak memory and time of one gradient against the duration of a sample, rule by rule (docs/s_tllr.md).
 
-One sample of 50 inputs at 20 Hz, a network 50-100-10, durations from 50 ms on. Streams get input by windows;
-the others need the recorded spikes. Memory is what Python and numpy hold at most (tracemalloc), without weights, code
-and what a kernel allocates for itself; time is CPU time of forward and backward, the lowest of three.
+One sample of 50 inputs at 20 Hz, a network 50-100-10. Streams get input by windows; the others need the recorded spikes.
+Memory is resident memory, so that what a kernel allocates for itself counts as well: each rule and duration has a process
+of its own, which loads the kernels with a sample of 20 ms and gives freed memory back to the system; the figure is by how
+much the next gradient raises the peak, the median of several. Linux with glibc. Time is CPU time of forward and backward,
+the lowest of three.
 
 python benchmarks/memory_and_time.py
+python benchmarks/memory_and_time.py --no-times --csv docs/results/memory.csv      # on a machine with other work
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import ctypes
+import gc
+import os
+import statistics
+import subprocess
+import sys
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +28,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import numpy as np
+import psutil
 from matplotlib import pyplot as plt
 
 from evsim import LIF, SpikeBatch, SpikeTrains
@@ -37,12 +47,13 @@ from evsim.learning import (
 )
 from evsim.learning.baselines import GridModel, SurrogateBPTT
 from evsim.learning.protocols import Rule, backward
-from evsim.neurons import neuron_arrays
+from evsim.memory import peak_memory_mb, reset_peak_memory
 
 N_IN, N_HIDDEN, N_OUT, RATE, WINDOW = 50, 100, 10, 0.02, 10.0
 NEURON = LIF(tau_m=20.0, tau_syn=5.0)
 LOSS = VoltageCrossEntropy(0.01)
 LABEL = np.array([3])
+LOADING, REPEATS = 20.0, 3
 
 
 def network() -> Sequential:
@@ -112,13 +123,23 @@ RULES: dict[str, Callable[[float], None]] = {
 }
 
 
-def peak(gradient: Callable[[float], None], duration: float) -> float:
-    """kB."""
-    tracemalloc.start()
+def raised(gradient: Callable[[float], None], duration: float) -> float:
+    """kB by which a gradient raises the peak of this process, which is to do nothing else."""
+    gradient(LOADING)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    reset_peak_memory()
+    before = psutil.Process().memory_info().rss / 1000.0
     gradient(duration)
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return most / 1000.0
+    return max(peak_memory_mb() * 2**20 / 1000.0 - before, 0.0)
+
+
+def memory(name: str, duration: float) -> list[float]:
+    """kB, of several processes. glibc gives freed memory back at once there, and has one pool for all threads."""
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--child", name, "--durations", str(duration)]
+    outputs = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(REPEATS)]
+    return [float(done.stdout.split()[-1]) for done in outputs]
 
 
 def seconds(gradient: Callable[[float], None], duration: float) -> float:
@@ -134,29 +155,42 @@ def seconds(gradient: Callable[[float], None], duration: float) -> float:
 def main() -> None:
     """Print both tables and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--durations", type=float, nargs="+", default=[50, 100, 200, 400, 800, 1600])
+    parser.add_argument("--durations", type=float, nargs="+", default=[100, 400, 1600, 6400, 25600])
+    parser.add_argument("--rules", nargs="*", default=list(RULES))
+    parser.add_argument("--no-times", action="store_true")
+    parser.add_argument("--csv", type=Path, default=None, help="memory, a line a rule, duration and process")
     parser.add_argument("--figure", type=Path, default=Path("docs/memory_and_time.png"))
+    parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.child is not None:
+        print(raised(RULES[args.child], args.durations[0]))
+        return
     print(machine(), flush=True)
-    # CPython keeps up to 2000 freed tuples of each size: let it take them before we look.
-    for _ in range(3000):
-        neuron_arrays(NEURON, N_HIDDEN)
-    fig, axes = plt.subplots(1, 2, figsize=(9.0, 3.0), layout="constrained")
+    lines: list[list[str]] = []
+    panels = 1 if args.no_times else 2
+    fig, axes = plt.subplots(1, panels, figsize=(3.0 + 3.0 * panels, 3.0), layout="constrained", squeeze=False)
     print("durations (ms):", ", ".join(f"{d:.0f}" for d in args.durations))
-    for name, gradient in RULES.items():
-        gradient(args.durations[0])
-        memory = [peak(gradient, d) for d in args.durations]
-        cpu = [1000.0 * seconds(gradient, d) for d in args.durations]
-        shown = ", ".join(f"{m:.0f}" for m in memory), ", ".join(f"{c:.2f}" for c in cpu)
-        print(f"{name}: kB {shown[0]}; ms {shown[1]}", flush=True)
-        axes[0].loglog(args.durations, memory, "o-", ms=3, label=name)
-        axes[1].loglog(args.durations, cpu, "o-", ms=3, label=name)
-    axes[0].set_ylabel("peak memory (kB)")
-    axes[1].set_ylabel("CPU time of a gradient (ms)")
-    for ax in axes:
+    for name in args.rules:
+        RULES[name](LOADING)
+        found = [memory(name, d) for d in args.durations]
+        lines += [[name, f"{d:g}", f"{kb:.0f}"] for d, several in zip(args.durations, found) for kb in several]
+        middle = [statistics.median(several) for several in found]
+        shown = f"{name}: kB " + ", ".join(f"{m:.0f} ({min(k):.0f} to {max(k):.0f})" for m, k in zip(middle, found))
+        axes[0, 0].loglog(args.durations, middle, "o-", ms=3, label=name)
+        if not args.no_times:
+            cpu = [1000.0 * seconds(RULES[name], d) for d in args.durations]
+            shown += "; ms " + ", ".join(f"{c:.2f}" for c in cpu)
+            axes[0, 1].loglog(args.durations, cpu, "o-", ms=3, label=name)
+            axes[0, 1].set_ylabel("CPU time of a gradient (ms)")
+        print(shown, flush=True)
+    axes[0, 0].set_ylabel("peak memory (kB)")
+    for ax in axes[0]:
         ax.set_xlabel("duration of the sample (ms)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
     fig.savefig(args.figure, dpi=110)
+    if args.csv is not None:
+        with args.csv.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([["rule", "duration (ms)", "memory (kB)"], *lines])
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ initial weights, batches and epochs for every rule. Each rule gets the same smal
 initial recurrent weights) by validation accuracy with a seed of its own; then N seeds with what it found, the epoch
 chosen by validation. Figure: docs/recurrent_rules.png.
 
-python benchmarks/recurrent_rules.py --seeds 5 --lines recurrent_rules.json
+A line with "published" is the rule with the options of its publication (evsim.cli_published), the others are evsim's.
+
+python benchmarks/recurrent_rules.py --seeds 5 --lines recurrent_rules.json --csv docs/results/recurrent_rules.csv
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
 from pathlib import Path
@@ -25,6 +28,8 @@ from matplotlib import pyplot as plt
 from sklearn.linear_model import LogisticRegression
 
 from evsim.cli_bench import machine
+from evsim.cli_published import publication
+from evsim.cli_rules import make_rule
 from evsim.io.datasets import load_dataset
 from evsim.learning import (
     STLLR,
@@ -43,16 +48,23 @@ from evsim.learning.baselines import GridTrainer, SurrogateBPTT
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
 ROW, MOST = 10.0, 3
-PUBLISHED = STRSBP(slopes="published", credit="published", silent_psp=0.0, least_diagonal=1e-4)
+
+
+def published(rule: str) -> Any:
+    """The rule with the options of its publication."""
+    return make_rule(rule, publication(rule).options)
+
+
 RULES: dict[str, tuple[Any, bool]] = {
-    "ST-RSBP, solve": (STRSBP(), True),
-    "ST-RSBP, 2 hops": (STRSBP(hops=2), True),
-    "ST-RSBP, published": (PUBLISHED, True),
-    "S-TLLR": (STLLR(), True),
+    "ST-RSBP, published": (published("st-rsbp"), True),
+    "ST-RSBP, regular slopes, solve": (STRSBP(), True),
+    "ST-RSBP, regular slopes, 2 hops": (STRSBP(hops=2), True),
+    "S-TLLR, published": (published("s-tllr"), True),
+    "S-TLLR, a_post = 0": (STLLR(), True),
     "EventProp": (EventProp(min_slope=0.1), True),
     "surrogate BPTT, 1 ms": (SurrogateBPTT(dt=1.0), True),
-    "S-TLLR, no recurrence": (STLLR(), False),
-    "ST-RSBP, no recurrence": (STRSBP(), False),
+    "S-TLLR, a_post = 0, no recurrence": (STLLR(), False),
+    "ST-RSBP, regular slopes, no recurrence": (STRSBP(), False),
     "EventProp, no recurrence": (EventProp(min_slope=0.1), False),
 }
 RATES, STRENGTHS, SEARCH_SEED = (1e-2, 3e-2), (0.1, 0.5), 100
@@ -118,6 +130,7 @@ def main() -> None:
     parser.add_argument("--train-size", type=int, default=800, help="of which 200 are for validation")
     parser.add_argument("--rules", nargs="*", default=list(RULES))
     parser.add_argument("--lines", type=Path, default=None, help="results are added here, and taken from here if there")
+    parser.add_argument("--csv", type=Path, default=None, help="a line a seed, for the page's table")
     parser.add_argument("--figure", type=Path, default=Path("docs/recurrent_rules.png"))
     args = parser.parse_args()
     print(machine())
@@ -146,13 +159,30 @@ def main() -> None:
     for seed in range(1, args.seeds + 1):
         for name in args.rules:
             found.setdefault(name, []).append(result(name, *settings[name], seed))
-    print(f"{'rule':26s} {'rate':>6s} {'strength':>8s}   test accuracy, mean +- sd over {args.seeds} seeds (%)")
+    print(f"{'rule':38s} {'rate':>6s} {'strength':>8s}   test accuracy, mean +- sd over {args.seeds} seeds (%)")
     for name, runs in found.items():
         at_chosen = 100 * np.array([r["test"][r["chosen"]] for r in runs])
         rate, strength = settings[name]
-        print(f"{name:26s} {rate:6g} {strength:8g}   {at_chosen.mean():5.1f} +- {at_chosen.std(ddof=1):.1f}")
+        print(f"{name:38s} {rate:6g} {strength:8g}   {at_chosen.mean():5.1f} +- {at_chosen.std(ddof=1):.1f}")
     print(f"linear classifier on the counts of the inputs: {100 * task.line():.1f}")
     draw(found, 100 * task.line(), args.figure)
+    if args.csv is not None:
+        write_csv(found, settings, 100 * task.line(), args.csv)
+
+
+def write_csv(
+    found: dict[str, list[dict[str, Any]]], settings: dict[str, tuple[float, float]], line: float, path: Path
+) -> None:
+    """Columns of the page's table; command and commit go above them by hand."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["rule", "step, strength found", "seed", "test accuracy (%)", "epoch"])
+        for name, runs in found.items():
+            rate, strength = settings[name]
+            shown = f"{rate:g}, {strength:g}" if RULES[name][1] else f"{rate:g}"
+            for seed, run in enumerate(runs, 1):
+                rows.writerow([name, shown, seed, f"{100 * run['test'][run['chosen']]:.4f}", run["chosen"] + 1])
+        rows.writerow(["linear classifier on input counts", "", 1, f"{line:.4f}", ""])
 
 
 def draw(found: dict[str, list[dict[str, Any]]], line: float, path: Path) -> None:
