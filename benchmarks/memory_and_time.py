@@ -1,10 +1,10 @@
 """Peak memory and time of one gradient against the duration of a sample, rule by rule (docs/s_tllr.md).
 
-One sample of 50 inputs at 20 Hz, a network 50-100-10. Streams get input by windows; the others need the recorded spikes.
-Memory is resident memory, so that what a kernel allocates for itself counts as well: each rule and duration has a process
-of its own, which loads the kernels with a sample of 20 ms and gives freed memory back to the system; the figure is by how
-much the next gradient raises the peak, the median of several. Linux with glibc. Time is CPU time of forward and backward,
-the lowest of three.
+One sample of 50 inputs at 20 Hz, a network 50-100-10. Streams get input by windows; the others need the recorded
+spikes. Memory is resident memory, so that what a kernel allocates for itself counts as well: each rule and duration has
+a process of its own, which loads the kernels with a sample of 20 ms and gives freed memory back to the system; the
+figure is by how much the next gradient raises the peak, the median of several. Linux with glibc. Time is CPU time of
+forward and backward, the lowest of three.
 
 python benchmarks/memory_and_time.py
 python benchmarks/memory_and_time.py --no-times --csv docs/results/memory.csv      # on a machine with other work
@@ -138,8 +138,11 @@ def memory(name: str, duration: float) -> list[float]:
     """kB, of several processes. glibc gives freed memory back at once there, and has one pool for all threads."""
     environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--child", name, "--durations", str(duration)]
-    outputs = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(REPEATS)]
-    return [float(done.stdout.split()[-1]) for done in outputs]
+    found = []
+    for _ in range(REPEATS):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found.append(float(done.stdout.split()[-1]))
+    return found
 
 
 def seconds(gradient: Callable[[float], None], duration: float) -> float:
