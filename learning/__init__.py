@@ -9,6 +9,7 @@ from evsim.learning.layers import Dense as Dense
 from evsim.learning.layers import Recurrent as Recurrent
 from evsim.learning.losses import CountLoss as CountLoss
 from evsim.learning.losses import CustomLoss as CustomLoss
+from evsim.learning.losses import MomentaryCrossEntropy as MomentaryCrossEntropy
 from evsim.learning.losses import PSCCount as PSCCount
 from evsim.learning.losses import PSCDistance as PSCDistance
 from evsim.learning.losses import SmoothCountLoss as SmoothCountLoss

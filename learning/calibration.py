@@ -77,7 +77,7 @@ def calibrate(
 
 
 def _spread(layer: Readout, spikes: SpikeBatch, target: float, options: TrainingOptions) -> None:
-    spread = float(layer.forward(spikes, options.duration, options.threads).values.std(axis=1).mean())
+    spread = float(layer.forward(spikes, options.duration, options.threads).values.std(axis=-1).mean())
     if not spread > 0.0:
         raise SilentLayerError("no spike reaches the Readout, or its weights are 0: raise max_rate or the duration.")
     layer.weight = layer.weight * (target / spread)

@@ -11,6 +11,7 @@ from evsim.errors import NetworkError
 from evsim.learning._kernels.readout import highest, integral_factors
 from evsim.learning.delays import Delays
 from evsim.learning.layers import Layer
+from evsim.learning.moments import MOMENTARY, moments
 from evsim.neurons import neuron_arrays
 from evsim.sweep import sweepable
 from evsim.threads import over_stretches
@@ -50,13 +51,21 @@ class Readout(Layer):
     n_in, n_out : sizes
     neuron : LIF; v_th, v_reset and t_ref mean nothing here
     feature : "max", the highest potential over [0, t_stop] (Wunderlich and Pehle 2021), or "integral",
-        int_0^t_stop exp(-t/weighting) v(t) dt (Nowotny, Turner and Knight 2022)
+        int_0^t_stop exp(-t/weighting) v(t) dt (Nowotny, Turner and Knight 2022); with ``every`` also "potential" and
+        "count"
     weighting : ms; None: a plain integral
+    every : ms; the sample is cut into windows of this length, and each has a value of its own (``Moments``): the
+        potential where it begins, the integral over it, or the count of arrivals in it, times their weights: a readout
+        without memory. None: one value for the sample
+    since : ms, of the first window; a potential that would be taken at 0 is left out
     delay : ms, >= 0; a number or (n_in,)
     trainable_delays, max_delay : as in Dense, "input" only
     trainable : as in Dense, without "v_th"
 
-    Raises NetworkError : delta synapses, two receptors, time constants that differ.
+    With ``every``, weights and delays are all that can be trained.
+
+    Raises NetworkError : delta synapses, two receptors, time constants that differ. ValueError : a feature that there
+    is not, with or without ``every``
     """
 
     n_in: int
@@ -68,13 +77,16 @@ class Readout(Layer):
     trainable_delays: str | None = None
     max_delay: float = 0.0
     trainable: tuple[str, ...] = ()
+    every: float | None = None
+    since: float = 0.0
     weight: Floats = field(init=False)
     delays: Delays = field(init=False)
 
     def __post_init__(self) -> None:
         self.make_synapses()
-        if self.feature not in ("max", "integral"):
-            raise ValueError(f"feature must be max or integral; got {self.feature!r}.")
+        if self.feature not in ("max", *MOMENTARY):
+            raise ValueError(f"feature must be one of max, {', '.join(MOMENTARY)}; got {self.feature!r}.")
+        self._check_moments()
         if self.weighting is not None and not self.weighting > 0:
             raise ValueError(f"weighting must be > 0 ms, or None; got {self.weighting}.")
         if not sweepable(self.neuron) or len(self.neuron.receptor_taus()) != 1:
@@ -89,9 +101,28 @@ class Readout(Layer):
         """1/weighting, per ms."""
         return 0.0 if self.weighting is None else 1.0 / self.weighting
 
-    def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Voltages:
-        """The feature of every neuron in every sample. Raises ValueError : as ``Dense.forward``."""
+    def _check_moments(self) -> None:
+        if self.every is None:
+            if self.feature in ("potential", "count"):
+                raise ValueError(f"a Readout of feature {self.feature} needs every, ms: the distance of its moments.")
+            if self.since:
+                raise ValueError(f"since is where the first of many moments is, so it needs every; got {self.since}.")
+            return
+        if self.feature == "max":
+            raise ValueError(f"moments (every) are had of {', '.join(MOMENTARY)}; got the feature max.")
+        if not self.every > 0 or not self.since >= 0:
+            raise ValueError(f"every must be > 0 and since >= 0 ms; got {self.every} and {self.since}.")
+        if self.trainable:
+            raise ValueError("a Readout with every trains weights and delays only; leave trainable out.")
+
+    def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Any:
+        """The feature of every neuron in every sample: Voltages, or Moments with ``every``.
+
+        Raises ValueError : as ``Dense.forward``; no moment before t_stop
+        """
         self.check_forward(inputs, t_stop, threads)
+        if self.every is not None:
+            return moments(self, inputs, t_stop, threads)
         arrivals, _ = self.delays.arrivals(inputs)
         p = neuron_arrays(self.neuron, self.n_out)
         shape = len(inputs), self.n_out

@@ -47,8 +47,8 @@ class StreamingSTLLR:
             raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
         for layer in model.layers:
             layer.check()
-        if not isinstance(readout, Readout) or readout.feature != "integral":
-            raise GradientError("a stream needs a Readout of feature integral as the last layer.")
+        if not isinstance(readout, Readout) or readout.feature != "integral" or readout.every is not None:
+            raise GradientError("a stream needs a Readout of feature integral, without every, as the last layer.")
         if not spiking or (len(spiking) > 1 and rule.feedback == "backprop"):
             raise GradientError(
                 f"a stream learns one spiking layer, or any number with feedback random; got {len(spiking)} with "

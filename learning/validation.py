@@ -18,11 +18,12 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning.fields import all_finite, check_number
 from evsim.learning.layers import Layer
+from evsim.learning.moments import Moments
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.terms.pull import Pull
 from evsim.types import Floats, SpikeBatch
 
-KINDS = ("counts", "times", "values", "psc")
+KINDS = ("counts", "times", "values", "moments", "psc")
 """By what a loss may have its derivative."""
 
 _SWITCHES = ("is_output", "wants_signal", "threads")
@@ -106,14 +107,14 @@ def check_arguments(rule: Any, layer: Any, inputs: Any, outputs: Any, signal: An
     Raises GradientError : sizes, lengths or types that do not fit, NaN or infinite
     """
     _check_layer(rule, layer, inputs, outputs, t_stop)
-    kinds = ("values",) if isinstance(outputs, Voltages) else ("times", "counts")
+    kinds = _readout_kinds(layer) if isinstance(layer, Readout) else ("times", "counts")
     return _as_signal(signal, outputs, kinds, f"the signal that {name_of(rule)}.backward gets", strict=False)
 
 
 def checked_arguments(*kinds: str, own: Callable[[Any], bool] | None = None) -> Callable[[F], F]:
     """A decorator for the ``backward`` of a rule whose kernels rely on its arguments.
 
-    kinds : of ``KINDS``, what the signal of a spiking layer may be; of a Readout it is (n, n_out)
+    kinds : of ``KINDS``, what the signal of a spiking layer may be; of a Readout it is as its values
     own : is the signal a value of the rule's own, which only the rule itself makes?
     """
 
@@ -124,7 +125,9 @@ def checked_arguments(*kinds: str, own: Callable[[Any], bool] | None = None) -> 
         ) -> Any:
             _check_layer(self, layer, inputs, outputs, t_stop)
             if isinstance(layer, Readout) or own is None or not own(signal):
-                allowed = ("values",) if isinstance(layer, Readout) else kinds
+                allowed = _readout_kinds(layer) if isinstance(layer, Readout) else kinds
+                if allowed == ("moments",) and "moments" not in self.signals:
+                    raise GradientError(f"{name_of(self)} is not for a Readout with every; leave every out.")
                 signal = _as_signal(
                     signal, outputs, allowed, f"the signal that {name_of(self)}.backward gets",
                     windows=getattr(self, "windows", 1),
@@ -175,6 +178,16 @@ def check_result(rule: Any, place: str, layer: Layer, inputs: SpikeBatch, found:
     return checked, below
 
 
+def _readout_kinds(layer: Readout) -> tuple[str, ...]:
+    return ("values",) if layer.every is None else ("moments",)
+
+
+def _output_kinds(layer: Layer) -> tuple[Any, ...]:
+    if not isinstance(layer, Readout):
+        return (SpikeBatch,)
+    return (Voltages,) if layer.every is None else (Moments,)
+
+
 def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float) -> None:
     who = f"{name_of(rule)}.backward"
     if not isinstance(layer, Layer):
@@ -182,7 +195,7 @@ def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float
     layer.check()
     for name, batch, kinds, size in (
         ("inputs", inputs, (SpikeBatch,), layer.n_in),
-        ("outputs", outputs, (Voltages,) if isinstance(layer, Readout) else (SpikeBatch,), layer.n_out),
+        ("outputs", outputs, _output_kinds(layer), layer.n_out),
     ):
         if not isinstance(batch, kinds):
             raise GradientError(f"{who} needs {name} that are {kinds[0].__name__}; got {_said(batch)}.")
@@ -190,7 +203,10 @@ def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float
             raise GradientError(f"{who}: the {name} are of {batch.size} neurons; {layer.describe()} has {size}.")
     if len(inputs) != len(outputs):
         raise GradientError(f"{who}: the inputs are {len(inputs)} samples, the outputs {len(outputs)}.")
-    if isinstance(outputs, Voltages):
+    if isinstance(outputs, Moments):
+        if not all_finite(outputs.values):
+            raise GradientError(f"{who}: the values of the Moments must be finite.")
+    elif isinstance(outputs, Voltages):
         _check_voltages(who, inputs, outputs)
     elif outputs.currents is not None:
         c, n = outputs.currents, outputs.times.size
@@ -247,6 +263,10 @@ def _as_signal(
         if kind == "times":
             allowed.append(f"({spikes},), one for each spike")
             fits |= numbers.shape == (spikes,)
+        elif kind == "moments":
+            whole = outputs.values.shape if isinstance(outputs, Moments) else (len(outputs), "moments", outputs.size)
+            allowed.append(str(whole))
+            fits |= numbers.shape == whole
         elif kind in ("counts", "values"):
             allowed.append(str(shape))
             fits |= numbers.shape == shape

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from published_grid import distance, on_grid, order
-from published_ottt import error, held, run
+from published_ottt import MEAN_SQUARE, error, held, run
 
-from evsim.learning import Dense, Sequential, ottt
+from evsim.learning import Dense, MomentaryCrossEntropy, Readout, Sequential, backward, ottt
 from evsim.learning.terms.credit import Separable
 from evsim.simulate import simulate
 from evsim.types import LIF, SpikeBatch, SpikeTrains
@@ -67,12 +67,30 @@ def learned(model, spikes, readout):
     return [first["weight"] * H, last["weight"]]
 
 
+def learned_from_the_loss(model, spikes, readout):
+    """The same from the loss at every moment of a readout without memory, as a user has it."""
+    top = Readout(7, 3, LIF(tau_m=TAU_M, tau_syn=3.0), "count", every=H)
+    top.weight = readout
+    outputs = [*spikes, top.forward(spikes[-1], T)]
+    _, signal = MomentaryCrossEntropy(squared=MEAN_SQUARE)(outputs[-1], np.array([LABEL]))
+    found, _ = backward(Sequential(*model.layers, top), ottt(d_ref=H, step=0.05), outputs, signal, T)
+    return [found[0]["weight"] * H, found[1]["weight"]]
+
+
+@pytest.mark.parametrize("tau_syn", [None, 3.0])
+def test_the_loss_at_every_moment_starts_from_the_programs_errors(tau_syn):
+    model, inputs, readout = network(tau_syn)
+    spikes = model.forward(inputs, T)
+    for a, b in zip(learned_from_the_loss(model, spikes, readout), learned(model, spikes, readout)):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("tau_syn", [None, 3.0])
 def test_the_published_recursion_converges_to_the_rule_at_first_order(tau_syn):
     model, inputs, readout = network(tau_syn)
     spikes = model.forward(inputs, T)
     assert all((s.counts() > 1).sum() > 4 for s in spikes)
-    exact = learned(model, spikes, readout)
+    exact = learned_from_the_loss(model, spikes, readout)
     rows = [[distance(f, e) for f, e in zip(published(model, spikes, readout, dt), exact)] for dt in STEPS]
     for errors in np.transpose(rows):
         assert errors[-1] < 0.025 and 0.85 < order(STEPS, errors) < 1.2, errors

@@ -6,7 +6,7 @@ import pytest
 from published_grid import distance, on_grid, order
 
 from evsim import streams
-from evsim.learning import STLLR, Dense, Recurrent, Sequential
+from evsim.learning import STLLR, Dense, MomentaryCrossEntropy, Readout, Recurrent, Sequential, backward
 from evsim.learning.surrogates import S1, S2, S3, S4, Surrogate
 from evsim.learning.terms.credit import Separable
 from evsim.simulate import simulate
@@ -136,6 +136,50 @@ def test_the_published_recursion_converges_to_the_rule_at_first_order(kind, neur
     for which in np.transpose(errors):
         # With spikes for psi nothing is left to approximate.
         assert which[-1] < 1e-12 or (which[-1] < 0.025 and 0.85 < order(STEPS, which) < 1.3), which
+
+
+@pytest.mark.parametrize("feedback", ["backprop", "random"])
+def test_with_the_loss_at_every_moment_it_is_the_limit_for_all_layers_at_once(feedback):
+    """VGG's readout, a linear layer on the spikes of the step; its weights learn without a trace."""
+    model, spikes, readout = case("dense", CURRENT)
+    rule = rule_of(a_post=-1.0, feedback=feedback)
+    top = Readout(7, 3, CURRENT, "count", every=H, since=FIRST * H)
+    top.weight = readout
+    outputs = [*spikes, top.forward(spikes[-1], T)]
+    loss = MomentaryCrossEntropy()
+    _, signal = loss(outputs[-1], np.array([LABEL]))
+    found, _ = backward(Sequential(*model.layers, top), rule, outputs, signal, T)
+    counts = np.zeros((round(T / H), 7))
+    np.add.at(counts, ((spikes[-1].times // H).astype(int), spikes[-1].neurons), 1.0)
+    error = paper.errors(counts, readout, LABEL, FIRST)
+    steps = len(counts) - FIRST  # ours is the mean, the program's the sum
+    np.testing.assert_allclose(found[2]["weight"] * steps, counts.T @ error, atol=1e-13)
+    got = [found[k]["weight"] * steps * (H if feedback == "backprop" else 1.0) ** (1 - k) for k in range(2)]
+    errors = []
+    for dt in STEPS:
+        grid = on_grid_from(model, spikes, error @ readout.T, rule, dt)
+        if feedback == "random":
+            through = [streams.rng("feedback", 0, 1 - k).uniform(-1, 1, (n, 3)) for k, n in enumerate((9, 7))]
+            grid = [
+                on_grid_from(model, spikes, error @ b.T / np.sqrt(3), rule, dt, k)[0] for k, b in enumerate(through)
+            ]
+        errors.append([distance(f, e) for f, e in zip(grid, got)])
+    for which in np.transpose(errors):
+        assert which[-1] < 0.025 and 0.85 < order(STEPS, which) < 1.3, which
+
+
+def on_grid_from(model, spikes, delta, rule, dt, only=None):
+    """Gradients of the layers (or of one) from the learning signal of the last (or of that one), (steps, n)."""
+    psi, delta = SAME[rule.psi], np.repeat(delta, round(H / dt), axis=0)
+    lag, out = round(DELAY / dt), []
+    lam = np.exp(-dt / TAU_PRE), np.exp(-dt / TAU_POST)
+    for k in [1, 0] if only is None else [only]:
+        layer = model.layers[k]
+        arrivals, chance, _ = on_one_grid(layer, spikes[k].sample(0), spikes[k + 1].sample(0), dt, psi)
+        out.insert(0, paper.gradient(arrivals, chance * dt / H, delta, *lam, rule.a_pre, rule.a_post))
+        delta = paper.signal_below(delta, chance, layer.neuron.tau_syn / layer.neuron.tau_m * layer.weight)
+        delta = np.concatenate([delta[lag:], np.zeros((lag, delta.shape[1]))])
+    return out
 
 
 def test_the_narrow_activation_needs_a_finer_grid():

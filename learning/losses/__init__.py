@@ -3,6 +3,7 @@
 from evsim.learning.losses.counts import CountLoss as CountLoss
 from evsim.learning.losses.counts import SmoothCountLoss as SmoothCountLoss
 from evsim.learning.losses.custom import CustomLoss as CustomLoss
+from evsim.learning.losses.moments import MomentaryCrossEntropy as MomentaryCrossEntropy
 from evsim.learning.losses.psc import PSCCount as PSCCount
 from evsim.learning.losses.psc import PSCDistance as PSCDistance
 from evsim.learning.losses.psc import desired_trains as desired_trains

@@ -18,6 +18,7 @@ from evsim.learning._kernels.readout import highest_by_taus
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Dense, Recurrent
+from evsim.learning.moments import by_arrival, shares_of, weight_gradient
 from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
 from evsim.learning.validation import checked_arguments
 from evsim.neurons import NeuronArrays, neuron_arrays
@@ -41,7 +42,7 @@ class EventProp:
 
     neuron_parameters: bool = False
     min_slope: float = 1e-9
-    signals: ClassVar[tuple[str, ...]] = ("times", "values")
+    signals: ClassVar[tuple[str, ...]] = ("times", "values", "moments")
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -72,14 +73,17 @@ class EventProp:
     ) -> tuple[dict[str, Floats], Floats]:
         """From dL/dt of a layer's spikes to its gradients and dL/dt of its input spikes.
 
-        signal : (n_spikes,) of ``outputs``; of a Readout dL/d value, (samples, n_out)
+        signal : (n_spikes,) of ``outputs``; of a Readout dL/d value, (samples, n_out) or (samples, moments, n_out)
         Returns {"weight": (n_in, n_out), "delay": (n_in, n_out) or (n_in,), per ms, "recurrent_weight": ..., and with
         ``neuron_parameters`` (n_out,) for each of them ((2, n_out) for two tau_syn)}, summed over the samples in a
         fixed order, and (n_input_spikes,). The same bits for any number of threads.
 
-        Raises GradientError : delta neurons made to fire by several kicks of one instant.
+        Raises GradientError : delta neurons made to fire by several kicks of one instant; a Readout of counts, which do
+        not follow spike times.
         """
         full = replace(self, neuron_parameters=True) if layer.trainable else self
+        if isinstance(layer, Readout) and layer.every is not None:
+            return _moments(layer, inputs, signal, t_stop, threads)
         if isinstance(layer, Readout):
             return _readout(layer, inputs, outputs, signal, t_stop, full, threads)  # type: ignore[arg-type]
         shared = layer.shares_events and len(layer.neuron.receptor_taus()) == 1
@@ -306,6 +310,22 @@ def _readout(
             "tau_m": taus[0], "tau_syn": taus[1], "bias": shift - d_init, "v_rest": shift - d_init + at_rest,
             "v_init": d_init,
         }  # fmt: skip
+    return gradients, _put_back(d_arrival, order)
+
+
+def _moments(
+    layer: Readout, inputs: SpikeBatch, signal: Floats, t_stop: float, threads: int
+) -> tuple[dict[str, Floats], Floats]:
+    if layer.feature == "count":
+        raise GradientError(
+            "the counts of a Readout's windows do not follow spike times, so they have no true gradient; give it the "
+            'feature "potential" or "integral".'
+        )
+    arrivals, order = layer.delays.arrivals(inputs)
+    gradients = {"weight": weight_gradient(shares_of(layer, arrivals, t_stop, threads), signal)}
+    d_arrival = by_arrival(layer, arrivals, signal, t_stop, threads)
+    if layer.delays.trained:
+        gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)
     return gradients, _put_back(d_arrival, order)
 
 

@@ -9,7 +9,7 @@ with t_j the arrivals of j's spikes and delta the learning signal: see docs/s_tl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from evsim.learning._kernels.traces import eligibility
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Recurrent
+from evsim.learning.moments import shares_of, weight_gradient, windows_before
 from evsim.learning.readout import Readout, arrival_factors, by_sample
 from evsim.learning.surrogates import S2, S3, Surrogate
 from evsim.learning.terms.credit import Credit, Separable, Through, check_credit, is_credit
@@ -66,7 +67,7 @@ class STLLR:
     d_ref: float = 1.0
     step: float = 1.0
     feedback_seed: int = 0
-    signals: ClassVar[tuple[str, ...]] = ("values", "counts")
+    signals: ClassVar[tuple[str, ...]] = ("values", "moments", "counts")
 
     def __post_init__(self) -> None:
         check_fields(self, infinite=("tau_pre", "tau_post"))
@@ -98,7 +99,8 @@ class STLLR:
     ) -> tuple[dict[str, Floats], Any]:
         """From a loss's derivative, or the Credit of a layer's neurons, to weight gradients and its inputs' Credit.
 
-        signal : dL/d value of a Readout or dL/d count of a spiking last layer, (samples, n_out); else a Credit
+        signal : dL/d value of a Readout, (samples, n_out) or (samples, moments, n_out), or dL/d count of a spiking last
+            layer, (samples, n_out); else a Credit
         Returns {"weight": (n_in, n_out), "recurrent_weight": ...}, summed over samples in a fixed order, the same bits
         for any number of threads; and the Credit of the layer below.
 
@@ -128,20 +130,22 @@ class STLLR:
         return layer.tau_m if self.tau_pre is None else self.tau_pre
 
     def _supervised(self, credit: Credit) -> Credit:
-        if not isinstance(credit, Separable) or self.supervise_from <= credit.windows[0]:
+        if not isinstance(credit, Separable) or self.supervise_from <= credit.begin:
             return credit
-        if credit.windows.size > 1:
-            raise GradientError("supervise_from is set by the windows of the loss already.")
-        return Separable(
-            credit.coefficients, np.array([self.supervise_from]), credit.profile, credit.end, credit.top, credit.depth
-        )
+        return replace(credit, begin=self.supervise_from)
 
     def _readout(
         self, layer: Readout, inputs: SpikeBatch, signal: Floats, t_stop: float
     ) -> tuple[dict[str, Floats], Any]:
+        arrivals, _ = layer.delays.arrivals(inputs)
+        if layer.every is not None:
+            delay = one_delay(layer)
+            windows, profile = windows_before(layer, delay, t_stop)
+            error = Separable(signal, windows, profile, t_stop - delay, signal)
+            gradient = weight_gradient(shares_of(layer, arrivals, t_stop), signal)
+            return {"weight": gradient}, self.routed(error, layer.weight)
         if layer.feature != "integral":
             raise GradientError(f"{type(self).__name__} needs a Readout of feature integral; got {layer.feature}.")
-        arrivals, _ = layer.delays.arrivals(inputs)
         share = arrival_factors(layer, arrivals, t_stop, False)[:, 0]
         gradient = by_sample(arrivals, share).T @ signal
         top = signal[:, None, :]

@@ -33,7 +33,8 @@ class Credit(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Separable:
-    """phi(t) times the coefficients of the window that holds t; 0 before the first window and from ``end`` on.
+    """phi(t) times the coefficients of the window that holds t; 0 before the first window, before ``begin`` and from
+    ``end`` on.
 
     coefficients : (samples, windows, n)
     windows : (windows,) where each begins, ms
@@ -41,6 +42,7 @@ class Separable:
     end : ms
     top : the errors of the last layer that these came from, for ``Credit`` by random feedback
     depth : spiking layers from here to the last layer
+    begin : ms
     """
 
     coefficients: Floats
@@ -49,15 +51,16 @@ class Separable:
     end: float
     top: Floats
     depth: int = 0
+    begin: float = 0.0
 
     def breaks(self, sample: int) -> Floats:
-        """The beginnings of the windows."""
-        return self.windows
+        """The beginnings of the windows, and of the signal."""
+        return np.append(self.windows, self.begin)
 
     def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
         """As in ``Credit``."""
         row = np.searchsorted(self.windows, times, side="right") - 1
-        phi = np.where((row >= 0) & (times < self.end), self.profile(times), 0.0)
+        phi = np.where((row >= 0) & (times >= self.begin) & (times < self.end), self.profile(times), 0.0)
         return self.coefficients[sample], np.maximum(row, 0), phi
 
     def through(self, weight: Floats) -> Separable:
