@@ -6,6 +6,12 @@ to the bit: spikes, currents, events, plastic weights.
 
     python benchmarks/interrupts.py --moments 100
 
+The same of the command line: processes that run ``evsim simulate`` on files, ended and resumed, half of them twice.
+Each is forked from one that has loaded the kernels; they save every 20 ms of wall time, not twice a second, so that a
+short run has many moments of its own. Compared are the spikes in run.h5, bit for bit, and the counts in summary.json.
+
+    python benchmarks/interrupts.py --command queue --moments 100 --out docs/interrupts.csv
+
 Then a long run in chunks, its memory, and many simulations made and dropped, with threads and file descriptors left.
 
     python benchmarks/interrupts.py --long --minutes 10
@@ -14,9 +20,14 @@ Then a long run in chunks, its memory, and many simulations made and dropped, wi
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
+import itertools
+import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -27,10 +38,10 @@ import numpy as np
 import psutil
 
 import evsim
-from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains
+from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains, cli, cli_simulate
 from evsim.io import runs
 
-T_STOP, CHUNK = 1000.0, 20.0
+T_STOP, CHUNK, T_COMMAND = 1000.0, 20.0, 500.0
 
 
 def network(drive: bool, plastic: bool) -> Network:
@@ -162,6 +173,141 @@ def campaign(moments: int) -> bool:
     return good
 
 
+FILE = """
+t_stop = {t_stop}
+[inputs.in]
+size = 20
+file = "{spikes}"
+[populations.p]
+size = 120
+tau_m = 10.0
+tau_syn = 2.0
+t_ref = 1.0
+bias = 1.05
+v_init = {{dist = "uniform", loc = 0.0, scale = 0.9}}
+[[connect]]
+source = "in"
+target = "p"
+rule = "FixedIndegree"
+indegree = 4
+weight = 0.8
+delay = 0.7
+[[connect]]
+source = "p"
+target = "p"
+rule = "FixedIndegree"
+indegree = 12
+weight = -0.05
+delay = {{dist = "uniform", loc = 1.0, scale = 2.0}}
+"""
+DRIVE = """
+[[poisson]]
+target = "p"
+rate = 400.0
+weight = 0.3
+"""
+
+
+def command(arguments: list[str], log: Path) -> int:
+    """``evsim simulate`` in a child that has all modules and kernels of its parent. Returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    code = 1
+    try:
+        cli.main(["simulate", *arguments, "--no-plots"], prog_name="evsim")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def finished(child: int) -> int:
+    """Exit status; that of a signal is 128 + its number, as shells have it."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return 128 - code if code < 0 else code
+
+
+def stopped_and_resumed(arguments: list[str], out: Path, after: list[float], number: int) -> tuple[int, int]:
+    """A run that gets a signal at each of these moments, seconds, and is resumed each time. (stops, odd statuses)"""
+    stops = odd = 0
+    for moment in [*after, None]:
+        how = []
+        if out.exists() and any(out.iterdir()):
+            how = ["--resume"] if (out / "state.h5").exists() else ["--overwrite"]
+        child = command([*arguments, "--out", str(out), *how], out.with_suffix(".log"))
+        if moment is not None:
+            time.sleep(moment)
+            os.kill(child, number)
+        code = finished(child)
+        if code == 0:
+            return stops, odd
+        stops += 1
+        odd += moment is None or code != 128 + number
+    return stops, odd
+
+
+def left(out: Path) -> tuple[object, ...]:
+    """What two equal runs have in common, and that no part of one stays behind."""
+    recorded, summary = runs.load_recording(out / "run.h5"), json.loads((out / "summary.json").read_text())
+    spikes = {k: (s.times.tobytes(), s.neurons.tobytes()) for k, s in recorded.spikes.items()}
+    counts = [summary[k] for k in ("spikes", "synaptic_events", "rates")]
+    return recorded.t_stop, spikes, *counts, (out / "spikes").exists()
+
+
+def command_campaign(engine: str, moments: int, table: Path | None) -> bool:
+    """With and without inputs, drive and chunks, on 1 and (window) 2 threads, in turn. table : gets further rows"""
+    cli_simulate._SAVE_SECONDS, cli_simulate._PIECE_SECONDS = 0.02, 0.02
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, object]] = []
+    folder = Path(tempfile.mkdtemp())
+    feed = inputs()["in"]
+    (folder / "some.txt").write_text("".join(f"{t!r} {n}\n" for t, n in zip(feed.times.tolist(), feed.neurons)))
+    (folder / "none.txt").write_text("")
+    kinds = itertools.product((1, 2) if engine == "window" else (1,), ("some", "none"), (False, True), (False, True))
+    cases: list[tuple[list[str], tuple[object, ...], float]] = []
+    for threads, file, drive, chunked in kinds:
+        path = folder / f"{threads}-{file}-{drive}-{chunked}.toml"
+        path.write_text(FILE.format(spikes=f"{file}.txt", t_stop=T_COMMAND) + DRIVE * drive)
+        arguments = [str(path), "--driver", engine, "--threads", str(threads)] + ["--chunk", "7"] * chunked
+        if not cases:
+            # Modules and kernels, for all children.
+            parent = [*arguments, "--out", str(folder / "parent"), "--no-plots"]
+            cli.main(["simulate", *parent], prog_name="evsim", standalone_mode=False)
+        began = time.perf_counter()
+        whole = path.with_suffix(".whole")
+        assert finished(command([*arguments, "--out", str(whole)], path.with_suffix(".log"))) == 0
+        cases.append((arguments, left(whole), time.perf_counter() - began))
+    for name in ("SIGINT", "SIGTERM", "SIGKILL"):
+        row = dict.fromkeys(("stopped", "stopped_twice", "other_results", "other_statuses"), 0)
+        for k in range(moments):
+            arguments, right, seconds = cases[k % len(cases)]
+            out = folder / "cut"
+            shutil.rmtree(out, ignore_errors=True)
+            after = (rng.uniform(0.0, 1.0, 1 + k // len(cases) % 2) * seconds).tolist()
+            stops, odd = stopped_and_resumed(arguments, out, after, getattr(signal, name))
+            row["stopped"] += stops > 0
+            row["stopped_twice"] += stops > 1
+            row["other_results"] += left(out) != right
+            row["other_statuses"] += odd
+        rows.append({"engine": engine, "signal": name, "moments": moments, **row})
+        print(rows[-1], flush=True)
+    if table:
+        git = subprocess.check_output(["git", "describe", "--always"], cwd=Path(__file__).parent, text=True).strip()
+        how = {"commit": git, "command": f"python benchmarks/interrupts.py --command {engine} --moments {moments}"}
+        new = not table.exists()
+        with open(table, "a", newline="") as file:
+            writer = csv.DictWriter(file, [*rows[0], *how], lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows({**row, **how} for row in rows)
+    return not any(row["other_results"] or row["other_statuses"] for row in rows)
+
+
 def long_run(minutes: float, simulations: int) -> None:
     process = psutil.Process()
     for driver in ("queue", "window"):
@@ -185,11 +331,15 @@ def long_run(minutes: float, simulations: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=100)
+    parser.add_argument("--command", choices=["queue", "window"], help="processes of the command line instead")
+    parser.add_argument("--out", type=Path, help="CSV file of the counts of --command")
     parser.add_argument("--long", action="store_true", help="the long run instead")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--simulations", type=int, default=500)
     options = parser.parse_args()
     if options.long:
         long_run(options.minutes, options.simulations)
+    elif options.command:
+        sys.exit(not command_campaign(options.command, options.moments, options.out))
     else:
         sys.exit(not campaign(options.moments))
