@@ -106,15 +106,25 @@ class View:
         for name, value in (("duration", duration), ("ticks", ticks)):
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be finite and > 0; got {value}.")
-        x, y, t, p = checked_events(x, y, t, p, sensor, sensor[2] > 1 or self.polarity in ("on", "off"))
+        checked = checked_events(x, y, t, p, sensor, sensor[2] > 1 or self.polarity in ("on", "off"))
+        return self.of_checked(*checked, sensor, duration, ticks)
+
+    def of_checked(
+        self, x: NDArray[np.int64], y: NDArray[np.int64], t: NDArray[Any], p: NDArray[np.int64],
+        sensor: tuple[int, int, int], duration: float, ticks: float,
+    ) -> tuple[Floats, NDArray[np.int32]]:  # fmt: skip
+        """As ``apply``, of what ``checked_events`` gave."""
         if self.align and t.size:
             t = t - t.min()
         first, last = self.start * ticks, (duration if self.stop is None else self.stop) * ticks
         left, top, right, bottom = self.box(sensor)
-        keep = (t >= first) & (t < last) & (x >= left) & (x < right) & (y >= top) & (y < bottom)
+        keep = (t >= first) & (t < last)
+        if self.crop is not None:
+            keep &= (x >= left) & (x < right) & (y >= top) & (y < bottom)
         if self.polarity in ("on", "off"):
             keep &= p == (self.polarity == "on")
-        x, y, t, p = x[keep], y[keep], t[keep], p[keep]
+        if not keep.all():
+            x, y, t, p = x[keep], y[keep], t[keep], p[keep]
         width, height, polarities = self.grid(sensor)
         row = (y - top) // self.downsample + (p * height if polarities > 1 else 0)
         inputs = row * width + (x - left) // self.downsample
@@ -172,11 +182,12 @@ def checked_events(
 
 def _by_time_and_input(times: Floats, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
     """As ``np.lexsort((inputs, times))``, but quick where the stamps come in order, as they mostly do."""
-    order = np.argsort(times, kind="stable")
-    t, i = times[order], inputs[order]
+    order = None if np.all(times[1:] >= times[:-1]) else np.argsort(times, kind="stable")
+    t, i = (times, inputs) if order is None else (times[order], inputs[order])
     instant = np.zeros(t.size, np.int64)
     np.cumsum(t[1:] != t[:-1], out=instant[1:])
-    return order[np.argsort(instant * (int(i.max(initial=0)) + 1) + i, kind="stable")]
+    within = np.argsort(instant * (int(i.max(initial=0)) + 1) + i, kind="stable")
+    return within if order is None else order[within]
 
 
 class PolarityError(ValueError):
@@ -184,7 +195,8 @@ class PolarityError(ValueError):
 
 
 def _whole(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
-    if values.size and (values.dtype.kind not in "iufb" or not np.all(values == np.floor(values))):
+    whole = values.dtype.kind in "iub" or (values.dtype.kind == "f" and np.all(values == np.floor(values)))
+    if values.size and not whole:
         raise ValueError(f"{name} must hold whole numbers; got dtype {values.dtype}")
     return values.astype(np.int64)
 
@@ -307,12 +319,13 @@ class Recordings:
             names = events.dtype.names
             zeros = np.zeros(len(events), np.int64)
             x, y, p = (events[n] if n in names else zeros for n in "xyp")
-            checked = checked_events(x, y, events["t"], p, kind.sensor, polarities)
+            needed = polarities or self.view.polarity in ("on", "off")
+            checked = checked_events(x, y, events["t"], p, kind.sensor, needed)
         except PolarityError as error:
             raise DataError(f"{file}: {error}, in a transform among the EventSet's arguments.") from error
         except Exception as error:
             raise DataError(damaged.format(error)) from error
-        return *self.view.apply(*checked, kind.sensor, kind.duration, kind.ticks), label
+        return *self.view.of_checked(*checked, kind.sensor, kind.duration, kind.ticks), label
 
     def _transformed(self, file: Any, events: Any, target: Any) -> tuple[Any, Any]:
         """What the user's own transforms make of a recording: their errors are not the file's."""

@@ -288,6 +288,28 @@ def test_shd_is_read_in_the_order_of_the_file(tmp_path):
     assert data.x_train.offsets.tolist() == [0, 2, 2, 3]
 
 
+def test_shd_is_read_in_blocks_where_it_is_read_in_order(tmp_path, monkeypatch):
+    """h5py takes ten times as long to read each recording by itself."""
+    pytest.importorskip("tonic")
+    import h5py
+
+    n = 200
+    trains = [(np.arange(k % 5) / 8.0, np.arange(k % 5) + k) for k in range(n)]
+    for part in ("train", "test"):
+        write_hsd(tmp_path / "SHD" / f"shd_{part}.h5", trains, np.arange(n) % 20)
+    reads, read = [], h5py.Dataset.__getitem__
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda *args: reads.append(args) or read(*args))
+    recordings = Recordings(EVENT_SETS["shd"], tmp_path, "train")
+    in_order, _ = recordings.read(range(n))
+    assert len(reads) < n // 5
+    mixed = np.random.default_rng(0).permutation(n)
+    shuffled, labels = recordings.read(mixed)
+    assert labels.tolist() == (mixed % 20).tolist()
+    for batch, which in ((in_order, range(n)), (shuffled, mixed.tolist())):
+        for k, sample in enumerate(which):
+            assert batch.sample(k).neurons.tolist() == [j + sample for j in range(sample % 5)]
+
+
 def test_a_time_that_is_no_number_is_damage(tmp_path):
     pytest.importorskip("tonic")
     for part in ("train", "test"):
