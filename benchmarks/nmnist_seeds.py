@@ -55,6 +55,8 @@ def trained(data: Dataset, rule: str, seed: int, threads: int, epochs: int | Non
     given: dict[str, Any] = {"seed": seed, "threads": threads, "validation": 0}
     if epochs is not None:
         given["epochs"] = epochs
+    if rule == "s-tllr":  # OTTT's case, as the table has it
+        given["rule_options"] = {"a_post": 0.0}
     config = RunConfig(**settings("nmnist", rule, given))
     config = replace(config, duration=data.duration or config.duration, grid=data.grid)
     model, trainer = build(config, data)

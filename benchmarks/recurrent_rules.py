@@ -60,10 +60,10 @@ RULES: dict[str, tuple[Any, bool]] = {
     "ST-RSBP, regular slopes, solve": (STRSBP(), True),
     "ST-RSBP, regular slopes, 2 hops": (STRSBP(hops=2), True),
     "S-TLLR, published": (published("s-tllr"), True),
-    "S-TLLR, a_post = 0": (STLLR(), True),
+    "S-TLLR, a_post = 0": (STLLR(a_post=0.0), True),
     "EventProp": (EventProp(min_slope=0.1), True),
     "surrogate BPTT, 1 ms": (SurrogateBPTT(dt=1.0), True),
-    "S-TLLR, a_post = 0, no recurrence": (STLLR(), False),
+    "S-TLLR, a_post = 0, no recurrence": (STLLR(a_post=0.0), False),
     "ST-RSBP, regular slopes, no recurrence": (STRSBP(), False),
     "EventProp, no recurrence": (EventProp(min_slope=0.1), False),
 }

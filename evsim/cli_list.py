@@ -46,6 +46,8 @@ def say_differences(rule: str, dataset: str) -> None:
 def _published(found: Publication, width: int) -> None:
     _say(f"--preset published: {found.source}", width, "    ")
     _say(", ".join(f"{k}={v!r}" for k, v in found.options.items()) or "the defaults above", width, "      ")
+    if found.common:
+        _say("all data: " + ", ".join(f"{k}={v!r}" for k, v in found.common.items()), width, "      ")
     for dataset, run in found.runs.items():
         _say(f"{dataset}: " + ", ".join(f"{k}={v!r}" for k, v in run.items()), width, "      ")
     _say(f"still differs: {'; '.join(found.differs)}", width, "      ")

@@ -10,6 +10,7 @@ from evsim import cli_named as named
 from evsim.io.datasets import Dataset
 from evsim.learning.losses import (
     CountLoss,
+    MomentaryCrossEntropy,
     PSCCount,
     PSCDistance,
     SmoothCountLoss,
@@ -28,17 +29,22 @@ class LossEntry:
     given : names of arguments that the run itself gives: "targets" or "classes" (of the data set), "duration", "end"
         or "t_stop" (ms)
     readout : feature of the Readout that it needs as the last layer; None: spikes
+    momentary : the Readout has a value for every window of the sample
     """
 
     make: Callable[..., Loss]
     given: tuple[str, ...] = ()
     readout: str | None = None
+    momentary: bool = False
 
 
 LOSSES: dict[str, LossEntry] = {
     "count": LossEntry(CountLoss),
     "integral-voltage": LossEntry(VoltageCrossEntropy, readout="integral"),
     "max-voltage": LossEntry(VoltageCrossEntropy, readout="max"),
+    "momentary-count": LossEntry(MomentaryCrossEntropy, readout="count", momentary=True),
+    "momentary-integral": LossEntry(MomentaryCrossEntropy, readout="integral", momentary=True),
+    "momentary-potential": LossEntry(MomentaryCrossEntropy, readout="potential", momentary=True),
     "psc": LossEntry(psc_classes, ("classes", "t_stop")),
     "psc-count": LossEntry(PSCCount, ("t_stop",)),
     "psc-trains": LossEntry(PSCDistance, ("targets", "t_stop")),

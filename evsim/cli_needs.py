@@ -73,6 +73,8 @@ _CALIBRATED = Need(
     lambda c, d: not c.weight_scale and not c.thresholds,
 )
 _TRAINABLE = Need("--trainable", lambda c, d: bool(c.trainable))
+_MOMENTS = Need("a loss at every moment: momentary-count, -integral or -potential",
+                lambda c, d: loss_entry(c.loss).momentary)  # fmt: skip
 _LATER = Need("more than one epoch", lambda c, d: c.epochs > 1)
 _DELAYS = Need("--trainable-delays", lambda c, d: c.trainable_delays is not None)
 
@@ -100,8 +102,10 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "recurrent_scale": (_NETWORK,),
     "recurrent_from": (
         _NETWORK,
-        Need("--recurrent-scale > 0 and so many hidden layers",
-             lambda c, d: c.recurrent_scale > 0 and c.recurrent_from <= len(c.hidden)),
+        Need(
+            "--recurrent-scale > 0 and so many hidden layers",
+            lambda c, d: c.recurrent_scale > 0 and c.recurrent_from <= len(c.hidden),
+        ),
     ),
     "recurrent_delay": (_NETWORK, Need("--recurrent-scale > 0", lambda c, d: c.recurrent_scale > 0)),
     "trainable_delays": (_NETWORK,),
@@ -113,7 +117,12 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         _CALIBRATED,
         Need("a loss of output spikes; this one reads potentials", lambda c, d: _readout(c) is None),
     ),
-    "weighting": (_NETWORK, Need("--loss integral-voltage", lambda c, d: _readout(c) == "integral")),
+    "weighting": (
+        _NETWORK,
+        Need("--loss integral-voltage or momentary-integral", lambda c, d: _readout(c) == "integral"),
+    ),
+    "every": (_NETWORK, _MOMENTS),
+    "since": (_NETWORK, _MOMENTS),
     "bump": (_NETWORK,),
     "count_regularisation": (_NETWORK,),
     "silent_voltage": (_NETWORK,),

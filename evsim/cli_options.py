@@ -149,8 +149,8 @@ RULE_NAMES = (
     "ann", "eventprop", "hm2bp", "linear", "ottt", "rate-based", "s-tllr", "st-rsbp", "surrogate-bptt", "tssl-bp",
 )  # fmt: skip
 LOSS_NAMES = (
-    "count", "integral-voltage", "max-voltage", "psc", "psc-count", "psc-trains", "smooth-count", "target-times",
-    "ttfs", "van-rossum",
+    "count", "integral-voltage", "max-voltage", "momentary-count", "momentary-integral", "momentary-potential", "psc",
+    "psc-count", "psc-trains", "smooth-count", "target-times", "ttfs", "van-rossum",
 )  # fmt: skip
 DATASETS = (
     "digits", "mnist", "fashion-mnist", "yin-yang", "randman", "temporal-xor", "spike-patterns", "nmnist",
@@ -228,7 +228,11 @@ TRAINING = [
     click.option("--tau-m", type=POSITIVE_MS, help="Time constant of the membrane, ms."),
     click.option("--tau-syn", type=POSITIVE_MS, help="Time constant of synaptic currents, ms."),
     click.option("--t-ref", type=NOT_NEGATIVE_MS, help="Refractory time, ms."),
-    click.option("--weighting", type=POSITIVE_MS, help="ms, of integral-voltage: earlier potentials count more."),
+    click.option("--weighting", type=POSITIVE_MS,
+                 help="ms, of integral-voltage and momentary-integral: earlier potentials count more."),
+    click.option("--every", type=POSITIVE_MS,
+                 help="ms from moment to moment of a momentary loss; default: a tenth of the sample."),
+    click.option("--since", type=NOT_NEGATIVE_MS, help="First moment of a momentary loss, ms."),
     click.option("--hidden-count", type=POSITIVE, help="Thresholds are calibrated to this mean hidden count."),
     click.option("--output-count", type=POSITIVE, help="Mean count that the last layer's threshold is calibrated to."),
     click.option("--lateral-inhibition", type=ANY, help="Weight of inhibition between output neurons."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evsim.cli_published import published_settings
+from evsim.cli_published import publication, published_settings
 
 FORMULAS = ("yin-yang", "randman", "temporal-xor", "spike-patterns")
 
@@ -114,7 +114,7 @@ def preset(dataset: str, rule: str | None = None, published: bool = False) -> di
     if not published:
         return {**usual, **own}
     found = published_settings(dataset, rule)
-    settings = found if len(found) > 1 else {**own, **found}
+    settings = found if dataset in publication(rule).runs else {**own, **found}
     return {**usual, **settings}
 
 

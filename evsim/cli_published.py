@@ -18,6 +18,7 @@ class Publication:
     source : paper and program
     options : of the rule, whatever the data set
     runs : settings of a training run by data set, fields of RunConfig without the rule's options
+    common : settings of every run, whatever the data set
     differs : what the publication has and this does not, a phrase each
     """
 
@@ -25,6 +26,7 @@ class Publication:
     options: Mapping[str, Any]
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     differs: tuple[str, ...] = ()
+    common: Mapping[str, Any] = field(default_factory=dict)
 
 
 _NO_GRID = "exact spike times in place of time steps"
@@ -126,10 +128,13 @@ PUBLICATIONS: dict[str, Publication] = {
         (
             _NO_GRID,
             f"{_NO_CONVOLUTION}: traces and amplitudes are those of DVS Gesture; settings of the data set are ours",
-            "the learning signal is that of the whole sample, theirs has a loss at each step from T_l on",
+            "the loss at each step is one in each tenth of the sample, from the beginning, unless --every and --since "
+            "give others (DVS Gesture: 75 and 1125 ms); it is the mean over them, theirs the sum",
+            "exponential synapses, theirs delta synapses",
             "the program's a_post is 1/lambda_post times the paper's, which is taken here",
             "no weight standardisation, no trained bias, no reset by subtraction",
         ),
+        {"loss": "momentary-count"},
     ),
     "ottt": Publication(
         "Xiao et al., NeurIPS 2022, and their program",
@@ -137,10 +142,14 @@ PUBLICATIONS: dict[str, Publication] = {
         {},
         (
             _NO_GRID,
-            "the loss is that of the whole sample, theirs 0.95 cross-entropy + 0.05 squared error at each step",
+            "the loss at each step (0.95 cross-entropy + 0.05 squared error) is one in each tenth of the sample, "
+            "unless --every gives others",
             "weights are updated after the sample (OTTT_A), not within it (OTTT_O)",
-            "a readout with memory; no standardised weights, bias or dropout between layers",
+            "the weights of the readout learn from the spikes of each window, theirs from a trace of them",
+            "exponential synapses and reset to a value, theirs delta synapses and reset by subtraction",
+            "no standardised weights, bias or dropout between layers",
         ),
+        {"loss": "momentary-count", "loss_options": {"squared": 0.05}},
     ),
     "eventprop": Publication(
         "Wunderlich and Pehle, Scientific Reports 2021, and their program",
@@ -178,6 +187,6 @@ def publication(rule: str) -> Publication:
 def published_settings(dataset: str, rule: str) -> dict[str, Any]:
     """Settings of a publication for a data set, to go before evsim's own; see `Publication`."""
     found = publication(rule)
-    run = dict(found.runs.get(dataset, {}))
+    run = {**found.common, **found.runs.get(dataset, {})}
     run["rule_options"] = {**found.options, **run.get("rule_options", {})}
     return run

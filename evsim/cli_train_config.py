@@ -44,6 +44,7 @@ class RunConfig(TrainingOptions):
         threshold is calibrated. (): v_th = 1 with weight_scale, calibrated without
     recurrent_from : the first hidden layer that recurrent_scale > 0 makes recurrent, counted from 0
     trainable : parameters of the neurons that are trained, see ``Dense``; a Readout trains those that it has
+    every, since : ms, windows of a loss at every moment, see ``Readout``; every None: a tenth of the sample
     """
 
     dataset: str = "mnist"
@@ -73,6 +74,8 @@ class RunConfig(TrainingOptions):
     loss: str = "count"
     loss_options: dict[str, Any] = field(default_factory=dict)
     weighting: float | None = None
+    every: float | None = None
+    since: float = 0.0
     bump: float = 0.0
     count_regularisation: float = 0.0
     silent_voltage: float = 0.0
@@ -164,12 +167,15 @@ def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:
     synapses: dict[str, Any] = {"delay": config.delay}
     if config.trainable_delays is not None:
         synapses = {"trainable_delays": config.trainable_delays, "max_delay": config.max_delay}
-    feature = loss_entry(config.loss).readout
-    if last and feature is not None:
+    entry = loss_entry(config.loss)
+    if last and entry.readout is not None:
         if config.trainable_delays is not None:
             synapses["trainable_delays"] = "input"
-        own = tuple(name for name in config.trainable if name != "v_th")
-        return Readout(n_in, n_out, neuron, feature=feature, weighting=config.weighting, trainable=own, **synapses)
+        own = () if entry.momentary else tuple(name for name in config.trainable if name != "v_th")
+        windows: dict[str, Any] = {}
+        if entry.momentary:
+            windows = {"every": config.every or config.duration / 10.0, "since": config.since}
+        return Readout(n_in, n_out, neuron, entry.readout, config.weighting, trainable=own, **windows, **synapses)
     if config.thresholds:
         neuron = neuron.with_(v_th=config.thresholds[k])
     if k == 0 and config.encoder == "analog":

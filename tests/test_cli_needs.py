@@ -44,6 +44,8 @@ VALUES = {
     "hidden_count": [2.5],
     "output_count": [2.5],
     "weighting": [13.0],
+    "every": [7.0],
+    "since": [9.0],
     "bump": [0.05],
     "count_regularisation": [0.5],
     "silent_voltage": [0.5],

@@ -44,6 +44,14 @@ def test_published_runs_are_runs_and_use_all_that_they_set(rule, dataset):
     make_rule(rule, config.rule_options)
 
 
+@pytest.mark.parametrize("rule", [rule for rule, found in PUBLICATIONS.items() if found.common])
+def test_what_all_published_runs_of_a_rule_have_reaches_them(rule):
+    common = PUBLICATIONS[rule].common
+    config = RunConfig(**settings("digits", rule, {}, published=True))
+    assert common.items() <= {f.name: getattr(config, f.name) for f in fields(RunConfig)}.items()
+    assert unused(config, common) == {}
+
+
 def test_a_published_run_takes_nothing_from_the_preset_for_the_data():
     found = preset("nmnist", "hm2bp", published=True)
     assert "shift" not in found and found["tau_m"] == pytest.approx(38.4) and found["epochs"] == 200

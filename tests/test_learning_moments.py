@@ -1,12 +1,18 @@
 """A loss at every moment: values by quadrature, EventProp's gradient of it, and the rules that start from it."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from evsim import LIF, SpikeBatch, SpikeTrains
+from evsim.cli import main
+from evsim.cli_presets import settings
+from evsim.cli_train_config import RunConfig, build
 from evsim.errors import GradientError
+from evsim.io.datasets import load_dataset
 from evsim.learning import (
     STLLR,
     Dense,
@@ -274,3 +280,27 @@ def test_refusals_name_the_remedy():
         ottt().backward(model.layers[-1], out[1], out[2], signal[:, 0], T)
     with pytest.raises(ValueError, match=r"first moment at 50.0 ms, but the sample ends at 40.0 ms"):
         network({"feature": "count", "every": 4.0, "since": 50.0}).forward(inputs, T)
+
+
+@pytest.mark.parametrize("rule", ["s-tllr", "ottt", "eventprop"])
+@pytest.mark.parametrize("feature", FEATURES)
+def test_evsim_train_has_the_losses(tmp_path, rule, feature):
+    arguments = ["train", "--dataset", "digits", "--rule", rule, "--loss", f"momentary-{feature}", "--every", "6",
+                 "--since", "11", "--hidden", "9", "--weight-mean", "0.3", "--weight-mean", "0", "--weight-scale", "0.3",
+                 "--weight-scale", "0.3", "--epochs", "1", "--train-size", "12", "--test-size", "4",
+                 "--batch-size", "6", "--validation", "0", "--threads", "1", "--out", str(tmp_path / "r")]  # fmt: skip
+    result = CliRunner().invoke(main, arguments)
+    text = " ".join(result.output.split())
+    if (rule, feature) == ("eventprop", "count"):
+        assert result.exit_code == 1 and "counts of a Readout's windows do not follow spike times" in text
+        return
+    assert result.exit_code == 0, result.output
+    options = json.loads((tmp_path / "r" / "summary.json").read_text())["options"]
+    assert (options["every"], options["since"]) == (6.0, 11.0)
+
+
+def test_the_windows_of_a_run_are_tenths_of_the_sample_unless_it_says_otherwise():
+    data = load_dataset("digits", train_size=10, test_size=4)
+    for given, every in (({}, 5.0), ({"every": 8.0}, 8.0)):
+        config = RunConfig(**settings("digits", "ottt", {"loss": "momentary-count", **given}))
+        assert build(config, data)[0].layers[-1].every == every

@@ -43,7 +43,7 @@ class STLLR:
 
     tau_pre : ms, of the causal trace; None: the layer's tau_m; inf: a count of the arrivals
     tau_post : ms, of the non-causal trace; inf: no decay
-    a_pre, a_post : amplitudes of the causal and the non-causal term
+    a_pre, a_post : amplitudes of the causal and the non-causal term; -1 is the paper's for vision, 0 OTTT's case
     psi : secondary activation (S1 ... S4, or any Surrogate)
     form : "integral", psi at every instant; "spikes", the neuron's own spikes in place of psi (as STDP)
     feedback : "backprop", learning signals through the weights of the layers above, at the same instant; "random",
@@ -58,7 +58,7 @@ class STLLR:
     tau_pre: float | None = None
     tau_post: float = 10.0
     a_pre: float = 1.0
-    a_post: float = 0.0
+    a_post: float = -1.0
     psi: Surrogate = S2
     form: str = "integral"
     feedback: str = "backprop"
@@ -260,4 +260,6 @@ def ottt(
 
     psi, feedback, supervise_from, d_ref, step : as in STLLR; the paper's are the defaults
     """
-    return STLLR(psi=psi, feedback=feedback, supervise_from=supervise_from, d_ref=d_ref, step=step, trace="psp")
+    return STLLR(
+        psi=psi, feedback=feedback, supervise_from=supervise_from, d_ref=d_ref, step=step, trace="psp", a_post=0.0
+    )
