@@ -103,7 +103,7 @@ class WindowEngine:
         self._live = _Live(
             layout.Neurons(
                 neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
-                np.zeros(n), np.zeros(n),
+                np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
             ),
             packed.blocks._replace(drive_start=drive_start),
             packed.bundles,

@@ -17,6 +17,9 @@ from evsim.state_check import array, like, refuse, roomy, sequence, sorted_times
 
 _CALENDAR = "engine/mutable/3"
 
+_WITHOUT_RESTS = 5
+"""Arrays of neurons in older states, which carried no rests of the currents."""
+
 
 def packed_calendar(calendar: Calendar) -> list[np.ndarray]:
     """Arrivals in each list, (n_blocks, n_cells) int64; then times (ms), weights and targets of all, list by list.
@@ -89,7 +92,7 @@ def checked_window(
     """A saved state as ``WindowEngine.set_state`` takes it, its calendar unpacked and its counters anew.
 
     fresh : the state of a new engine; empty : its calendar; c : length of a cell, ms; time : reached, ms. Older states
-    hold all chunks, used or not; they are taken likewise.
+    hold all chunks, used or not, and no rests of the currents; they are taken likewise.
 
     Raises ValueError : a state that no run of this network has at this time.
     """
@@ -97,9 +100,13 @@ def checked_window(
     n = int(blocks.width.sum())
     given, counted, (cursor, control), calendar = (
         sequence(part, f"engine/mutable/{k}", size)
-        for k, (part, size) in enumerate(zip(sequence(saved["mutable"], "engine/mutable", 4), (5, 3, 2, None)))
+        for k, (part, size) in enumerate(zip(sequence(saved["mutable"], "engine/mutable", 4), (None, 3, 2, None)))
     )
-    neurons = [like(a, f"engine/mutable/0/{k}", m) for k, (a, m) in enumerate(zip(given, fresh["mutable"][0]))]
+    models = fresh["mutable"][0]
+    if not _WITHOUT_RESTS <= len(given) <= len(models):
+        refuse("engine/mutable/0", f"must have {len(models)} entries; it has {len(given)}")
+    given = [*given, *models[len(given) :]]
+    neurons = [like(a, f"engine/mutable/0/{k}", m) for k, (a, m) in enumerate(zip(given, models))]
     cell, events, grazing = (
         like(a, f"engine/mutable/1/{k}", blocks.cell, low=0) for k, a in enumerate(counted)
     )

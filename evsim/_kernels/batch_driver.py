@@ -102,7 +102,7 @@ def queue_samples(
     times, sources, offsets,
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, u_init, level,
     group_start, group_delay, group_level, synapse_start, target, weight, plastic,
-    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
+    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest,
     queue_time, queue_spike, queue_level, queue_source, queue_group,
     touched, stamp, raw_times, raw_neurons, raw_currents, state,
     out_times, out_neurons, out_currents, counts, progress, tally, t_stop, n_inputs, last,
@@ -121,6 +121,7 @@ def queue_samples(
             i_exc[:] = 0.0
             i_inh[:] = 0.0
             valid_at[:] = 0.0
+            rest[:] = 0.0
             state[:] = 0
             state[N_HEAP] = start_queue(
                 u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position
@@ -130,7 +131,7 @@ def queue_samples(
             theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
             group_start, group_delay, group_level, synapse_start, target, weight, plastic,
             times[offsets[k] : offsets[k + 1]], sources[offsets[k] : offsets[k + 1]],
-            u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
+            u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest,
             queue_time, queue_spike, queue_level, queue_source, queue_group,
             touched, stamp, raw_times, raw_neurons, raw_currents, state, t_stop, n_inputs,
         )  # fmt: skip

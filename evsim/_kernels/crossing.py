@@ -25,6 +25,9 @@ _TINY, _HUGE = 1e-100, 1e100
 _MAX_NEWTON = 2000
 """A step from the left is at most tau_m long, and a potential of any size has faded after 750 of them."""
 
+_REMNANT = 1e-280
+"""Of a current; with less left of it, current and potential are too near to 0 to be compared."""
+
 _FADED = 300.0
 """Time constants after which a trace has come to rest; much later its terms are denormal or 0."""
 
@@ -194,7 +197,7 @@ def may_reach(u, i, u_end, i_end, theta, tau_m, tau_s, peak):
     clear = theta * (1.0 - CLEAR)
     if i < clear or max(u, 0.0) + i * peak < clear:
         return False
-    if i_end > max(u_end, 0.0) and max(u, u_end) < clear:
+    if i_end > max(u_end, _REMNANT * i) and max(u, u_end) < clear:
         # Still rising at the end: no peak before it.
         return False
     return max(u, u_end) >= clear or peak_height(u, i, tau_m, tau_s) >= clear

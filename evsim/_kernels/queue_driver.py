@@ -11,10 +11,11 @@ below zero-delay delta synapses, so that all inputs of one instant are summed be
 
 import math
 
+from .carried import add, fade_carried, step
 from .crossing import GRAZING, crossing, grazes
 from .heap import NOT_IN_HEAP, delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
 from .jit import formula, leaf
-from .lif import decay, fade, flow_u
+from .lif import decay
 from .stdp import arrive, emit
 
 DONE, FULL_QUEUE, FULL_SPIKES, PAUSED, STUCK = 0, 1, 2, 3, 4
@@ -24,6 +25,9 @@ BUDGET = 2_000_000
 
 # Rows of the state that survives between calls, so that a full buffer can be enlarged and the run goes on.
 N_HEAP, N_QUEUE, NEXT_INPUT, N_SPIKES, N_EVENTS, N_GRAZING, N_STATE = 0, 1, 2, 3, 4, 5, 6
+
+# Columns of the rests: what rounding u, i_exc and i_inh has lost.
+POTENTIAL, EXC, INH, N_RESTS = 0, 1, 2, 3
 
 # A tangent is an upper bound in exact arithmetic; this keeps the rounded crossing time a lower bound.
 _SHRINK = 1.0 - 1e-14
@@ -48,7 +52,7 @@ def run_queue(
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
     group_start, group_delay, group_level, synapse_start, target, weight, plastic,
     input_times, input_sources,
-    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position,
+    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest,
     queue_time, queue_spike, queue_level, queue_source, queue_group,
     touched, stamp, out_times, out_neurons, out_currents, state, t_stop, n_inputs,
 ):  # fmt: skip
@@ -60,7 +64,7 @@ def run_queue(
     theta ... level : (n_neurons,) parameters; source s (inputs first, then neurons) owns the groups
     ``group_start[s]:group_start[s + 1]``, sorted by (delay, level), and group g the synapses
     ``synapse_start[g]:synapse_start[g + 1]``. input_times, input_sources : sorted external spikes.
-    u ... position : (n_neurons,) state; queue_* : delivery heap; touched, stamp : scratch;
+    u ... position : (n_neurons,) state; rest : (n_neurons, N_RESTS); queue_* : delivery heap; touched, stamp : scratch;
     state : (N_STATE,) counters.
     """
     some_plastic = plastic.parameters.shape[0] > 0
@@ -107,12 +111,14 @@ def run_queue(
                     else:
                         n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
                     continue
+                exc = i_exc[n] + rest[n, EXC]
+                inh = i_inh[n] + rest[n, INH]
                 x = crossing(
-                    u[n], i_exc[n], i_inh[n], theta[n], tau_m[n], tau_exc[n], tau_inh[n], peak[n],
+                    u[n], exc, inh, theta[n], tau_m[n], tau_exc[n], tau_inh[n], peak[n],
                     n_receptors[n], math.inf,
                 )  # fmt: skip
                 if grazes(
-                    u[n], i_exc[n], i_inh[n], theta[n], tau_m[n], tau_exc[n], tau_inh[n], n_receptors[n],
+                    u[n], exc, inh, theta[n], tau_m[n], tau_exc[n], tau_inh[n], n_receptors[n],
                     math.inf,
                 ):  # fmt: skip
                     state[N_GRAZING] += 1
@@ -128,8 +134,8 @@ def run_queue(
                 # The spike would leave everything as it was.
                 status = STUCK
                 break
-            i_exc[n] = fade(x, i_exc[n], tau_exc[n])
-            i_inh[n] = fade(x, i_inh[n], tau_inh[n])
+            i_exc[n], rest[n, EXC] = fade_carried(x, i_exc[n], rest[n, EXC], tau_exc[n])
+            i_inh[n], rest[n, INH] = fade_carried(x, i_inh[n], rest[n, INH], tau_inh[n])
             out_times[n_spikes] = t_neuron
             out_neurons[n_spikes] = n
             out_currents[n_spikes] = i_exc[n] + i_inh[n]
@@ -137,13 +143,15 @@ def run_queue(
             if some_plastic:
                 emit(plastic, weight, n, t_neuron)
             u[n] = u_reset[n]
+            rest[n, POTENTIAL] = 0.0
             valid_at[n] = t_neuron + t_ref[n]
             if t_ref[n] > 0.0:
                 x = valid_at[n] - t_neuron
-                i_exc[n] = fade(x, i_exc[n], tau_exc[n])
-                i_inh[n] = fade(x, i_inh[n], tau_inh[n])
+                i_exc[n], rest[n, EXC] = fade_carried(x, i_exc[n], rest[n, EXC], tau_exc[n])
+                i_inh[n], rest[n, INH] = fade_carried(x, i_inh[n], rest[n, INH], tau_inh[n])
             solved[n] = False
-            bound[n] = valid_at[n] + _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
+            exc = i_exc[n] + rest[n, EXC]
+            bound[n] = valid_at[n] + _earliest(u[n], exc, theta[n], tau_m[n], peak[n], n_receptors[n])
             if bound[n] == math.inf:
                 n_heap = neuron_remove_top(heap, position, key, level, n_heap)
             else:
@@ -181,22 +189,22 @@ def run_queue(
                 x = t - valid_at[n]
                 receptors = n_receptors[n]
                 if x > 0.0:
-                    u[n] = flow_u(x, u[n], i_exc[n], i_inh[n], tau_m[n], tau_exc[n], tau_inh[n], receptors)
-                    if receptors > 0:
-                        i_exc[n] = fade(x, i_exc[n], tau_exc[n])
-                    if receptors > 1:
-                        i_inh[n] = fade(x, i_inh[n], tau_inh[n])
+                    u[n], rest[n, POTENTIAL], i_exc[n], rest[n, EXC], i_inh[n], rest[n, INH] = step(
+                        x, u[n], rest[n, POTENTIAL], i_exc[n], rest[n, EXC], i_inh[n], rest[n, INH],
+                        tau_m[n], tau_exc[n], tau_inh[n], receptors,
+                    )  # fmt: skip
                     valid_at[n] = t
                     x = 0.0
                 if receptors == 0:
+                    # u itself is the sum in the order of sources, as the threshold test wants it.
                     if x == 0.0:
-                        u[n] += w
+                        u[n], rest[n, POTENTIAL] = add(u[n], rest[n, POTENTIAL], w)
                     elif keep_input[n]:
-                        u[n] += w * decay(-x, tau_m[n])
+                        u[n], rest[n, POTENTIAL] = add(u[n], rest[n, POTENTIAL], w * decay(-x, tau_m[n]))
                 elif receptors == 1 or w > 0.0:
-                    i_exc[n] += w * decay(-x, tau_exc[n])
+                    i_exc[n], rest[n, EXC] = add(i_exc[n], rest[n, EXC], w * decay(-x, tau_exc[n]))
                 else:
-                    i_inh[n] += w * decay(-x, tau_inh[n])
+                    i_inh[n], rest[n, INH] = add(i_inh[n], rest[n, INH], w * decay(-x, tau_inh[n]))
                 if stamp[n] == 0:
                     stamp[n] = 1
                     touched[n_touched] = n
@@ -207,7 +215,8 @@ def run_queue(
             n = touched[q]
             stamp[n] = 0
             solved[n] = False
-            bound[n] = valid_at[n] + _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
+            exc = i_exc[n] + rest[n, EXC]
+            bound[n] = valid_at[n] + _earliest(u[n], exc, theta[n], tau_m[n], peak[n], n_receptors[n])
             if bound[n] < key[n] or (position[n] == NOT_IN_HEAP and bound[n] < math.inf):
                 n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
     state[N_HEAP] = n_heap

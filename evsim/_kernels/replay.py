@@ -2,6 +2,7 @@
 
 import math
 
+from .carried import add, fade_carried, step
 from .jit import kernel
 from .lif import decay, flow_u
 
@@ -20,6 +21,7 @@ def voltage_at(
     u = u_init
     i_exc = 0.0
     i_inh = 0.0
+    rest_u = rest_exc = rest_inh = 0.0
     valid_at = 0.0
     next_arrival = 0
     next_spike = 0
@@ -38,27 +40,27 @@ def voltage_at(
                 next_spike += 1
                 kicked = False
                 x = t_spike + t_ref - valid_at
-                i_exc *= decay(x, tau_exc)
-                i_inh *= decay(x, tau_inh)
-                u = u_reset
+                i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
+                i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+                u, rest_u = u_reset, 0.0
                 valid_at = t_spike + t_ref
                 continue
             w = weights[next_arrival]
             next_arrival += 1
             x = t_arrival - valid_at
             if x > 0.0:
-                u = flow_u(x, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors)
-                i_exc *= decay(x, tau_exc)
-                i_inh *= decay(x, tau_inh)
+                u, rest_u, i_exc, rest_exc, i_inh, rest_inh = step(
+                    x, u, rest_u, i_exc, rest_exc, i_inh, rest_inh, tau_m, tau_exc, tau_inh, n_receptors
+                )
                 valid_at = t_arrival
                 x = 0.0
             if n_receptors == 0:
                 if x == 0.0 or keep_input:
-                    u += w * decay(-x, tau_m)
+                    u, rest_u = add(u, rest_u, w * decay(-x, tau_m))
             elif n_receptors == 1 or w > 0.0:
-                i_exc += w * decay(-x, tau_exc)
+                i_exc, rest_exc = add(i_exc, rest_exc, w * decay(-x, tau_exc))
             else:
-                i_inh += w * decay(-x, tau_inh)
+                i_inh, rest_inh = add(i_inh, rest_inh, w * decay(-x, tau_inh))
         if t_spike == query[q]:
             out[q] = theta
         elif query[q] < valid_at:

@@ -13,10 +13,11 @@ import math
 
 import numpy as np
 
+from .carried import add, fade_carried, flow_potential
 from .crossing import CLEAR, crossing, crossing_ahead, grazes, may_reach
 from .jit import kernel, leaf
-from .lif import decay, fade, flow_u, rise_bound
-from .sweep_groups import GROUP, advance_delta, advance_one, advance_two
+from .lif import decay, rise_bound
+from .sweep_groups import GROUP, advance_delta, advance_one, advance_two, fade_by, flow_by
 
 FREE = -math.inf
 SWEEP_FULL, SWEEP_DONE, SWEEP_ENDLESS = 0, 1, 2
@@ -29,7 +30,8 @@ _MANY, _FASTEST = 2**18, 1000.0
 @leaf
 def sweep_block(
     times, sources, factors, weights, theta, u_reset, t_ref, u_init,
-    u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, release, kept, clamped, flags,
+    u, i_exc, i_inh, rest, rest_exc, rest_inh, u_new, i_exc_new, i_inh_new, rest_new, rest_exc_new, rest_inh_new,
+    top, release, kept, kept_rest, clamped, flags,
     out_times, out_neurons, out_currents, tally,
     t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first_neuron, width, n_out,
 ):  # fmt: skip
@@ -47,22 +49,24 @@ def sweep_block(
     n_clamped = 0
     for n in range(width):
         u[n] = u_init[n]
-        i_exc[n] = i_inh[n] = 0.0
+        i_exc[n] = i_inh[n] = rest[n] = rest_exc[n] = rest_inh[n] = 0.0
         release[n] = FREE
-        kept[n] = 0.0
+        kept[n] = kept_rest[n] = 0.0
     t_start = 0.0
     for k0 in range(0, times.size, GROUP):
         t_end = times[k0 + GROUP - 1]
         rise = (t_end - t_start) / tau_m
         if n_receptors == 1:
             hits = advance_one(
-                u, i_exc, u_new, i_exc_new, top, theta, weights, sources, factors, k0, rise, width
-            )
+                u, rest, i_exc, rest_exc, u_new, rest_new, i_exc_new, rest_exc_new, top, theta,
+                weights, sources, factors, k0, rise, width,
+            )  # fmt: skip
         elif n_receptors == 0:
-            hits = advance_delta(u, u_new, top, theta, weights, sources, factors, k0, rise, width)
+            hits = advance_delta(u, rest, u_new, rest_new, top, theta, weights, sources, factors, k0, rise, width)
         else:
             hits = advance_two(
-                u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, theta,
+                u, rest, i_exc, rest_exc, i_inh, rest_inh,
+                u_new, rest_new, i_exc_new, rest_exc_new, i_inh_new, rest_inh_new, top, theta,
                 weights, sources, factors, k0, rise, width,
             )  # fmt: skip
         # Refractory neurons first, then those whose bound reaches threshold: one list of both.
@@ -71,6 +75,7 @@ def sweep_block(
             n = clamped[q]
             if release[n] > t_end and not keep_input:
                 u_new[n] = u_reset[n]
+                rest_new[n] = 0.0
                 top[n] = -math.inf
                 clamped[n_walk] = n
                 n_walk += 1
@@ -86,9 +91,9 @@ def sweep_block(
             for q in range(flagged):
                 n = flags[q]
                 t = t_start
-                v = u[n]
-                a = i_exc[n]
-                b = i_inh[n]
+                v, rest_v = u[n], rest[n]
+                a, rest_a = i_exc[n], rest_exc[n]
+                b, rest_b = i_inh[n], rest_inh[n]
                 first = k0 == 0 and v >= theta[n]
                 for k in range(k0, k0 + GROUP):
                     t_next = times[k]
@@ -96,35 +101,41 @@ def sweep_block(
                         t0 = t
                         walk = True
                         above = False
+                        a0, rest_a0 = a, rest_a
+                        b0, rest_b0 = b, rest_b
+                        a, rest_a = fade_by(factors[k, 1], a, rest_a)
+                        b, rest_b = fade_by(factors[k, 3], b, rest_b)
                         if release[n] > t:
                             walk = release[n] <= t_next
                             if walk:
                                 x = release[n] - t
                                 t0 = release[n]
-                                v = u_reset[n] + kept[n]
-                                kept[n] = 0.0
-                                a0 = fade(x, a, tau_exc)
-                                b0 = fade(x, b, tau_inh)
+                                v, rest_v = add(u_reset[n], kept_rest[n], kept[n])
+                                kept[n] = kept_rest[n] = 0.0
+                                a0, rest_a0 = fade_carried(x, a0, rest_a0, tau_exc)
+                                b0, rest_b0 = fade_carried(x, b0, rest_b0, tau_inh)
                         else:
-                            a0 = a
-                            b0 = b
-                            walk = rise_bound(v, max(a, 0.0), factors[k, 5]) >= theta[n]
+                            exc = a0 + rest_a0
+                            walk = rise_bound(v, max(exc, 0.0), factors[k, 5]) >= theta[n]
                             if walk and n_receptors == 1 and theta[n] > 0.0 and not first:
-                                end = v * factors[k, 0] + a * factors[k, 2]
-                                walk = may_reach(v, a, end, a * factors[k, 1], theta[n], tau_m, tau_exc, peak)
+                                end, _ = flow_by(factors[k, 0], v, rest_v, exc * factors[k, 2])
+                                walk = may_reach(v, exc, end, a + rest_a, theta[n], tau_m, tau_exc, peak)
                                 above = v < theta[n] and end > theta[n] * (1.0 + CLEAR)
                             if not walk:
-                                v = v * factors[k, 0] + a * factors[k, 2] + b * factors[k, 4]
+                                gain = exc * factors[k, 2] + (b0 + rest_b0) * factors[k, 4]
+                                v, rest_v = flow_by(factors[k, 0], v, rest_v, gain)
                         while walk:
                             h = t_next - t0
+                            exc = a0 + rest_a0
+                            inh = b0 + rest_b0
                             if above:
-                                x = crossing_ahead(v, a0, theta[n], tau_m, tau_exc, h)
+                                x = crossing_ahead(v, exc, theta[n], tau_m, tau_exc, h)
                             else:
-                                x = crossing(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, peak, n_receptors, h)
+                                x = crossing(v, exc, inh, theta[n], tau_m, tau_exc, tau_inh, peak, n_receptors, h)
                             # After a spike most traces stay far below; then this saves the exact peak.
-                            near = n_receptors != 1 or max(v, 0.0) + a0 * peak >= theta[n] * (1.0 - CLEAR)
+                            near = n_receptors != 1 or max(v, 0.0) + exc * peak >= theta[n] * (1.0 - CLEAR)
                             near = near and not above
-                            if near and grazes(v, a0, b0, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
+                            if near and grazes(v, exc, inh, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
                                 tally[0] += 1
                             spike = min(t0 + x, t_next)
                             if spike == t0 and v == u_reset[n] and spike + t_ref[n] == spike:
@@ -134,13 +145,16 @@ def sweep_block(
                                 return _STUCK
                             if x == math.inf or spike >= t_stop:
                                 if t0 == t:
-                                    v = v * factors[k, 0] + a0 * factors[k, 2] + b0 * factors[k, 4]
+                                    gain = exc * factors[k, 2] + inh * factors[k, 4]
+                                    v, rest_v = flow_by(factors[k, 0], v, rest_v, gain)
                                 else:
-                                    v = flow_u(h, v, a0, b0, tau_m, tau_exc, tau_inh, n_receptors)
+                                    v, rest_v = flow_potential(
+                                        h, v, rest_v, exc, inh, tau_m, tau_exc, tau_inh, n_receptors
+                                    )
                                 break
                             # By what the clock shows: later steps start there, and x has digits that it has not.
-                            a0 = fade(spike - t0, a0, tau_exc)
-                            b0 = fade(spike - t0, b0, tau_inh)
+                            a0, rest_a0 = fade_carried(spike - t0, a0, rest_a0, tau_exc)
+                            b0, rest_b0 = fade_carried(spike - t0, b0, rest_b0, tau_inh)
                             if n_out == capacity:
                                 return capacity + 1
                             out_times[n_out] = spike
@@ -149,33 +163,37 @@ def sweep_block(
                             n_out += 1
                             above = False
                             v = u_reset[n]
+                            rest_v = 0.0
                             release[n] = spike + t_ref[n]
                             if release[n] > t_next:
                                 break
-                            a0 = fade(release[n] - spike, a0, tau_exc)
-                            b0 = fade(release[n] - spike, b0, tau_inh)
+                            a0, rest_a0 = fade_carried(release[n] - spike, a0, rest_a0, tau_exc)
+                            b0, rest_b0 = fade_carried(release[n] - spike, b0, rest_b0, tau_inh)
                             t0 = release[n]
                         first = False
-                    a *= factors[k, 1]
-                    b *= factors[k, 3]
                     t = t_next
                     w = weights[sources[k], n]
                     if n_receptors == 0:
                         if release[n] <= t:
-                            v += w
+                            # v itself is the sum in the order of sources, as the threshold test wants it.
+                            v, rest_v = add(v, rest_v, w)
                         elif keep_input:
-                            kept[n] += w * decay(release[n] - t, tau_m)
+                            kept[n], kept_rest[n] = add(kept[n], kept_rest[n], w * decay(release[n] - t, tau_m))
                     elif n_receptors == 1 or w > 0.0:
-                        a += w
+                        a, rest_a = add(a, rest_a, w)
                     else:
-                        b += w
+                        b, rest_b = add(b, rest_b, w)
                 u_new[n] = v
+                rest_new[n] = rest_v
                 if release[n] > t_end:
                     clamped[n_clamped] = n
                     n_clamped += 1
         u, u_new = u_new, u
         i_exc, i_exc_new = i_exc_new, i_exc
         i_inh, i_inh_new = i_inh_new, i_inh
+        rest, rest_new = rest_new, rest
+        rest_exc, rest_exc_new = rest_exc_new, rest_exc
+        rest_inh, rest_inh_new = rest_inh_new, rest_inh
         t_start = t_end
     return n_out
 
@@ -210,9 +228,11 @@ def sweep_layer(
     u_new = np.empty(width)
     i_exc_new = np.zeros(width)
     i_inh_new = np.zeros(width)
+    rest, rest_exc, rest_inh = np.empty(width), np.empty(width), np.empty(width)
+    rest_new, rest_exc_new, rest_inh_new = np.zeros(width), np.zeros(width), np.zeros(width)
     top = np.empty(width)
     release = np.empty(width)
-    kept = np.empty(width)
+    kept, kept_rest = np.empty(width), np.empty(width)
     clamped = np.empty(width, np.int64)
     flags = np.empty(width + 1, np.int64)
     for block in range(progress[0], last_block):
@@ -221,7 +241,9 @@ def sweep_layer(
         n_out = sweep_block(
             times, sources, factors, weights[block],
             theta[block], u_reset[block], t_ref[block], u_init[block],
-            u, i_exc, i_inh, u_new, i_exc_new, i_inh_new, top, release, kept, clamped, flags,
+            u, i_exc, i_inh, rest, rest_exc, rest_inh,
+            u_new, i_exc_new, i_inh_new, rest_new, rest_exc_new, rest_inh_new, top, release, kept, kept_rest,
+            clamped, flags,
             out_times, out_neurons, out_currents, tally,
             t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first,
             min(width, size - first), progress[1],

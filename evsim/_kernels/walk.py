@@ -2,25 +2,27 @@
 
 import math
 
+from .carried import add, fade_carried, step
 from .crossing import crossing, grazes
 from .jit import formula, leaf
-from .lif import decay, fade, flow_u, rise_bound
+from .lif import rise_bound
 
 _EPS = 2.220446049250313e-16
 
 
 @formula
 def walk(
-    times, weights, first, last, u, i_exc, i_inh, release, t0, t1,
+    times, weights, first, last, u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, t0, t1,
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input,
     out_times, out_currents, n_out,
 ):  # fmt: skip
     """Carry a neuron from t0 to t1 through its arrivals ``first`` ... ``last - 1``.
 
-    times : ms after t0, sorted; u, i_exc, i_inh : the state at t0, of a refractory neuron with kept input u is
-    what will be added to the reset potential; release : end of refractoriness, ms
+    times : ms after t0, sorted; u, i_exc, i_inh and their rests : the state at t0, of a refractory neuron with kept
+    input u is what will be added to the reset potential; release : end of refractoriness, ms
     out_times, out_currents : spikes are appended; with the first beyond their size the walk ends
-    Returns (u, i_exc, i_inh, release, n_out, grazing peaks). -1 peaks: the neuron would spike for ever at one instant.
+    Returns (u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing peaks). -1 peaks: the neuron would
+    spike for ever at one instant.
 
     A crossing that rounds to t1 belongs to the next cell: u is set to theta, which fires there at once.
     """
@@ -36,62 +38,76 @@ def walk(
         t_next = times[k] if k < last else h
         while True:
             if held:
+                # Kept input fades like a potential without current; without kept input u stays at the reset.
                 if free > t_next:
                     x = t_next - t
-                    i_exc = fade(x, i_exc, tau_exc)
-                    i_inh = fade(x, i_inh, tau_inh)
-                    u = u * decay(x, tau_m) if keep_input else u_reset
+                    i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
+                    i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+                    if keep_input:
+                        u, rest_u = fade_carried(x, u, rest_u, tau_m)
+                    else:
+                        u, rest_u = u_reset, 0.0
                     break
                 x = free - t
-                i_exc = fade(x, i_exc, tau_exc)
-                i_inh = fade(x, i_inh, tau_inh)
-                u = u_reset + u * decay(x, tau_m) if keep_input else u_reset
+                i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
+                i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+                if keep_input:
+                    u, rest_u = fade_carried(x, u, rest_u, tau_m)
+                    u, rest_u = add(u_reset, rest_u, u)
+                else:
+                    u, rest_u = u_reset, 0.0
                 t = free
                 held = False
             x = t_next - t
             wait = math.inf
-            if rise_bound(u, max(i_exc, 0.0), x / tau_m) >= theta:
-                wait = crossing(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, peak, n_receptors, x + tick)
-                if grazes(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, n_receptors, x):
+            exc = i_exc + rest_exc
+            if rise_bound(u, max(exc, 0.0), x / tau_m) >= theta:
+                inh = i_inh + rest_inh
+                wait = crossing(u, exc, inh, theta, tau_m, tau_exc, tau_inh, peak, n_receptors, x + tick)
+                if grazes(u, exc, inh, theta, tau_m, tau_exc, tau_inh, n_receptors, x):
                     grazing += 1
             spike = t0 + (t + wait)
             if spike > t0 + t_next:
-                u = flow_u(x, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors)
-                i_exc = fade(x, i_exc, tau_exc)
-                i_inh = fade(x, i_inh, tau_inh)
+                u, rest_u, i_exc, rest_exc, i_inh, rest_inh = step(
+                    x, u, rest_u, i_exc, rest_exc, i_inh, rest_inh, tau_m, tau_exc, tau_inh, n_receptors
+                )
                 break
             if spike >= t1:
-                return theta, fade(x, i_exc, tau_exc), fade(x, i_inh, tau_inh), release, n_out, grazing
+                i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
+                i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+                return theta, 0.0, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing
             x = spike - t0 - t
             if x == 0.0 and u == u_reset and spike + t_ref == spike:
                 # The spike would leave everything as it was.
-                return u, i_exc, i_inh, release, n_out, -1
-            i_exc = fade(x, i_exc, tau_exc)
-            i_inh = fade(x, i_inh, tau_inh)
+                return u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, -1
+            i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
+            i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
             if n_out < out_times.size:
                 out_times[n_out] = spike
                 out_currents[n_out] = i_exc + i_inh
             n_out += 1
             if n_out > out_times.size:
-                return u, i_exc, i_inh, release, n_out, grazing
+                return u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing
             t = spike - t0
             release = spike + t_ref
             free = release - t0
             held = free > t
             u = 0.0 if held and keep_input else u_reset
+            rest_u = 0.0
         t = t_next
         if k == last:
-            return u, i_exc, i_inh, release, n_out, grazing
+            return u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing
         while k < last and times[k] == t_next:
             w = weights[k]
             k += 1
             if n_receptors == 0:
                 if keep_input or not held:
-                    u += w
+                    # u itself is the sum in the order of sources, as the threshold test wants it.
+                    u, rest_u = add(u, rest_u, w)
             elif n_receptors == 1 or w > 0.0:
-                i_exc += w
+                i_exc, rest_exc = add(i_exc, rest_exc, w)
             else:
-                i_inh += w
+                i_inh, rest_inh = add(i_inh, rest_inh, w)
 
 
 @leaf

@@ -8,7 +8,7 @@ import numpy as np
 class Neurons(NamedTuple):
     """One value per neuron; blocks are stretches of them. u, i_exc, i_inh are kept at the start of a cell.
 
-    rest : what rounding u has lost, carried to the next cell: small cells are many
+    rest, rest_exc, rest_inh : what rounding u, i_exc and i_inh has lost, carried to the next cell: small cells are many
     """
 
     theta: np.ndarray
@@ -19,6 +19,8 @@ class Neurons(NamedTuple):
     i_exc: np.ndarray
     i_inh: np.ndarray
     release: np.ndarray
+    rest_exc: np.ndarray
+    rest_inh: np.ndarray
 
 
 class Blocks(NamedTuple):
@@ -124,8 +126,9 @@ class Calendar(NamedTuple):
 class Own(NamedTuple):
     """A thread's own arrays, (width,) each, rewritten for every block and cell.
 
-    up, down, base : sums of inputs, base then what rounding has lost; u_new, exc_new, inh_new : states at the cell's
-    end; top : bounds, then releases; mark : number of a chosen neuron, -1 for the others; chosen : those to walk;
+    up, down, base : sums of inputs, base then what rounding has lost; u_new, exc_new, inh_new, rest_exc, rest_inh :
+    states at the cell's end; total_up ... lost_base : totals of complete parts of the sums
+    top : bounds, then releases; mark : number of a chosen neuron, -1 for the others; chosen : those to walk;
     cursors, drive_counts : of the block's bundles and drives
     """
 
@@ -140,6 +143,12 @@ class Own(NamedTuple):
     chosen: np.ndarray
     cursors: np.ndarray
     drive_counts: np.ndarray
+    rest_exc: np.ndarray
+    rest_inh: np.ndarray
+    total_up: np.ndarray
+    total_down: np.ndarray
+    total_base: np.ndarray
+    lost_base: np.ndarray
 
 
 class Arrivals(NamedTuple):

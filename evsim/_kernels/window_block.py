@@ -15,6 +15,7 @@ from .walk import sort_by_slot, walk
 from .window_arrays import FULL_CALENDAR, FULL_EVENTS, FULL_FOUND, N_STATUS, RUNNING, STUCK
 from .window_calendar import discard_calendar, enter_emitted
 from .window_inputs import add_inputs, list_inputs
+from .window_sums import start_sums, take_totals
 
 _MARGIN = 1e-11
 """Relative room for the rounding of sums in the bounds."""
@@ -69,7 +70,8 @@ def add_change(u, change, u_new, width):
 def flow_kicked(u, u_new, top, up, down, change, width, h, tau_m):
     """Delta synapses: potentials h ms later, and bounds.
 
-    up, down : the positive and negative kicks, each times exp(t/tau_m) of its time; change : of u, written
+    up, down : the positive and negative kicks, each times exp(t/tau_m) of its time; change : what rounding u has lost,
+    rewritten
     """
     # Loops of few arrays each: the compiler gives up on vectors where it must compare many addresses.
     loss = math.expm1(-h / tau_m)
@@ -78,61 +80,49 @@ def flow_kicked(u, u_new, top, up, down, change, width, h, tau_m):
         top[n] = (v if v > 0.0 else v + v * loss) + _MARGIN * (abs(u[n]) + up[n])
     for n in range(width):
         kicks = up[n] + down[n]
-        change[n] = kicks + (u[n] + kicks) * loss
+        change[n] = change[n] + (kicks + (u[n] + kicks) * loss)
     add_change(u, change, u_new, width)
 
 
 @leaf
 def flow_driven(
-    u, u_new, exc_new, inh_new, top, up, down, change, width, h, tau_m, tau_exc, tau_inh, n_receptors
-):
+    u, exc, inh, rest_exc, rest_inh, u_new, exc_new, inh_new, rest_exc_new, rest_inh_new,
+    top, up, down, change, width, h, tau_m, tau_exc, tau_inh, n_receptors,
+):  # fmt: skip
     """Exponential synapses: states h ms later, and bounds.
 
-    u + change, up, down : the state at the start (u, positive and negative current) that would have led to the same
-    end; change is rewritten
+    u + change, exc + up, inh + down (one receptor: exc + up + down) : the state at the start that would have led to the
+    same end; change is rewritten
     """
     rise = h / tau_m
     for n in range(width):
-        gain = up[n] - u[n]
-        top[n] = u[n] + (gain if gain > 0.0 else 0.0) * rise + _MARGIN * (abs(u[n]) + up[n])
+        high = (exc[n] if exc[n] > 0.0 else 0.0) + up[n]
+        gain = high - u[n]
+        top[n] = u[n] + (gain if gain > 0.0 else 0.0) * rise + _MARGIN * (abs(u[n]) + high)
     # The same factor cell after cell: rounded itself it would add up, its distance from 1 does not.
     loss = math.expm1(-h / tau_m)
-    loss_exc = math.expm1(-h / tau_exc)
     psp_exc = psp(h, tau_m, tau_exc)
+    loss_exc = math.expm1(-h / tau_exc)
     if n_receptors == 1:
         for n in range(width):
-            a = up[n] + down[n]
-            exc_new[n] = a + a * loss_exc
+            change[n] = change[n] + ((u[n] + change[n]) * loss + (exc[n] + (up[n] + down[n])) * psp_exc)
         for n in range(width):
-            change[n] = change[n] + ((u[n] + change[n]) * loss + (up[n] + down[n]) * psp_exc)
+            jumps = up[n] + down[n]
+            rest_exc_new[n] = rest_exc[n] + (jumps + (exc[n] + jumps) * loss_exc)
+        add_change(exc, rest_exc_new, exc_new, width)
     else:
-        loss_inh = math.expm1(-h / tau_inh)
         psp_inh = psp(h, tau_m, tau_inh)
         for n in range(width):
-            exc_new[n] = up[n] + up[n] * loss_exc
+            gain = (exc[n] + up[n]) * psp_exc + (inh[n] + down[n]) * psp_inh
+            change[n] = change[n] + ((u[n] + change[n]) * loss + gain)
         for n in range(width):
-            inh_new[n] = down[n] + down[n] * loss_inh
+            rest_exc_new[n] = rest_exc[n] + (up[n] + (exc[n] + up[n]) * loss_exc)
+        add_change(exc, rest_exc_new, exc_new, width)
+        loss_inh = math.expm1(-h / tau_inh)
         for n in range(width):
-            change[n] = change[n] + ((u[n] + change[n]) * loss + up[n] * psp_exc + down[n] * psp_inh)
+            rest_inh_new[n] = rest_inh[n] + (down[n] + (inh[n] + down[n]) * loss_inh)
+        add_change(inh, rest_inh_new, inh_new, width)
     add_change(u, change, u_new, width)
-
-
-@leaf
-def start_sums(own, rest, i_exc, i_inh, width, n_receptors):
-    """The sums of a cell without input."""
-    up, down, base = own.up, own.down, own.base
-    if n_receptors == 0:
-        for n in range(width):
-            up[n] = 0.0
-        for n in range(width):
-            down[n] = rest[n]
-        return
-    for n in range(width):
-        base[n] = rest[n]
-    for n in range(width):
-        up[n] = max(i_exc[n], 0.0)
-    for n in range(width):
-        down[n] = min(i_exc[n], 0.0) + i_inh[n]
 
 
 @leaf
@@ -149,14 +139,17 @@ def walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arri
         n = own.chosen[q]
         k = first + n
         before = n_found
-        own.u_new[n], own.exc_new[n], own.inh_new[n], own.top[n], n_found, touched = walk(
+        (
+            own.u_new[n], own.base[n], own.exc_new[n], own.rest_exc[n], own.inh_new[n], own.rest_inh[n],
+            own.top[n], n_found, touched,
+        ) = walk(
             arrivals.sorted_times, arrivals.sorted_values, arrivals.borders[q], arrivals.borders[q + 1],
-            neurons.u[k] + neurons.rest[k], neurons.i_exc[k], neurons.i_inh[k], neurons.release[k], t0, t1,
+            neurons.u[k], neurons.rest[k], neurons.i_exc[k], neurons.rest_exc[k], neurons.i_inh[k],
+            neurons.rest_inh[k], neurons.release[k], t0, t1,
             neurons.theta[k], neurons.u_reset[k], neurons.t_ref[k],
             blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b], blocks.peak[b], blocks.n_receptors[b],
             blocks.keep_input[b], found.times[b], found.currents[b], n_found,
         )  # fmt: skip
-        own.base[n] = 0.0
         if touched < 0:
             return n_found, -1 - k
         grazing += touched
@@ -182,10 +175,16 @@ def commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own):
         i_exc = neurons.i_exc[first : first + width]
         for n in range(width):
             i_exc[n] = own.exc_new[n]
+        rest_exc = neurons.rest_exc[first : first + width]
+        for n in range(width):
+            rest_exc[n] = own.rest_exc[n]
     if blocks.n_receptors[b] > 1:
         i_inh = neurons.i_inh[first : first + width]
         for n in range(width):
             i_inh[n] = own.inh_new[n]
+        rest_inh = neurons.rest_inh[first : first + width]
+        for n in range(width):
+            rest_inh[n] = own.rest_inh[n]
     for q in range(n_chosen):
         neurons.release[first + own.chosen[q]] = own.top[own.chosen[q]]
     begin = blocks.bundle_start[b]
@@ -226,18 +225,23 @@ def run_block(
                 b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles, table, spikes, calendar
             ):
                 return FULL_CALENDAR
-        start_sums(own, neurons.rest[first:end], i_exc, i_inh, width, n_receptors)
-        n_events = add_inputs(
-            b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
-        )
+        rest_exc, rest_inh = neurons.rest_exc[first:end], neurons.rest_inh[first:end]
+        start_sums(own, neurons.rest[first:end], width)
+        n_events, in_parts = add_inputs(
+            b, cell, slot, n_inputs, n_known, c,
+            neurons, blocks, bundles, table, drives, spikes, calendar, own, arrivals,
+        )  # fmt: skip
         if n_events < 0:
             return FULL_EVENTS
+        if in_parts:
+            take_totals(own, width, n_receptors)
+            rest_exc, rest_inh = own.rest_exc, own.rest_inh
         if n_receptors == 0:
             flow_kicked(u, own.u_new, own.top, own.up, own.down, own.base, width, c, tau_m)
         else:
             flow_driven(
-                u, own.u_new, own.exc_new, own.inh_new, own.top, own.up, own.down, own.base, width, c,
-                tau_m, tau_exc, tau_inh, n_receptors,
+                u, i_exc, i_inh, rest_exc, rest_inh, own.u_new, own.exc_new, own.inh_new, own.rest_exc, own.rest_inh,
+                own.top, own.up, own.down, own.base, width, c, tau_m, tau_exc, tau_inh, n_receptors,
             )  # fmt: skip
         hold(
             own.u_new, own.base, own.top, neurons.u_reset[first:end], neurons.release[first:end], width, t0, t1,

@@ -103,28 +103,21 @@ def fill_calendar(b, now, bundle, bundles, table, calendar, times, sources, n, u
 
 
 @leaf
-def add_calendar(b, slot, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
-                 t0, tau_m, tau_exc, tau_inh, n_receptors, h):  # fmt: skip
-    """Deliver the cell's arrivals from the calendar; returns how many."""
-    events = 0
-    chunk = calendar.head[b, slot]
-    while chunk != NO_CHUNK:
-        n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
-        times = calendar.times[b, chunk]
-        weights = calendar.weights[b, chunk]
-        targets = calendar.targets[b, chunk]
+def add_chunk(b, chunk, n, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
+              t0, tau_m, tau_exc, tau_inh, n_receptors, h):  # fmt: skip
+    """Deliver the n arrivals of one chunk of the calendar."""
+    times = calendar.times[b, chunk]
+    weights = calendar.weights[b, chunk]
+    targets = calendar.targets[b, chunk]
+    for k in range(n):
+        when[k] = times[k] - t0
+    factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, h)
+    if n_receptors == 0:
         for k in range(n):
-            when[k] = times[k] - t0
-        factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, h)
-        if n_receptors == 0:
-            for k in range(n):
-                add_kick(targets[k], weights[k], exc[k], up, down)
-        else:
-            for k in range(n):
-                add_current(targets[k], weights[k], exc[k], psp_exc[k], inh[k], psp_inh[k], up, down, base)
-        events += n
-        chunk = calendar.following[b, chunk]
-    return events
+            add_kick(targets[k], weights[k], exc[k], up, down)
+    else:
+        for k in range(n):
+            add_current(targets[k], weights[k], exc[k], psp_exc[k], inh[k], psp_inh[k], up, down, base)
 
 
 @leaf

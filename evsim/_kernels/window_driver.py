@@ -65,7 +65,8 @@ def own_arrays(blocks):
     return Own(
         np.empty(width), np.empty(width), np.empty(width), np.empty(width), np.empty(width), np.empty(width),
         np.empty(width), np.full(width, -1, np.int32), np.empty(width, np.int32),
-        np.empty(n_bundles, np.int64), np.empty(n_drives, np.int64),
+        np.empty(n_bundles, np.int64), np.empty(n_drives, np.int64), np.empty(width), np.empty(width),
+        np.empty(width), np.empty(width), np.empty(width), np.empty(width),
     )  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from .drive import drive_cell
 from .factors import add_current, add_kick, factors_of
 from .jit import leaf
 from .prefetch import LINE, prefetch, prefetch_stretch
-from .window_calendar import add_calendar, list_calendar
+from .window_arrays import CHUNK, NO_CHUNK
+from .window_calendar import add_chunk, list_calendar
+from .window_sums import LEAST, PART, move_part, start_totals
 
 _AHEAD = 6
 """Spikes between asking for a slice of synapses and delivering it; where it lies is asked for earlier still."""
@@ -57,16 +59,17 @@ def bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, when, who):
 
 @leaf
 def add_bundle(
-    who, n, starts, row, targets, at, weights, weight_at, weight,
+    who, begin, end, n, starts, row, targets, at, weights, weight_at, weight,
     exc, psp_exc, inh, psp_inh, up, down, base, n_receptors,
 ):  # fmt: skip
-    """Deliver n spikes of one bundle; returns the number of synapses."""
+    """Deliver spikes ``begin`` ... ``end - 1`` of n of one bundle; returns the number of synapses."""
     events = 0
     one = not math.isnan(weight)
     weights_a_line = LINE // weights.itemsize
-    for k in range(min(n, 3 * _AHEAD)):
-        prefetch(starts, row + who[k])
-    for k in range(n):
+    if begin == 0:
+        for k in range(min(n, 3 * _AHEAD)):
+            prefetch(starts, row + who[k])
+    for k in range(begin, end):
         if k + 3 * _AHEAD < n:
             prefetch(starts, row + who[k + 3 * _AHEAD])
         ahead = k + _AHEAD
@@ -187,60 +190,104 @@ def list_events(targets, when, n, weight, mark, slots, times, values, listed):
 
 
 @leaf
-def add_inputs(
-    b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
-):
-    """Add all inputs of block b in a cell to ``own.up``, ``own.down`` and ``own.base``; returns how many there were.
+def complete_part(b, in_parts, neurons, blocks, own):
+    """Parts of the sums of block b go to the totals; in_parts : some did before."""
+    first = blocks.first[b]
+    width = blocks.width[b]
+    if not in_parts:
+        start_totals(own, neurons.rest_exc[first : first + width], neurons.rest_inh[first : first + width], width)
+    move_part(own, width, blocks.n_receptors[b])
 
-    -1 : ``arrivals`` has too little room. slot : of the cell in the calendar, -1 for none
+
+@leaf
+def add_inputs(
+    b, cell, slot, n_inputs, n_known, c, neurons, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+):
+    """Add all inputs of block b in a cell to ``own.up``, ``own.down`` and ``own.base``.
+
+    Returns (how many there were, whether there are totals of complete parts); -1 : ``arrivals`` has too little room.
+    slot : of the cell in the calendar, -1 for none
     """
     t0 = cell * c
     t1 = (cell + 1) * c
     tau_m, tau_exc, tau_inh = blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b]
     n_receptors = blocks.n_receptors[b]
+    width = blocks.width[b]
     when, exc, psp_exc = arrivals.when, arrivals.exc, arrivals.psp_exc
     # With one current both signs share their factors.
     inh = exc if n_receptors < 2 else arrivals.inh
     psp_inh = psp_exc if n_receptors < 2 else arrivals.psp_inh
     up, down, base = own.up, own.down, own.base
     total = 0
+    terms = 0.0
+    in_parts = False
     first = blocks.bundle_start[b]
     for j in range(first, blocks.bundle_start[b + 1]):
         if math.isnan(bundles.delay[j]):
             continue
         n, cursor = bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, when, arrivals.who)
         if n < 0:
-            return -1
+            return -1, False
         own.cursors[j - first] = cursor
-        if n > 0:
-            factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
+        if n == 0:
+            continue
+        factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
+        row, size = bundles.row[j], bundles.source_size[j]
+        synapses = np.int64(table.starts[row + size]) - np.int64(table.starts[row])
+        a_spike = max(synapses / (size * width), LEAST)
+        begin = 0
+        while begin < n:
+            if terms + a_spike > PART and terms > 0.0:
+                complete_part(b, in_parts, neurons, blocks, own)
+                in_parts = True
+                terms = 0.0
+            end = min(n, begin + max(int((PART - terms) / a_spike), 1))
             total += add_bundle(
-                arrivals.who, n, table.starts, bundles.row[j], table.targets, bundles.target_at[j],
+                arrivals.who, begin, end, n, table.starts, row, table.targets, bundles.target_at[j],
                 table.weights, bundles.weight_at[j], bundles.weight[j],
                 exc, psp_exc, inh, psp_inh, up, down, base, n_receptors,
             )  # fmt: skip
+            terms += (end - begin) * a_spike
+            begin = end
     if slot >= 0:
-        total += add_calendar(
-            b, slot, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
-            t0, tau_m, tau_exc, tau_inh, n_receptors, c,
-        )  # fmt: skip
+        chunk = calendar.head[b, slot]
+        while chunk != NO_CHUNK:
+            n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
+            if terms + CHUNK / width > PART and terms > 0.0:
+                complete_part(b, in_parts, neurons, blocks, own)
+                in_parts = True
+                terms = 0.0
+            add_chunk(
+                b, chunk, n, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
+                t0, tau_m, tau_exc, tau_inh, n_receptors, c,
+            )  # fmt: skip
+            terms += n / width
+            total += n
+            chunk = calendar.following[b, chunk]
     first = blocks.drive_start[b]
     last = blocks.drive_start[b + 1]
     when, targets = arrivals.drive_when, arrivals.drive_targets
     n = draw_drives(first, last, drives, cell, when, targets, own.drive_counts, t0, t1)
     if n > when.size:
-        return -1
+        return -1, False
     if n > 0:
         factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
     a = 0
     for d in range(first, last):
         z = a + own.drive_counts[d - first]
-        add_events(
-            targets[a:z], z - a, drives.weight[d],
-            exc[a:z], psp_exc[a:z], inh[a:z], psp_inh[a:z], up, down, base, n_receptors,
-        )  # fmt: skip
-        a = z
-    return total + n
+        while a < z:
+            if terms + 1.0 / width > PART:
+                complete_part(b, in_parts, neurons, blocks, own)
+                in_parts = True
+                terms = 0.0
+            y = min(z, a + max(int((PART - terms) * width), 1))
+            add_events(
+                targets[a:y], y - a, drives.weight[d],
+                exc[a:y], psp_exc[a:y], inh[a:y], psp_inh[a:y], up, down, base, n_receptors,
+            )  # fmt: skip
+            terms += (y - a) / width
+            a = y
+    return total + n, in_parts
 
 
 @leaf
