@@ -138,7 +138,7 @@ def sweep_block(
                             if near and grazes(v, exc, inh, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
                                 tally[0] += 1
                             spike = min(t0 + x, t_next)
-                            if spike == t0 and v == u_reset[n] and spike + t_ref[n] == spike:
+                            if x != math.inf and spike == t0 and v == u_reset[n] and spike + t_ref[n] == spike:
                                 # It would leave everything as it was.
                                 out_times[capacity - 1] = spike
                                 out_neurons[capacity - 1] = first_neuron + n
