@@ -50,7 +50,7 @@ def test_each_step_begins_where_the_clock_stands(driver, t0):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("ratio", [4.0, 2.0, 1.0, 0.5, None])
-@given(exponent=st.integers(-560, 560), seed=st.integers(0, 2**31))
+@given(exponent=st.integers(-560, 480), seed=st.integers(0, 2**31))
 @settings(max_examples=25, deadline=None)
 def test_all_potentials_times_a_power_of_two_change_no_bit(driver, ratio, exponent, seed):
     rng = np.random.default_rng(seed)
