@@ -234,7 +234,7 @@ def threshold_at_rest(rng: np.random.Generator, n: int) -> Case:
     """v_inf is the threshold: a trace from below approaches it for ever."""
     case = _random(rng, n, 10.0, 10.0 / 10.0 ** rng.uniform(-0.5, 1.5), inhibitory=0.5, v_th=np.zeros(n),
                    v_reset=-np.ones(n), v_init=-np.ones(n), strength=3.0)  # fmt: skip
-    return Case(case.neuron, np.append(case.times[:-1], 20_000.0), case.weights, 20_050.0)
+    return Case(case.neuron, np.append(case.times[:-1], 8_000.0), case.weights, 8_050.0)
 
 
 @regime
