@@ -7,7 +7,7 @@ to the bit: spikes, currents, events, plastic weights.
     python benchmarks/interrupts.py --moments 100
 
 The same of the command line: processes that run ``evsim simulate`` on files, ended and resumed, half of them twice.
-Each is forked from one that has loaded the kernels; they save every 20 ms of wall time, not twice a second, so that a
+Each is forked from one that has loaded the kernels; they save every 50 ms of wall time, not twice a second, so that a
 short run has many moments of its own. Compared are the spikes in run.h5, bit for bit, and the counts in summary.json.
 
     python benchmarks/interrupts.py --command queue --moments 100 --out docs/interrupts.csv
@@ -41,7 +41,7 @@ import evsim
 from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains, cli, cli_simulate
 from evsim.io import runs
 
-T_STOP, CHUNK, T_COMMAND = 1000.0, 20.0, 500.0
+T_STOP, CHUNK, T_COMMAND = 1000.0, 20.0, 300.0
 
 
 def network(drive: bool, plastic: bool) -> Network:
@@ -261,7 +261,7 @@ def left(out: Path) -> tuple[object, ...]:
 
 def command_campaign(engine: str, moments: int, table: Path | None) -> bool:
     """With and without inputs, drive and chunks, on 1 and (window) 2 threads, in turn. table : gets further rows"""
-    cli_simulate._SAVE_SECONDS, cli_simulate._PIECE_SECONDS = 0.02, 0.02
+    cli_simulate._SAVE_SECONDS, cli_simulate._PIECE_SECONDS = 0.05, 0.02
     rng = np.random.default_rng(0)
     rows: list[dict[str, object]] = []
     folder = Path(tempfile.mkdtemp())
@@ -273,7 +273,7 @@ def command_campaign(engine: str, moments: int, table: Path | None) -> bool:
     for threads, file, drive, chunked in kinds:
         path = folder / f"{threads}-{file}-{drive}-{chunked}.toml"
         path.write_text(FILE.format(spikes=f"{file}.txt", t_stop=T_COMMAND) + DRIVE * drive)
-        arguments = [str(path), "--driver", engine, "--threads", str(threads)] + ["--chunk", "7"] * chunked
+        arguments = [str(path), "--driver", engine, "--threads", str(threads)] + ["--chunk", "20"] * chunked
         if not cases:
             # Modules and kernels, for all children.
             parent = [*arguments, "--out", str(folder / "parent"), "--no-plots"]
