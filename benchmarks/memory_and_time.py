@@ -1,10 +1,10 @@
 """Peak memory and time of one gradient against the duration of a sample, rule by rule (docs/s_tllr.md).
 
 One sample of 50 inputs at 20 Hz, a network 50-100-10. Streams get input by windows; the others need the recorded
-spikes. Memory is resident memory, so that what a kernel allocates for itself counts as well: each rule and duration has
-a process of its own, which loads the kernels with a sample of 20 ms and gives freed memory back to the system; the
-figure is by how much the next gradient raises the peak, the median of several. Linux with glibc. Time is CPU time of
-forward and backward, the lowest of three.
+spikes. Memory is resident memory, so that what a kernel allocates for itself counts as well: the kernels of a rule are
+loaded with a sample of 20 ms; then each duration has a process of its own, forked from there, which gives freed memory
+back to the system; the figure is by how much its gradient raises its peak, the mean of several. Linux with glibc. Time
+is CPU time of forward and backward, the lowest of three.
 
 python benchmarks/memory_and_time.py
 python benchmarks/memory_and_time.py --no-times --csv docs/results/memory.csv      # on a machine with other work
@@ -16,13 +16,12 @@ import argparse
 import csv
 import ctypes
 import gc
-import os
+import multiprocessing
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -54,6 +53,10 @@ NEURON = LIF(tau_m=20.0, tau_syn=5.0)
 LOSS = VoltageCrossEntropy(0.01)
 LABEL = np.array([3])
 LOADING, REPEATS = 20.0, 3
+GIVE_BACK = (-1, 0), (-8, 1)
+"""Of glibc's mallopt: freed memory goes back at once, and all threads share one pool."""
+NO_HUGE_PAGES = 41
+"""Of Linux' prctl. With pages of 2 MB every touch of a heap with holes counts as 2 MB."""
 
 
 def network() -> Sequential:
@@ -124,7 +127,7 @@ RULES: dict[str, Callable[[float], None]] = {
 
 
 def raised(gradient: Callable[[float], None], duration: float) -> float:
-    """kB by which a gradient raises the peak of this process, which is to do nothing else."""
+    """kB by which a gradient raises the peak of this process. What a fork leaves to be mapped again does not count."""
     gradient(LOADING)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -134,15 +137,16 @@ def raised(gradient: Callable[[float], None], duration: float) -> float:
     return max(peak_memory_mb() * 2**20 / 1000.0 - before, 0.0)
 
 
-def memory(name: str, duration: float) -> list[float]:
-    """kB, of several processes. glibc gives freed memory back at once there, and has one pool for all threads."""
-    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--child", name, "--durations", str(duration)]
-    found = []
+def memory(gradient: Callable[[float], None], duration: float) -> list[float]:
+    """kB, in several processes."""
+    context = multiprocessing.get_context("fork")  # the kernels are loaded
+    found: Any = context.SimpleQueue()
     for _ in range(REPEATS):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        found.append(float(done.stdout.split()[-1]))
-    return found
+        gradient(LOADING)
+        child = context.Process(target=lambda: found.put(raised(gradient, duration)))
+        child.start()
+        child.join()
+    return [found.get() for _ in range(REPEATS)]
 
 
 def seconds(gradient: Callable[[float], None], duration: float) -> float:
@@ -158,26 +162,24 @@ def seconds(gradient: Callable[[float], None], duration: float) -> float:
 def main() -> None:
     """Print both tables and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--durations", type=float, nargs="+", default=[100, 400, 1600, 6400, 25600])
+    parser.add_argument("--durations", type=float, nargs="+", default=[100.0, 400.0, 1600.0, 6400.0, 25600.0])
     parser.add_argument("--rules", nargs="*", default=list(RULES))
     parser.add_argument("--no-times", action="store_true")
-    parser.add_argument("--csv", type=Path, default=None, help="memory, a line a rule, duration and process")
+    parser.add_argument("--csv", type=Path, default=None, help="memory in kB, a line a rule and run")
     parser.add_argument("--figure", type=Path, default=Path("docs/memory_and_time.png"))
-    parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.child is not None:
-        print(raised(RULES[args.child], args.durations[0]))
-        return
     print(machine(), flush=True)
+    for parameter, value in GIVE_BACK:
+        ctypes.CDLL(None).mallopt(parameter, value)
+    ctypes.CDLL(None).prctl(NO_HUGE_PAGES, 1, 0, 0, 0)
     lines: list[list[str]] = []
     panels = 1 if args.no_times else 2
     fig, axes = plt.subplots(1, panels, figsize=(3.0 + 3.0 * panels, 3.0), layout="constrained", squeeze=False)
     print("durations (ms):", ", ".join(f"{d:.0f}" for d in args.durations))
     for name in args.rules:
-        RULES[name](LOADING)
-        found = [memory(name, d) for d in args.durations]
-        lines += [[name, f"{d:g}", f"{kb:.0f}"] for d, several in zip(args.durations, found) for kb in several]
-        middle = [statistics.median(several) for several in found]
+        found = [memory(RULES[name], d) for d in args.durations]
+        lines += [[name, str(run), *(f"{kb:.0f}" for kb in several)] for run, several in enumerate(zip(*found), 1)]
+        middle = [statistics.fmean(several) for several in found]
         shown = f"{name}: kB " + ", ".join(f"{m:.0f} ({min(k):.0f} to {max(k):.0f})" for m, k in zip(middle, found))
         axes[0, 0].loglog(args.durations, middle, "o-", ms=3, label=name)
         if not args.no_times:
@@ -192,8 +194,9 @@ def main() -> None:
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
     fig.savefig(args.figure, dpi=110)
     if args.csv is not None:
+        header = ["rule", "run", *(f"{d:g} ms" for d in args.durations)]
         with args.csv.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([["rule", "duration (ms)", "memory (kB)"], *lines])
+            csv.writer(file, lineterminator="\n").writerows([header, *lines])
 
 
 if __name__ == "__main__":
