@@ -59,7 +59,7 @@ RULES: dict[str, tuple[Any, bool]] = {
     "ST-RSBP, published": (published("st-rsbp"), True),
     "ST-RSBP, regular slopes, solve": (STRSBP(), True),
     "ST-RSBP, regular slopes, 2 hops": (STRSBP(hops=2), True),
-    "S-TLLR, published": (published("s-tllr"), True),
+    "S-TLLR, published traces": (published("s-tllr"), True),
     "S-TLLR, a_post = 0": (STLLR(a_post=0.0), True),
     "EventProp": (EventProp(min_slope=0.1), True),
     "surrogate BPTT, 1 ms": (SurrogateBPTT(dt=1.0), True),

@@ -157,7 +157,7 @@ def test_examples_are_found_by_name_from_any_folder(tmp_path, monkeypatch):
     assert example_names() == ["compare_digits", "compare_mnist", "network"]
     found = declare(SimulateConfig("network"))
     assert found.t_stop == 400.0 and len(found.inputs["stimulus"]) > 0
-    assert len(read_comparison(find_file("compare_digits")).runs) == 48
+    assert len(read_comparison(find_file("compare_digits")).runs) == 51
     (tmp_path / "network").write_text("")
     assert find_file("network").stat().st_size == 0 and find_file("none").name == "none"
     assert not find_file("x/network").exists() and (EXAMPLES / "network_spikes.txt").exists()
