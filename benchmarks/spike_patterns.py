@@ -46,7 +46,7 @@ def _pscs(data: Dataset) -> PSCDistance:
 
 RULES = {
     "TSSL-BP, chain rule's inter term": lambda d: (TSSLBP(**EXACT), _pscs(d)),
-    "TSSL-BP as published": lambda d: (TSSLBP(silent="steps", reference_step=4.0), _pscs(d)),
+    "TSSL-BP, silent steps": lambda d: (TSSLBP(silent="steps", reference_step=4.0), _pscs(d)),
     "EventProp, van Rossum": lambda d: (EventProp(), VanRossum(d.targets, 20.0)),
     "HM2-BP, counts": lambda d: (HM2BP(), CountLoss(3.0, 3.0, 0.0)),
 }
@@ -55,7 +55,7 @@ STARTS = {"low": ([0.2, 0.03], [0.4, 0.15]), "high": ([0.3, 0.2], [0.5, 0.3])}
 
 CHOSEN = {
     "TSSL-BP, chain rule's inter term": ("low", 1e-2),
-    "TSSL-BP as published": ("low", 1e-2),
+    "TSSL-BP, silent steps": ("low", 1e-2),
     "EventProp, van Rossum": ("high", 2e-3),
     "HM2-BP, counts": ("low", 1e-2),
 }

@@ -37,7 +37,7 @@ RULES = {
     "regular, 2 hops": STRSBP(hops=2, **OFF),
     "regular, 0 hops": STRSBP(hops=0, **OFF),
     "regular, published credit": STRSBP(credit="published", **OFF),
-    "all as published": STRSBP("published", "published", least_diagonal=1e-4, **OFF),
+    "published slopes and credit": STRSBP("published", "published", least_diagonal=1e-4, **OFF),
 }
 
 

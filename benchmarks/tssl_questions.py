@@ -48,7 +48,7 @@ BOTH = TSSLBP(silent="steps", reference_step=STEP)
 RULES = {
     "TSSL only": replace(BOTH, silent="none"),
     "surrogate only": replace(BOTH, silent="only"),
-    "both (as published)": BOTH,
+    "both (silent steps)": BOTH,
     "both, one virtual spike a gap": replace(BOTH, silent="virtual"),
     "exact": EXACT,
 }
@@ -111,7 +111,7 @@ def figures_of(values: list[float]) -> str:
 def terms(args: argparse.Namespace) -> None:
     """D1, on one network before, during and after training."""
     variants = {
-        "published: C, reset's share": replace(BOTH, silent="none"),
+        "C, reset's share": replace(BOTH, silent="none"),
         "  and surrogate path": BOTH,
         "C alone": replace(BOTH, silent="none", intra="none"),
         "C, exact from next spike": replace(BOTH, silent="none", intra="exact"),
@@ -142,7 +142,7 @@ def terms(args: argparse.Namespace) -> None:
     for name in variants:
         mean = np.mean(rows[name], axis=0)
         print(f"{name:32s}" + "  |".join(f"  {m[0]:+.3f} {m[2]:+.3f}" for m in mean))
-    print("published rule by layer: spikes, silent, shares inter, intra, surrogate, clipped, signs, cosine, scale")
+    print("silent steps, by layer: spikes, silent, shares inter, intra, surrogate, clipped, signs, cosine, scale")
     for epoch, values in detail.items():
         for layer, row in enumerate(np.mean(values, axis=0)):
             print(f"epoch {epoch:2d} layer {layer}  " + "  ".join(f"{x:.3f}" for x in row))
@@ -200,7 +200,7 @@ def ablation(args: argparse.Namespace) -> None:
                 report = tssl_report(trainer.model, rule, LOSS, inputs, labels, T)
                 path.append([x for row in report for x in (row.cosine, row.signs, row.surrogate)])
 
-            watched = name in ("both (as published)", "surrogate only") and start == "outputs fire"
+            watched = name in ("both (silent steps)", "surrogate only") and start == "outputs fire"
             rows = train(trainer, look if watched else None)
             fell += not rows
             ends.append(rows[-1]["test_accuracy"] if rows else 0.1)
