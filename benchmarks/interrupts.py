@@ -216,6 +216,8 @@ def command(arguments: list[str], log: Path) -> int:
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    # A shell's background jobs ignore it, and so would evsim.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 1
     try:
         cli.main(["simulate", *arguments, "--no-plots"], prog_name="evsim")
@@ -259,7 +261,7 @@ def left(out: Path) -> tuple[object, ...]:
     return recorded.t_stop, spikes, *counts, (out / "spikes").exists()
 
 
-def command_campaign(engine: str, moments: int, table: Path | None) -> bool:
+def command_campaign(engine: str, signals: list[str], moments: int, table: Path | None) -> bool:
     """With and without inputs, drive and chunks, on 1 and (window) 2 threads, in turn. table : gets further rows"""
     cli_simulate._SAVE_SECONDS, cli_simulate._PIECE_SECONDS = 0.05, 0.02
     rng = np.random.default_rng(0)
@@ -282,7 +284,7 @@ def command_campaign(engine: str, moments: int, table: Path | None) -> bool:
         whole = path.with_suffix(".whole")
         assert finished(command([*arguments, "--out", str(whole)], path.with_suffix(".log"))) == 0
         cases.append((arguments, left(whole), time.perf_counter() - began))
-    for name in ("SIGINT", "SIGTERM", "SIGKILL"):
+    for name in signals:
         row = dict.fromkeys(("stopped", "stopped_twice", "other_results", "other_statuses"), 0)
         for k in range(moments):
             arguments, right, seconds = cases[k % len(cases)]
@@ -332,6 +334,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=100)
     parser.add_argument("--command", choices=["queue", "window"], help="processes of the command line instead")
+    parser.add_argument("--signals", nargs="+", default=["SIGINT", "SIGTERM", "SIGKILL"], help="those of --command")
     parser.add_argument("--out", type=Path, help="CSV file of the counts of --command")
     parser.add_argument("--long", action="store_true", help="the long run instead")
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -340,6 +343,6 @@ if __name__ == "__main__":
     if options.long:
         long_run(options.minutes, options.simulations)
     elif options.command:
-        sys.exit(not command_campaign(options.command, options.moments, options.out))
+        sys.exit(not command_campaign(options.command, options.signals, options.moments, options.out))
     else:
         sys.exit(not campaign(options.moments))
