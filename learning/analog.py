@@ -46,7 +46,7 @@ class AnalogBatch(SpikeBatch):
         return AnalogBatch.of(self.values[np.asarray(samples, dtype=np.int64)])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Analog(Layer):
     """A first layer, fed with an AnalogBatch; all inputs to all neurons, no delays.
 

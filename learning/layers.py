@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,15 @@ class Layer:
         super().__setattr__(name, value)
         if name == "neuron" and "neuron_parameters" in vars(self):
             self.neuron_parameters.take(value)
+
+    def __repr__(self) -> str:
+        """On one line, with the options that are not as usual."""
+        shown = [f"{self.n_in}, {self.n_out}, {self.neuron!r}"]
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if f.init and f.default is not MISSING and not np.array_equal(value, f.default):
+                shown.append(f"{f.name}={f'<{value.shape}>' if isinstance(value, np.ndarray) else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def describe(self) -> str:
         """Kind and sizes, for messages."""
@@ -139,7 +148,7 @@ class Layer:
         raise NotImplementedError
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Dense(Layer):
     """All inputs to all neurons of the layer.
 
@@ -219,7 +228,7 @@ class Dense(Layer):
         return make_plan(self.network(), seed=0)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Recurrent(Dense):
     """A Dense layer whose neurons also drive each other, all to all, themselves included.
 

@@ -35,6 +35,9 @@ class Sequential:
                 raise ValueError(f"layer {k} gives {a.n_out} outputs, but layer {k + 1} takes {b.n_in}.")
         self.layers: list[Layer] = list(layers)
 
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
     def init(self, seed: int, scale: Any = 1.0, mean: Any = None) -> None:
         """Draw all weights, from streams keyed by (seed, layer): from U(-scale, scale), or, with a mean, from
         N(mean, scale^2). scale, mean : a number for all layers, or one for each.

@@ -55,6 +55,10 @@ class Adam:
         self.first: list[Floats] = []
         self.second: list[Floats] = []
 
+    def __repr__(self) -> str:
+        names = ("beta1", "beta2", "epsilon", "weight_decay")
+        return f"Adam({', '.join(f'{k}={getattr(self, k)!r}' for k in names)})"
+
     def step(
         self,
         weights: list[Floats],
@@ -109,6 +113,9 @@ class SGD:
             )
         self.momentum, self.weight_decay = momentum, weight_decay
         self.velocity: list[Floats] = []
+
+    def __repr__(self) -> str:
+        return f"SGD(momentum={self.momentum!r}, weight_decay={self.weight_decay!r})"
 
     def step(
         self,

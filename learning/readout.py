@@ -42,7 +42,7 @@ class Voltages:
         return int(self.values.shape[1])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Readout(Layer):
     """All inputs to leaky integrators with one exponential current and no threshold.
 

@@ -5,7 +5,7 @@ import pytest
 from reference import simulate_twin
 
 from evsim.errors import NetworkError
-from evsim.learning import Dense, Sequential
+from evsim.learning import SGD, Adam, Dense, Readout, Recurrent, Sequential
 from evsim.types import LIF, SpikeBatch, SpikeTrains
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, t_ref=1.5, v_th=0.25)
@@ -142,3 +142,14 @@ def test_impossible_layers_are_refused(options, message):
 def test_neurons_with_unequal_time_constants_are_refused():
     with pytest.raises(NetworkError, match="share tau_m and tau_syn"):
         Dense(2, 3, LIF(tau_m=np.array([10.0, 20.0, 30.0])))
+
+
+def test_models_and_optimisers_are_shown_on_one_line_without_their_weights():
+    first = Dense(900, 800, LIF(), delay=np.ones(900), trainable=("v_th",))
+    model = Sequential(first, Recurrent(800, 5, LIF(), 2.0), Readout(5, 2, LIF()))
+    assert "\n" not in repr(model) and len(repr(model)) < 900
+    assert repr(model).startswith("Sequential(Dense(900, 800, LIF(tau_m=20.0, ")
+    assert "delay=<(900,)>, " in repr(first) and repr(first).endswith("trainable=('v_th',))")
+    assert repr(model.layers[2]) == f"Readout(5, 2, {LIF()!r})"
+    assert repr(Adam(weight_decay=0.1)) == "Adam(beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.1)"
+    assert repr(SGD()) == "SGD(momentum=0.0, weight_decay=0.0)"
