@@ -163,17 +163,26 @@ def compare(
 @click.option("--max-delay", type=POSITIVE_MS, help="Largest trained delay, ms.")
 @click.option("--recurrent-scale", type=NOT_NEGATIVE, help="> 0: hidden layers are recurrent.")
 @click.option("--samples", default=3, type=COUNT, help="Samples of the data set to compare gradients on.")
+@click.option("--reference", default="pathwise", type=click.Choice(["pathwise", "mean"]),
+              help="The true gradient: of the given input, or of the mean loss over draws of the Poisson encoder.")
+@click.option("--draws", type=COUNT, help="Of mean: most draws of the input; default 800.", show_default=False)
+@click.option("--precision", type=POSITIVE, show_default=False,
+              help="Of mean: standard error by norm at which it stops; default 0.1.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
 @OVERWRITE
 def gradcheck(
-    dataset: str, rule: str, preset: str, samples: int, out: Path | None, overwrite: bool, **given: Any
-) -> None:
+    dataset: str, rule: str, preset: str, samples: int, out: Path | None, overwrite: bool, reference: str,
+    draws: int | None, precision: float | None, **given: Any,
+) -> None:  # fmt: skip
     """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits.
+
+    With --reference mean the true one is the gradient of the mean loss over random input, by differences, with error
+    bars (docs/mean_gradient.md).
 
     The exit status is 1 if a rule that claims to be exact is not, or if nothing could be compared.
     """
     from evsim.cli_folder import results_or_none
-    from evsim.cli_gradcheck import gradcheck_run
+    from evsim.cli_gradcheck import check_mean, gradcheck_run, mean_run
     from evsim.cli_needs import check_used
     from evsim.cli_presets import settings
     from evsim.cli_train_config import RunConfig
@@ -181,8 +190,12 @@ def gradcheck(
     asked = given_only(given)
     config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}, preset == "published"))
     check_used(config, asked.keys() - {"rule_options"})  # here the rule's gradients are all that is wanted
-    with results_or_none(out, ("gradcheck.csv", "gradcheck.png"), overwrite):
-        good = gradcheck_run(config, samples, out)
+    mean = reference == "mean"
+    check_mean(config, mean, draws=draws, precision=precision)
+    with results_or_none(out, ("gradcheck.csv",) if mean else ("gradcheck.csv", "gradcheck.png"), overwrite):
+        good = mean_run(config, samples, out, draws or 800, precision or 0.1) if mean else (
+            gradcheck_run(config, samples, out)
+        )
     if not good:
         raise SystemExit(1)
 

@@ -155,7 +155,7 @@ def _agreement_table(labels: list[dict[str, Any]]) -> Table | None:
     places = list(dict.fromkeys(k.removeprefix("cosine ") for row in labels for k in row if k.startswith("cosine ")))
     if not places:
         return None
-    title = "the rule's gradient and the true one, mean over epochs: cosine, share of equal signs"
+    title = "the rule's gradient and that of the given input (EventProp), mean over epochs: cosine, equal signs"
     table = Table("", *places, title=title, box=SIMPLE)
     for row in labels:
         cells = [f"{row[f'cosine {p}']:.3f}, {row[f'signs {p}']:.3f}" if f"cosine {p}" in row else "" for p in places]

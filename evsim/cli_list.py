@@ -11,6 +11,7 @@ import click
 
 from evsim.cli_losses import LOSSES
 from evsim.cli_named import options_of
+from evsim.cli_pairs import rules_and_layers, rules_and_losses
 from evsim.cli_published import PUBLICATIONS, Publication, publication
 from evsim.cli_rules import RULES
 
@@ -31,8 +32,11 @@ def list_parts() -> None:
     click.echo()
     _say("Losses (--loss NAME, --loss-option NAME=VALUE)", width, "")
     for name, loss in sorted(LOSSES.items()):
-        signal = getattr(loss.make, "signal", "")
-        _part(name, loss.make, loss.given, f"its signal is by {signal}" if signal else "", width)
+        _part(name, loss.make, loss.given, f"its signal is by {loss.signal}", width)
+    click.echo()
+    _table("Which rule trains by which loss (ann and linear have a loss of their own)", rules_and_losses())
+    click.echo()
+    _table("Which rule takes which layer, with its default options", rules_and_layers())
 
 
 def say_differences(rule: str, dataset: str) -> None:
@@ -41,6 +45,17 @@ def say_differences(rule: str, dataset: str) -> None:
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
     own = "" if dataset in found.runs else f" Its settings for {dataset} are evsim's own."
     _say(f"{rule} as published: {found.source}.{own} What differs: {'; '.join(found.differs)}.", width, "")
+
+
+def _table(title: str, rows: list[list[str]]) -> None:
+    """Titles of columns stand above each other, so that no line is wide."""
+    click.echo(title)
+    first, *others = rows
+    name = max(len(row[0]) for row in rows)
+    for k, column in enumerate(first[1:]):
+        click.echo(" " * (name + 2) + "|  " * k + column)
+    for row in others:
+        click.echo(f"{row[0]:{name}}  " + "  ".join(row[1:]))
 
 
 def _published(found: Publication, width: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 
 from evsim.cli_losses import loss_entry
+from evsim.cli_pairs import check_pair
 from evsim.cli_presets import FORMULAS
 from evsim.cli_rules import rule_entry
 from evsim.cli_train_config import RunConfig
@@ -197,8 +198,9 @@ NOTED = frozenset({"--hidden"})
 def check_used(config: RunConfig, given: Collection[str]) -> list[str]:
     """Sentences on options among ``given`` that this run does not use, where that may be on purpose (see `NOTED`).
 
-    Raises ValueError : options that it does not use, in all other cases.
+    Raises ValueError : options that it does not use, in all other cases; a rule that cannot train by the loss.
     """
+    check_pair(config.rule, config.rule_options, config.loss)
     found = {name: f"{name} is not used by this run: it needs {why}." for name, why in unused(config, given).items()}
     if refused := [text for name, text in found.items() if name not in NOTED]:
         raise ValueError(" ".join([*refused, "Leave out what is not used, or give what it needs."]))

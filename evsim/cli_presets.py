@@ -120,10 +120,20 @@ def preset(dataset: str, rule: str | None = None, published: bool = False) -> di
 
 def settings(dataset: str, rule: str | None, given: dict[str, Any], published: bool = False) -> dict[str, Any]:
     """The preset with what was given before it. Options of a rule or loss are merged one by one; those of the preset's
-    loss are dropped where another loss is asked for."""
+    loss are dropped where another loss is asked for, and its weights where that loss reads another kind of output."""
     usual = preset(dataset, rule, published)
+    if "loss" in given and _reads(given["loss"]) != _reads(usual["loss"]):
+        usual = {k: v for k, v in usual.items() if k not in ("weight_mean", "weight_scale", "thresholds")}
     merged = {**usual, **given}
     for name in ("rule_options", "loss_options", "data_options"):
         keep = name != "loss_options" or merged["loss"] == usual["loss"]
         merged[name] = {**(usual.get(name, {}) if keep else {}), **given.get(name, {})}
     return merged
+
+
+def _reads(loss: str) -> tuple[str, bool]:
+    """What a loss reads of the last layer: weights that make it spike do not suit a Readout."""
+    from evsim.cli_losses import loss_entry
+
+    entry = loss_entry(loss)
+    return entry.signal, entry.readout is None

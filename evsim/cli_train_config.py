@@ -8,6 +8,7 @@ from typing import Any
 
 from evsim.cli_losses import loss_entry, make_loss
 from evsim.cli_named import convert
+from evsim.cli_pairs import check_pair
 from evsim.cli_rules import make_rule, rule_entry
 from evsim.io.datasets import LOADERS, Dataset, load_dataset
 from evsim.learning import (
@@ -122,8 +123,9 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     n_out = data.targets.size if by_targets else data.n_classes  # type: ignore[union-attr]
     sizes = [data.features + (config.bias_spike is not None), *config.hidden, n_out]
     _check_thresholds(config)
+    check_pair(config.rule, config.rule_options, config.loss)
     model = Sequential(*(_layer(config, k, a, b) for k, (a, b) in enumerate(pairwise(sizes))))
-    loss = make_loss(config.loss, config.loss_options, data, config.duration)
+    loss = make_loss(config.loss, config.loss_options, data, config.duration, config.weighting)
     if loss.signal not in rule.signals and isinstance(loss, (PSCCount, PSCDistance)):
         loss = loss.by_times()
     return model, trainer(model, rule, loss, optimiser, config, _remedies(config))

@@ -17,6 +17,8 @@ from evsim.learning.training import TrainingOptions
 from evsim.types import SpikeBatch
 
 _CALIBRATION = -3
+_LOWEST, _HIGHEST, _WALK, _HALVINGS = -14.0, 14.0, 2.0, 18
+"""Of the logarithm of a threshold above rest: range, step of the search from above, halvings of the range."""
 
 
 def calibrate(
@@ -27,9 +29,9 @@ def calibrate(
     A Readout has no threshold: its weights are scaled so that the values of a sample have the standard deviation
     ``targets[k]``.
 
-    Bisection on the logarithm of the threshold, layer after layer, over the first ``samples`` rows of x.
-    A layer of a few neurons says little about its weights' distribution, so layers below 200 neurons are
-    filled up for this purpose with neurons whose weights are shuffled copies.
+    Bisection on the logarithm of the threshold, of which high ones are tried first, layer after layer, over the first
+    ``samples`` rows of x. A layer of a few neurons says little about its weights' distribution, so layers below 200
+    neurons are filled up for this purpose with neurons whose weights are shuffled copies.
 
     Raises
     ------
@@ -53,18 +55,9 @@ def calibrate(
             raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
         layer.check()
         crowd = _crowd(layer, streams.rng("calibration", options.seed, k))
-        at_rest = np.asarray(layer.neuron.v_rest) + np.asarray(layer.neuron.bias)
-        rest = float(np.max(np.maximum(at_rest, layer.neuron.v_reset)))
-        low, high = -14.0, 14.0
-        for _ in range(18):
-            middle = 0.5 * (low + high)
-            crowd.neuron = layer.neuron.with_(v_th=rest + float(np.exp(middle)))
-            out = crowd.forward(spikes, options.duration, options.threads)
-            if out.times.size > target * n * crowd.n_out:
-                low = middle
-            else:
-                high = middle
-        if out.times.size < 0.5 * target * n * crowd.n_out:
+        wanted = target * n * crowd.n_out
+        found = _find_threshold(crowd, spikes, wanted, options)
+        if found < 0.5 * wanted:
             raise SilentLayerError(
                 f"layer {k}: no threshold makes its neurons spike {target} times on average "
                 f"({spikes.times.size / n:.1f} input spikes per sample reach it). Raise max_rate, the "
@@ -74,6 +67,34 @@ def calibrate(
         spikes = layer.forward(spikes, options.duration, options.threads)
         chosen.append(float(layer.neuron.v_th))
     return chosen
+
+
+def _find_threshold(layer: Dense | Analog, inputs: SpikeBatch, wanted: float, options: TrainingOptions) -> int:
+    """Set the layer's v_th so that it gives ``wanted`` spikes in all; returns how many it gives."""
+    neuron = layer.neuron
+    at_rest = np.asarray(neuron.v_rest) + np.asarray(neuron.bias)
+    rest = float(np.max(np.maximum(at_rest, neuron.v_reset)))
+
+    def count(logarithm: float) -> int:
+        layer.neuron = neuron.with_(v_th=rest + float(np.exp(logarithm)))
+        return int(layer.forward(inputs, options.duration, options.threads).times.size)
+
+    # From above: where t_ref is 0, a threshold far below the right one means spikes without measure.
+    enough, too_few = _LOWEST, _HIGHEST
+    for logarithm in np.arange(_HIGHEST, _LOWEST, -_WALK).tolist():
+        if count(logarithm) > wanted:
+            enough = logarithm
+            break
+        too_few = logarithm
+    low, high, found = _LOWEST, _HIGHEST, 0
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        above = middle <= enough
+        if enough < middle < too_few:
+            found = count(middle)
+            above = found > wanted
+        low, high = (middle, high) if above else (low, middle)
+    return found
 
 
 def _spread(layer: Readout, spikes: SpikeBatch, target: float, options: TrainingOptions) -> None:

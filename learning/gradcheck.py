@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from evsim.learning.agreement import GradientReport as GradientReport
 from evsim.learning.fields import check_number
 from evsim.learning.layers import Recurrent
 from evsim.learning.losses import CountLoss, PSCCount, PSCDistance, SmoothCountLoss
+from evsim.learning.mean_gradient import Draw, by_rule, compare_means, expected_gradient, mean_gradient
+from evsim.learning.mean_report import MeanReport
 from evsim.learning.model import Sequential
-from evsim.learning.protocols import Loss, Rule, backward, check_signal
+from evsim.learning.needs import check_layers
+from evsim.learning.protocols import Loss, Rule, backward, check_signal, loss_gradients
 from evsim.learning.readout import Readout
 from evsim.learning.rules.eventprop import EventProp, conditioning
 from evsim.learning.training import Trainer
@@ -28,6 +31,7 @@ _REPLAY_NOISE = 1e-20
 """Derivatives by the replay have a rounding error of about 1e-26."""
 
 
+@overload
 def check_gradient(
     model: Sequential,
     rule: Rule,
@@ -36,13 +40,55 @@ def check_gradient(
     labels: np.ndarray,
     t_stop: float,
     *,
+    reference: Literal["pathwise"] = "pathwise",
     true_loss: Loss | None = None,
     exact: bool | None = None,
     differences: int = 20,
     replays: int = 5,
     step: float = 1e-6,
     seed: int = 0,
-) -> GradientReport:
+) -> GradientReport: ...
+
+
+@overload
+def check_gradient(
+    model: Sequential,
+    rule: Rule,
+    loss: Loss,
+    inputs: None,
+    labels: None,
+    t_stop: float,
+    *,
+    reference: Literal["mean"],
+    draw: Draw,
+    precision: float = 0.05,
+    most_draws: int = 20_000,
+    draws_a_block: int = 50,
+    mean_step: float = 0.05,
+) -> MeanReport: ...
+
+
+def check_gradient(
+    model: Sequential,
+    rule: Rule,
+    loss: Loss,
+    inputs: SpikeBatch | None,
+    labels: np.ndarray | None,
+    t_stop: float,
+    *,
+    reference: str = "pathwise",
+    true_loss: Loss | None = None,
+    exact: bool | None = None,
+    differences: int = 20,
+    replays: int = 5,
+    step: float = 1e-6,
+    seed: int = 0,
+    draw: Draw | None = None,
+    precision: float = 0.05,
+    most_draws: int = 20_000,
+    draws_a_block: int = 50,
+    mean_step: float = 0.05,
+) -> GradientReport | MeanReport:
     """Compare a rule's gradient with the true one, layer by layer and parameter by parameter.
 
     ``report.verdict`` says in a sentence what came out, ``report.ok`` whether that is what the rule claims: an exact
@@ -52,6 +98,10 @@ def check_gradient(
     Parameters
     ----------
     inputs, labels, t_stop : samples (a SpikeBatch), their classes, and their duration in ms
+    reference : "pathwise", the gradient for these given inputs; "mean", the gradient of the mean loss over random
+        inputs, which ``draw`` gives in place of ``inputs`` and ``labels`` (None), as a `MeanReport`; then the options
+        from ``true_loss`` to ``seed`` are not used
+    draw, precision, most_draws, draws_a_block, mean_step : of "mean", as in ``mean_gradient`` (mean_step: its step)
     true_loss : the loss of the true gradient; None: ``loss`` itself, or, as spike counts have no derivative, a
         SmoothCountLoss with the counts of a CountLoss; a loss of PSCs is taken by its spike times
     exact : is the rule to be held exact? None: as its attribute ``exact`` says, False where it has none; EventProp is,
@@ -67,6 +117,14 @@ def check_gradient(
         shapes than the layers have, or not finite
     """
     check_signal(rule, loss)
+    check_layers(rule, model)
+    if reference == "mean" and draw is not None:
+        return _check_mean(model, rule, loss, draw, t_stop, mean_step, precision, most_draws, draws_a_block)
+    if reference != "pathwise" or draw is not None or inputs is None or labels is None:
+        raise ValueError(
+            "check_gradient takes inputs and labels, or reference = 'mean' and draw, a function from numbers of draws "
+            f"to inputs and labels; got reference = {reference!r}."
+        )
     for name, count in (("differences", differences), ("replays", replays)):
         check_number(name, count, integer=True)
     check_number("step", step)
@@ -77,7 +135,7 @@ def check_gradient(
     spikes = model.forward(inputs, t_stop)
     if exact is None:
         exact = _claims_exact(rule, model, spikes)
-    found, _ = backward(model, rule, spikes, loss_and_signal(loss, spikes[-1], labels)[1], t_stop)
+    found = loss_gradients(model, rule, loss, inputs, labels, t_stop)
     signal = loss_and_signal(true_loss, spikes[-1], labels)[1]
     true, _ = backward(model, EventProp(), spikes, signal, t_stop)
     note = _why_no_replay(model, spikes) if replays else None
@@ -103,6 +161,19 @@ def check_gradient(
     worst = max((float(conditioning(layer, s).max(initial=0.0)) for layer, s in zip(model.layers, spikes[1:])
                  if not isinstance(layer, Readout)), default=0.0)  # fmt: skip
     return GradientReport(rows, worst, type(true_loss).__name__, exact, () if note is None else (note,), pairs)
+
+
+def _check_mean(
+    model: Sequential, rule: Rule, loss: Loss, draw: Draw, t_stop: float, step: float, precision: float,
+    most_draws: int, draws_a_block: int,
+) -> MeanReport:  # fmt: skip
+    """The rule's mean gradient on the draws of the reference, beside it."""
+    true = mean_gradient(
+        model, loss, draw, t_stop, step=step, precision=precision, most_draws=most_draws, draws_a_block=draws_a_block
+    )
+    gradients = by_rule(model, rule, loss, t_stop)
+    mine = expected_gradient(model, gradients, draw, draws=true.draws, draws_a_block=draws_a_block)
+    return MeanReport(compare_means(mine, true), true.draws, true.noise(), type(loss).__name__)
 
 
 def _claims_exact(rule: Rule, model: Sequential, spikes: list[Any]) -> bool:

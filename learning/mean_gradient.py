@@ -17,8 +17,7 @@ import numpy as np
 
 from evsim import streams
 from evsim.learning.model import Sequential
-from evsim.learning.protocols import Loss, Rule, backward
-from evsim.learning.validation import loss_and_signal
+from evsim.learning.protocols import Loss, Rule, loss_gradients
 from evsim.types import Floats, SpikeBatch
 
 Draw = Callable[[np.ndarray], tuple[SpikeBatch, np.ndarray]]
@@ -187,11 +186,10 @@ def smoothed_gradient(
 
 
 def by_rule(model: Sequential, rule: Rule, loss: Loss, t_stop: float, threads: int = 1) -> Gradients:
-    """A learning rule as a function from a batch to its mean gradients."""
+    """A learning rule, or SurrogateBPTT, as a function from a batch to its mean gradients."""
 
     def gradients(inputs: SpikeBatch, labels: np.ndarray) -> list[Floats]:
-        spikes = model.forward(inputs, t_stop, threads)
-        by_layer, _ = backward(model, rule, spikes, loss_and_signal(loss, spikes[-1], labels)[1], t_stop, threads)
+        by_layer = loss_gradients(model, rule, loss, inputs, labels, t_stop, threads)
         found = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
         return [g / len(inputs) for g in found]
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from evsim.errors import GradientError
-from evsim.learning.validation import check_arguments, check_result, check_rule, check_signals
+from evsim.learning.validation import check_arguments, check_result, check_rule, check_signals, loss_and_signal
 from evsim.types import Floats, SpikeBatch
 
 
@@ -33,6 +33,7 @@ class Rule(Protocol):
     """From what a layer took and gave, and the signal at its output, to gradients and the signal at its input.
 
     signals : the kinds of signal that it can start from, a tuple of Loss.signal
+    needs : (left out: every layer) what it takes of a layer, a `Needs`; ``check_layer`` refuses the others
     exact : (left out: False) does it claim to be the true gradient? ``check_gradient`` then holds it to that.
     Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error. Where it has
     ``figures(model, spikes, signal, t_stop) -> dict``, these go into the log of each epoch, of its last batch.
@@ -71,6 +72,21 @@ def check_signal(rule: Rule, loss: Loss) -> None:
         )
 
 
+def loss_gradients(
+    model: Any, rule: Any, loss: Loss, inputs: SpikeBatch, labels: np.ndarray, t_stop: float, threads: int = 1
+) -> list[dict[str, Floats]]:
+    """Gradients of the summed loss of a batch, layer by layer, by any rule: one that goes back layer by layer, or one
+    that runs the model in its own way and has ``model_gradients`` with these arguments, such as SurrogateBPTT.
+
+    Raises GradientError : as ``backward``
+    """
+    if hasattr(rule, "model_gradients"):
+        whole: list[dict[str, Floats]] = rule.model_gradients(model, loss, inputs, labels, t_stop, threads)
+        return whole
+    spikes = model.forward(inputs, t_stop, threads)
+    return backward(model, rule, spikes, loss_and_signal(loss, spikes[-1], labels)[1], t_stop, threads)[0]
+
+
 def backward(
     model: Any,
     rule: Rule,
@@ -97,7 +113,7 @@ def backward(
     last = len(model.layers) - 1
     for k in range(last, -1, -1):
         layer, wanted = model.layers[k], wants_signal or k > 0
-        signal = check_arguments(rule, layer, spikes[k], spikes[k + 1], signal, t_stop)
+        signal = check_arguments(rule, layer, spikes[k], spikes[k + 1], signal, t_stop, wanted)
         found = rule.backward(
             layer, spikes[k], spikes[k + 1], signal, t_stop, is_output=k == last, wants_signal=wanted, threads=threads
         )

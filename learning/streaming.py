@@ -16,6 +16,7 @@ from evsim.learning._kernels.window_of_layer import layer_window
 from evsim.learning.fields import check_number
 from evsim.learning.layers import Recurrent
 from evsim.learning.model import Sequential
+from evsim.learning.needs import check_layer
 from evsim.learning.protocols import Loss, check_signal
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.rules.s_tllr import STLLR, Traces, profile_of
@@ -109,6 +110,7 @@ class _Stage:
         none = SpikeBatch.owning(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), layer.n_in)
         own = SpikeBatch.owning(none.times, none.neurons, none.offsets, layer.n_out)
         self.layer = layer
+        check_layer(rule, layer, hands_on=False)
         self.events = layer_events(layer, none, own)
         self.traces = Traces(rule, self.events)
         self.eligibility = np.zeros(self.events.weight.shape)

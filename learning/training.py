@@ -18,6 +18,7 @@ from evsim.learning.fields import check_fields
 from evsim.learning.layers import Layer
 from evsim.learning.losses.checks import check_labels
 from evsim.learning.model import Sequential
+from evsim.learning.needs import check_layers
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.remedies import AfterStep, Remedy, drop_spikes
@@ -206,10 +207,9 @@ class Trainer:
         remedies: Sequence[Remedy] = (),
     ) -> None:
         check_signal(rule, loss)
+        check_layers(rule, model)
         self.model, self.rule, self.loss = model, rule, loss
         self.optimiser, self.options, self.remedies = optimiser, options, list(remedies)
-        # Silence is no error where the rule or a remedy can make silent neurons fire.
-        self.wakes_silent = any(getattr(part, "wakes_silent", False) for part in (rule, *self.remedies))
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
@@ -264,8 +264,7 @@ class Trainer:
             epoch = self.epoch + 1
             tally, layer_spikes = self._train_epoch(epoch, x, y, train, progress)
             seconds = time.perf_counter() - started
-            if not self.wakes_silent:
-                self._require_spikes(layer_spikes)
+            self._require_spikes(layer_spikes)
             row: dict[str, float] = {
                 "epoch": epoch,
                 "train_loss": tally.loss / tally.samples,
@@ -415,8 +414,13 @@ class Trainer:
         return tally, layer_spikes
 
     def _require_spikes(self, layer_spikes: dict[int, int]) -> None:
+        """Silence is no error where the rule or a remedy can make silent neurons fire; a rule cannot where the last
+        layer is silent and the loss is one of spike times."""
+        if any(getattr(remedy, "wakes_silent", False) for remedy in self.remedies):
+            return
+        wakes, last = getattr(self.rule, "wakes_silent", False), len(self.model.layers) - 1
         for k, n in layer_spikes.items():
-            if n == 0:
+            if n == 0 and not (wakes and (k < last or self.loss.signal != "times")):
                 raise SilentLayerError(
                     f"layer {k} (of {len(self.model.layers)}, counted from 0) emitted no spike in a whole epoch, so "
                     "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the "

@@ -19,6 +19,7 @@ from evsim.errors import GradientError
 from evsim.learning.fields import all_finite, check_number
 from evsim.learning.layers import Layer
 from evsim.learning.moments import Moments
+from evsim.learning.needs import check_layer
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.terms.pull import Pull
 from evsim.types import Floats, SpikeBatch
@@ -99,14 +100,18 @@ def weighted(signal: Any, outputs: Any, factors: Floats) -> Any:
     return signal * factors.reshape(-1, *[1] * (signal.ndim - 1))
 
 
-def check_arguments(rule: Any, layer: Any, inputs: Any, outputs: Any, signal: Any, t_stop: float) -> Any:
+def check_arguments(
+    rule: Any, layer: Any, inputs: Any, outputs: Any, signal: Any, t_stop: float, hands_on: bool = True
+) -> Any:
     """What ``rule.backward`` is given fits together; returns the signal as float64.
 
     The signal of a spiking layer is (n_spikes,), (n, n_out) or (n, windows, n_out), or a value of the rule's own.
 
-    Raises GradientError : sizes, lengths or types that do not fit, NaN or infinite
+    hands_on : is the signal of the layer below wanted?
+
+    Raises GradientError : sizes, lengths or types that do not fit, NaN or infinite, a layer that the rule cannot train
     """
-    _check_layer(rule, layer, inputs, outputs, t_stop)
+    _check_layer(rule, layer, inputs, outputs, t_stop, hands_on)
     kinds = _readout_kinds(layer) if isinstance(layer, Readout) else ("times", "counts")
     return _as_signal(signal, outputs, kinds, f"the signal that {name_of(rule)}.backward gets", strict=False)
 
@@ -123,11 +128,9 @@ def checked_arguments(*kinds: str, own: Callable[[Any], bool] | None = None) -> 
         def checked(
             self: Any, layer: Any, inputs: Any, outputs: Any, signal: Any, t_stop: float, **switches: Any
         ) -> Any:
-            _check_layer(self, layer, inputs, outputs, t_stop)
+            _check_layer(self, layer, inputs, outputs, t_stop, switches.get("wants_signal", True))
             if isinstance(layer, Readout) or own is None or not own(signal):
                 allowed = _readout_kinds(layer) if isinstance(layer, Readout) else kinds
-                if allowed == ("moments",) and "moments" not in self.signals:
-                    raise GradientError(f"{name_of(self)} is not for a Readout with every; leave every out.")
                 signal = _as_signal(
                     signal, outputs, allowed, f"the signal that {name_of(self)}.backward gets",
                     windows=getattr(self, "windows", 1),
@@ -188,11 +191,12 @@ def _output_kinds(layer: Layer) -> tuple[Any, ...]:
     return (Voltages,) if layer.every is None else (Moments,)
 
 
-def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float) -> None:
+def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float, hands_on: bool) -> None:
     who = f"{name_of(rule)}.backward"
     if not isinstance(layer, Layer):
         raise GradientError(f"{who} needs a layer; got {_said(layer)}.")
     layer.check()
+    check_layer(rule, layer, hands_on)
     for name, batch, kinds, size in (
         ("inputs", inputs, (SpikeBatch,), layer.n_in),
         ("outputs", outputs, _output_kinds(layer), layer.n_out),

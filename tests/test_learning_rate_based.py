@@ -428,11 +428,11 @@ def test_refuses_settings(bad):
 @pytest.mark.parametrize(
     "neuron, options, rule, what",
     [
-        ({}, {"delay": np.ones((6, 4))}, {}, "one per input"),
+        ({}, {"delay": np.ones((6, 4))}, {}, "one per sending neuron"),
         ({}, {"lateral_inhibition": 1.0}, {}, "lateral"),
         ({}, {"trainable_delays": "input", "max_delay": 2.0}, {}, "delays"),
         ({"tau_syn": (2.0, 3.0)}, {}, {}, "tau_syn"),
-        ({"tau_syn": None}, {}, {"estimator": "interval"}, "threshold"),
+        ({"tau_syn": None}, {}, {"estimator": "interval"}, "one exponential current"),
         ({"bias": 1.5}, {}, {}, "> 0"),
     ],
 )

@@ -364,9 +364,9 @@ def test_layers_that_it_is_not_made_for_are_refused():
     for first, last, words in (
         (Dense(6, 5, NEURON, delay=np.ones((6, 5))), readout, "one per sending neuron"),
         (Dense(6, 5, NEURON, lateral_inhibition=0.1), readout, "lateral"),
-        (Dense(6, 5, NEURON, trainable_delays="input", max_delay=3.0), readout, "no gradient for delays"),
-        (Dense(6, 5, NEURON.with_(tau_syn=(5.0, 8.0))), readout, "one receptor"),
-        (Dense(6, 5, NEURON), highest, "feature integral"),
+        (Dense(6, 5, NEURON, trainable_delays="input", max_delay=3.0), readout, "no gradient by delays"),
+        (Dense(6, 5, NEURON.with_(tau_syn=(5.0, 8.0))), readout, "one exponential current"),
+        (Dense(6, 5, NEURON), highest, 'feature = "integral"'),
         (Dense(6, 5, NEURON), Readout(5, 3, NEURON, feature="integral", delay=np.arange(5.0)), "delays are all equal"),
     ):
         model = Sequential(first, last)

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
 from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
 from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
 from evsim.learning.fields import check_fields
-from evsim.learning.layers import Dense, Recurrent
+from evsim.learning.layers import Recurrent
 from evsim.learning.model import Sequential
+from evsim.learning.needs import Needs, check_layers
 from evsim.learning.readout import Readout
 from evsim.learning.surrogates import Surrogate
 from evsim.learning.training import Trainer
@@ -44,6 +44,10 @@ class SurrogateBPTT:
     height: float = 1.0
     detach_reset: bool = True
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
+    needs: ClassVar[Needs] = Needs(
+        lateral=False, delays="one", readout_delays="one", trained_delays=False, currents=(1,), parameters=False,
+        one_t_ref=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -56,6 +60,12 @@ class SurrogateBPTT:
         """The secondary activation."""
         return Surrogate(self.shape, self.slope, self.height)
 
+    def model_gradients(
+        self, model: Sequential, loss: Any, inputs: SpikeBatch, labels: np.ndarray, t_stop: float, threads: int = 1
+    ) -> list[dict[str, Floats]]:
+        """Gradients of the summed loss of the model run on the time step, layer by layer; see ``loss_gradients``."""
+        return GridModel(model, self).gradients(loss, inputs, labels, t_stop)[0]
+
 
 class GridModel(Sequential):
     """The layers of a model, which it shares, run on a time step: Dense, Recurrent and Readout layers with one
@@ -67,8 +77,7 @@ class GridModel(Sequential):
     def __init__(self, model: Sequential, rule: SurrogateBPTT) -> None:
         super().__init__(*model.layers)
         self.rule = rule
-        for k, layer in enumerate(self.layers):
-            _check(k, layer)
+        check_layers(rule, model)
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
         """As ``Sequential.forward``, spikes on the grid. One thread, but for what BLAS takes."""
@@ -172,14 +181,3 @@ class GridTrainer(Trainer):
         for g in found:
             g /= len(inputs)
         return found, spikes, loss
-
-
-def _check(k: int, layer: Any) -> None:
-    if type(layer) not in (Dense, Recurrent, Readout) or (isinstance(layer, Dense) and layer.lateral_inhibition):
-        raise GradientError(f"SurrogateBPTT takes Dense, Recurrent and Readout layers, none with lateral inhibition; "
-                            f"layer {k} is another {type(layer).__name__}.")  # fmt: skip
-    delays = [layer.delays, *([layer.recurrent_delays] if isinstance(layer, Recurrent) else [])]
-    if any(d.trained or d.value().ndim for d in delays):
-        raise GradientError(f"SurrogateBPTT takes one fixed delay per layer; layer {k} trains its delays or has many.")
-    if len(layer.neuron.receptor_taus()) != 1 or np.ndim(layer.neuron.t_ref):
-        raise GradientError(f"SurrogateBPTT takes neurons with one exponential current and one t_ref; see layer {k}.")

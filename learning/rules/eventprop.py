@@ -19,6 +19,7 @@ from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Dense, Recurrent
 from evsim.learning.moments import by_arrival, shares_of, weight_gradient
+from evsim.learning.needs import Needs
 from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
 from evsim.learning.validation import checked_arguments
 from evsim.neurons import NeuronArrays, neuron_arrays
@@ -43,6 +44,7 @@ class EventProp:
     neuron_parameters: bool = False
     min_slope: float = 1e-9
     signals: ClassVar[tuple[str, ...]] = ("times", "values", "moments")
+    needs: ClassVar[Needs] = Needs(moments=True)
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

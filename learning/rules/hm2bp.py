@@ -16,10 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense
+from evsim.learning.needs import Needs
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare
 from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
@@ -71,6 +71,10 @@ class HM2BP:
     fake_step: float = 0.0
     psp_delay: float | None = None
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
+    needs: ClassVar[Needs] = Needs(
+        recurrent=False, features=("integral",), delays="one", trained_delays=False, currents=(1,), parameters=False,
+        above_rest=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_fields(self, infinite=("max_gamma",))
@@ -103,10 +107,8 @@ class HM2BP:
         bits for any number of threads.
         """
         if isinstance(layer, Readout):
-            return readout_by_counts("HM2BP", layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
+            return readout_by_counts(layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
         assert isinstance(outputs, SpikeBatch)
-        if type(layer) is not Dense or layer.delays.value().ndim > 0:
-            raise GradientError("HM2BP is for Dense layers with one fixed delay.")
         delay, lateral_delay = float(layer.delays.value()), float(layer.lateral_delay)
         if self.psp_delay is not None:
             delay = lateral_delay = self.psp_delay

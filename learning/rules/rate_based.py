@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
 from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense
+from evsim.learning.needs import Needs, check_layer
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.rules.eventprop import EventProp
 from evsim.learning.surrogates import S3, Surrogate
@@ -106,7 +106,17 @@ class RateBased:
 
         Raises GradientError : a layer that it cannot treat (see ``backward``).
         """
+        check_layer(self, layer)
         return layer_rates(self, layer, inputs, outputs, t_stop, threads)
+
+    @property
+    def needs(self) -> Needs:
+        """What the rule takes of a layer; the estimator "interval" needs the slope at threshold, which delta synapses
+        jump over."""
+        return Needs(
+            lateral=False, delays="input", trained_delays=False, parameters=False, above_rest=True,
+            currents=(1,) if self.estimator == "interval" else (0, 1),
+        )  # fmt: skip
 
     @checked_arguments("counts")
     def backward(
@@ -155,8 +165,6 @@ class RateBased:
         self, layer: Readout, inputs: SpikeBatch, outputs: Any, signal: Floats, t_stop: float, wants_signal: bool,
         threads: int,
     ) -> tuple[dict[str, Floats], Floats]:  # fmt: skip
-        if layer.delays.trained:
-            raise GradientError("RateBased has no gradient by delays; give fixed ones, or train with EventProp.")
         gradients, _ = EventProp().backward(
             layer, inputs, outputs, signal, t_stop, is_output=True, wants_signal=False, threads=threads
         )

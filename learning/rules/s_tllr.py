@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
 from evsim.learning._kernels.readout import integral_factors
 from evsim.learning._kernels.traces import eligibility
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers import Recurrent
 from evsim.learning.moments import shares_of, weight_gradient, windows_before
+from evsim.learning.needs import Needs
 from evsim.learning.readout import Readout, arrival_factors, by_sample
 from evsim.learning.surrogates import S2, S3, Surrogate
 from evsim.learning.terms.credit import Credit, Separable, Through, check_credit, is_credit
@@ -84,6 +84,15 @@ class STLLR:
         if self.trace == "psp" and self.tau_pre is not None:
             raise ValueError("the trace psp has the neuron's own time constants; leave tau_pre out.")
 
+    @property
+    def needs(self) -> Needs:
+        """What the rule takes of a layer; signals through fixed random weights pass no delays."""
+        return Needs(
+            lateral=False, features=("integral",), moments=True, delays="input",
+            equal_delays=("readout",) if self.feedback == "random" else ("readout", "hidden"),
+            trained_delays=False, currents=(0, 1), parameters=False, refractory_input=False,
+        )  # fmt: skip
+
     @checked_arguments("counts", own=is_credit)
     def backward(
         self,
@@ -106,8 +115,6 @@ class STLLR:
 
         Raises GradientError : trained delays, layers or features of a Readout that this rule is not made for.
         """
-        if layer.delays.trained or (isinstance(layer, Recurrent) and layer.recurrent_delays.trained):
-            raise GradientError(f"{type(self).__name__} gives no gradient for delays; train with fixed ones.")
         if isinstance(layer, Readout):
             return self._readout(layer, inputs, signal, t_stop)
         credit: Credit = signal
@@ -144,8 +151,6 @@ class STLLR:
             error = Separable(signal, windows, profile, t_stop - delay, signal)
             gradient = weight_gradient(shares_of(layer, arrivals, t_stop), signal)
             return {"weight": gradient}, self.routed(error, layer.weight)
-        if layer.feature != "integral":
-            raise GradientError(f"{type(self).__name__} needs a Readout of feature integral; got {layer.feature}.")
         share = arrival_factors(layer, arrivals, t_stop, False)[:, 0]
         gradient = by_sample(arrivals, share).T @ signal
         top = signal[:, None, :]
@@ -246,11 +251,8 @@ def profile_of(layer: Readout, t_stop: float) -> Callable[[Floats], Floats]:
 
 
 def one_delay(layer: Any) -> float:
-    """Raises GradientError : inputs of different delays, whose learning signals have no one instant."""
-    delay = layer.delays.value()
-    if delay.size > 1 and np.ptp(delay) > 0.0:
-        raise GradientError("learning signals pass layers whose delays are all equal; only a first layer's may differ.")
-    return float(np.ravel(delay)[0])
+    """The delay of a layer that hands a signal on, ms."""
+    return float(np.ravel(layer.delays.value())[0])
 
 
 def ottt(

@@ -22,6 +22,7 @@ from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.fields import check_fields
 from evsim.learning.layers import Dense, Recurrent
+from evsim.learning.needs import Needs, check_layer
 from evsim.learning.readout import Readout, Voltages
 from evsim.learning.spsp import prepare, s_psp_batch
 from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
@@ -111,6 +112,14 @@ class STRSBP:
         if not self.least_diagonal > 0:
             raise ValueError(f"least_diagonal must be > 0; got {self.least_diagonal}.")
 
+    @property
+    def needs(self) -> Needs:
+        """What the rule takes of a layer."""
+        return Needs(
+            features=("integral",), delays="input", trained_delays=False, currents=(1,), parameters=False,
+            above_rest=True, square=self.credit == "transposed",
+        )  # fmt: skip
+
     @checked_arguments("counts")
     def backward(
         self,
@@ -133,9 +142,8 @@ class STRSBP:
         below rest, a system that has no solution.
         """
         if isinstance(layer, Readout):
-            return readout_by_counts("STRSBP", layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
+            return readout_by_counts(layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
         assert isinstance(outputs, SpikeBatch)
-        _check(layer, self.credit)
         fake = is_output and self.fake_target_train
         credited = with_fake_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
         system = self._system(layer, inputs, outputs, credited, t_stop, threads)
@@ -166,7 +174,7 @@ class STRSBP:
 
         Raises GradientError : a layer that the rule cannot treat (see ``backward``).
         """
-        _check(layer, self.credit)
+        check_layer(self, layer)
         return self._system(layer, inputs, outputs, outputs, t_stop, threads)
 
     def _system(
@@ -276,20 +284,3 @@ def _inner_synapses(layer: Dense, with_lateral: bool) -> list[tuple[Floats, Any,
     if with_lateral and layer.lateral_inhibition > 0.0:
         out.append((-layer.lateral_inhibition * (1.0 - np.eye(layer.n_out)), None, False))
     return out
-
-
-def _check(layer: Any, credit: str) -> None:
-    if not isinstance(layer, Dense) or len(layer.neuron.receptor_taus()) != 1:
-        raise GradientError(
-            "STRSBP is for Dense and Recurrent layers with one exponential current, and for an integral Readout; got "
-            f"{type(layer).__name__}, tau_syn = {getattr(getattr(layer, 'neuron', None), 'tau_syn', None)!r}."
-        )
-    delays = [layer.delays, *([layer.recurrent_delays] if isinstance(layer, Recurrent) else [])]
-    if not all(d.by_input and not d.trained for d in delays):
-        raise GradientError("STRSBP needs fixed delays that are one number, or one per sending neuron.")
-    if np.any(layer.theta <= 0):
-        raise GradientError(f"STRSBP needs thresholds above v_rest + bias; got {layer.theta.min()} above it.")
-    if credit == "transposed" and isinstance(layer, Recurrent) and layer.n_in != layer.n_out:
-        raise GradientError(
-            f'credit = "transposed" exists only for as many inputs as neurons; got {layer.n_in} and {layer.n_out}.'
-        )

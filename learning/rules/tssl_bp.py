@@ -18,10 +18,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning.analog import Analog
 from evsim.learning.fields import check_fields
+from evsim.learning.needs import Needs
 from evsim.learning.readout import Readout, Voltages, arrival_factors
 from evsim.learning.rules.eventprop import EventProp, peaks_of
 from evsim.learning.terms.pull import Pull
@@ -91,6 +91,14 @@ class TSSLBP:
         """Are the switches those of the true gradient?"""
         return (self.inter, self.intra, self.silent) == ("true", "exact", "none") and self.max_gain == np.inf
 
+    @property
+    def needs(self) -> Needs:
+        """What the rule takes of a layer; with inter="true" it has derivatives by delays."""
+        return Needs(
+            recurrent=False, lateral=False, analog=True, delays="input", trained_delays=self.inter == "true",
+            currents=(1,), parameters=False,
+        )  # fmt: skip
+
     def surrogate(self, u: Any, theta: Any) -> Floats:
         """sigma'(u), per unit of the potential; u and theta above rest."""
         e = np.exp(-np.minimum(np.abs(u / theta - 1.0) / self.a, self.max_z))
@@ -119,8 +127,6 @@ class TSSLBP:
 
         Raises GradientError : a layer whose neurons drive each other, or delays that the switches cannot train.
         """
-        if layer.delays.trained is not None and self.inter != "true":
-            raise GradientError("TSSLBP(inter='code') has no derivative by delays; fix them, or take inter='true'.")
         if isinstance(layer, Readout):
             return _readout(layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
         found = blame(self, layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from evsim.errors import GradientError
 from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample
 from evsim.learning.spsp import s_psp
 from evsim.learning.terms.rate_windows import output_of_input
@@ -72,22 +71,13 @@ def lateral_factor(
 
 
 def readout_by_counts(
-    rule: str, layer: Readout, inputs: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float
+    layer: Readout, inputs: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float
 ) -> tuple[dict[str, Floats], Floats]:
     """From dL/d value of an integral Readout to its gradient, which is exact, and to dL/d count of its inputs.
 
     value_i = sum_j w_ij S_j, with S_j the sum of what the spikes of j add per unit weight. By count: dS_j/do_j =
     S_j/o_j, the mean share of its spikes; of a silent input, the mean share over all instants at which one may arrive.
-
-    rule : its name, for messages. Raises GradientError : a maximum, trained delays.
     """
-    if layer.feature != "integral":
-        raise GradientError(
-            f"{rule} sees a Readout through the counts of its inputs, which a maximum does not follow; give the "
-            'Readout feature = "integral" (loss integral-voltage).'
-        )
-    if layer.delays.trained:
-        raise GradientError(f"{rule} has no gradient by delays; give fixed ones, or train with EventProp.")
     arrivals, _ = layer.delays.arrivals(inputs)
     share = by_sample(arrivals, arrival_factors(layer, arrivals, t_stop, False)[:, 0])
     ratio = np.full(share.shape, float(output_of_input(layer, outputs, t_stop, 1)[0, 0, 0]))

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evsim.errors import GradientError
 from evsim.learning._kernels.traces import LEFT, RIGHT, potentials
-from evsim.learning.layers import Dense, Recurrent
+from evsim.learning.layers import Recurrent
 from evsim.neurons import NeuronArrays, neuron_arrays
 from evsim.types import Floats, SpikeBatch
 
@@ -81,21 +80,12 @@ class Membrane:
 
 
 def layer_events(layer: Any, inputs: SpikeBatch, outputs: SpikeBatch) -> LayerEvents:
-    """Raises GradientError : a layer whose neurons do not get their input at the same instants."""
-    if type(layer) not in (Dense, Recurrent) or layer.lateral_inhibition > 0 or not layer.delays.by_input:
-        raise GradientError(
-            "these traces are for Dense and Recurrent layers without lateral inhibition, whose delays are one number "
-            "or one per sending neuron."
-        )
+    """What a layer gets and gives; its neurons get their input at the same instants."""
     taus = layer.neuron.receptor_taus()
     p = neuron_arrays(layer.neuron, layer.n_out)
-    if len(taus) > 1 or (np.any(p.keep_input) and np.any(p.t_ref > 0)):
-        raise GradientError("these traces are for neurons with one receptor that lose their input while refractory.")
     arrivals, _ = layer.delays.arrivals(inputs)
     weight = layer.weight
     if isinstance(layer, Recurrent):
-        if not layer.recurrent_delays.by_input:
-            raise GradientError("recurrent delays must be one number, or one per sending neuron, for these traces.")
         own, _ = layer.recurrent_delays.arrivals(outputs)
         arrivals, weight = _joined(arrivals, own), np.concatenate([weight, layer.recurrent_weight])
     tau_s = float(np.ravel(taus[0])[0]) if taus else 0.0

@@ -99,7 +99,6 @@ def layer_rates(
     rule: Any, layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, t_stop: float, threads: int = 1
 ) -> LayerRates:
     """Rates, drives and slopes of a layer, by the settings of a RateBased rule."""
-    _check(layer, rule.estimator)
     windows, length = rule.windows, t_stop / rule.windows
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, weight = _arrivals(layer, inputs, outputs)
@@ -168,30 +167,6 @@ def output_of_input(layer: Readout, outputs: Voltages, t_stop: float, windows: i
     area = np.empty((since.size, 2))
     integral_factors(-since.ravel(), 0.0, tau_m, tau_s, 0.0, area)
     return -np.diff(area[:, 0].reshape(since.shape), axis=1) * (windows / t_stop)
-
-
-def _check(layer: Dense, estimator: str) -> None:
-    if not isinstance(layer, Dense) or layer.lateral_inhibition > 0 or not layer.delays.by_input:
-        raise GradientError(
-            "RateBased is for Dense and Recurrent layers without lateral inhibition, whose delays are one number or "
-            "one per input."
-        )
-    if layer.delays.trained or (isinstance(layer, Recurrent) and layer.recurrent_delays.trained):
-        raise GradientError("RateBased has no gradient by delays; give fixed ones, or train with EventProp.")
-    if isinstance(layer, Recurrent) and not layer.recurrent_delays.by_input:
-        raise GradientError("RateBased needs recurrent delays that are one number, or one per sending neuron.")
-    if len(layer.neuron.receptor_taus()) > 1:
-        raise GradientError("RateBased needs delta synapses or one exponential current; give one tau_syn.")
-    if not layer.neuron.receptor_taus() and estimator == "interval":
-        raise GradientError(
-            "the estimator interval needs the slope at threshold, which delta synapses jump over. Give a tau_syn, or "
-            "another estimator."
-        )
-    if np.any(layer.theta <= 0):
-        raise GradientError(
-            "RateBased measures potentials by the threshold above v_rest + bias, which must be > 0; got "
-            f"{layer.theta.min()}."
-        )
 
 
 def _unit(layer: Dense) -> float:

@@ -11,7 +11,6 @@ from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning.analog import Analog, joined
 from evsim.learning.fixed_order import added, borders
-from evsim.learning.layers import Dense
 from evsim.learning.terms.pull import Pull
 from evsim.neurons import neuron_arrays
 from evsim.threads import over_stretches, workers
@@ -48,12 +47,6 @@ def blame(
     rule: TSSLBP, layer: Any, inputs: SpikeBatch, outputs: SpikeBatch, signal: Any, t_stop: float, threads: int = 1
 ) -> Blame:
     """psi of the layer's spikes and virtual spikes; arguments as in ``TSSLBP.backward``."""
-    plain = isinstance(layer, Dense) and layer.shares_events and len(layer.neuron.receptor_taus()) == 1
-    if not (plain or isinstance(layer, Analog)):
-        raise GradientError(
-            "TSSLBP is for Analog layers, and for Dense layers with one exponential current, without lateral "
-            "inhibition, recurrence or delays by synapse."
-        )
     if outputs.currents is None:
         raise ValueError("these spikes carry no currents; take them from model.forward.")
     has_psc = isinstance(signal, Pull)
