@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ from evsim.learning.protocols import Loss
 class LossEntry:
     """make : class; its arguments are the loss's options, but for those in ``given``
     given : names of arguments that the run itself gives: "targets" or "classes" (of the data set), "duration", "end"
-        or "t_stop" (ms), "span" (ms, integral of a Readout's weighting of time)
+        or "t_stop" (ms), "span" (ms, how long the currents of a neuron below a Readout last)
     signal : by what its derivative is, see `Loss`
     readout : feature of the Readout that it needs as the last layer; None: spikes
     momentary : the Readout has a value for every window of the sample
@@ -48,9 +47,10 @@ _YIN_YANG = 60.0
 def integral_voltage(span: float, scale: float | None = None) -> VoltageCrossEntropy:
     """Softmax cross-entropy of a Readout's integrals (Nowotny, Turner and Knight 2022).
 
-    scale : factor on the integrals; None: twice their mean over time, whatever the duration
+    scale : factor on the integrals; None: 1 over the time, in ms, that the currents of a hidden neuron of the wanted
+        count last, so that weights of order 1 tell classes apart, whatever the duration
     """
-    return VoltageCrossEntropy(2.0 / span if scale is None else scale)
+    return VoltageCrossEntropy(1.0 / span if scale is None else scale)
 
 
 def first_spikes(
@@ -92,9 +92,9 @@ def loss_entry(name: str) -> LossEntry:
 
 
 def make_loss(
-    name: str, options: Mapping[str, Any], data: Dataset, duration: float, weighting: float | None = None
+    name: str, options: Mapping[str, Any], data: Dataset, duration: float, span: float | None = None
 ) -> Loss:
-    """The loss of a run. duration : of a sample, ms; weighting : of a Readout, ms
+    """The loss of a run. duration : of a sample, ms; span : see `LossEntry.given`; None: the duration
 
     Raises ValueError : unknown name or option; a loss by target trains for data that have none."""
     entry = loss_entry(name)
@@ -105,7 +105,7 @@ def make_loss(
         )
     given = {
         "targets": data.targets, "classes": data.n_classes, "duration": duration, "end": duration, "t_stop": duration,
-        "span": duration if weighting is None else weighting * -math.expm1(-duration / weighting),
+        "span": duration if span is None else span,
     }  # fmt: skip
     loss: Loss = named.make(f"the loss {name}", entry.make, options, **{k: given[k] for k in entry.given})
     return loss

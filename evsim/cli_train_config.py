@@ -125,7 +125,7 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     _check_thresholds(config)
     check_pair(config.rule, config.rule_options, config.loss)
     model = Sequential(*(_layer(config, k, a, b) for k, (a, b) in enumerate(pairwise(sizes))))
-    loss = make_loss(config.loss, config.loss_options, data, config.duration, config.weighting)
+    loss = make_loss(config.loss, config.loss_options, data, config.duration, config.hidden_count * config.tau_syn)
     if loss.signal not in rule.signals and isinstance(loss, (PSCCount, PSCDistance)):
         loss = loss.by_times()
     return model, trainer(model, rule, loss, optimiser, config, _remedies(config))

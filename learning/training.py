@@ -414,18 +414,16 @@ class Trainer:
         return tally, layer_spikes
 
     def _require_spikes(self, layer_spikes: dict[int, int]) -> None:
-        """Silence is no error where the rule or a remedy can make silent neurons fire; a rule cannot where the last
-        layer is silent and the loss is one of spike times."""
-        if any(getattr(remedy, "wakes_silent", False) for remedy in self.remedies):
-            return
-        wakes, last = getattr(self.rule, "wakes_silent", False), len(self.model.layers) - 1
+        """A remedy makes silent neurons fire, or the rule, but for the last layer if the loss is of spike times."""
+        wakes, *remedied = (getattr(part, "wakes_silent", False) for part in (self.rule, *self.remedies))
+        reaches = len(self.model.layers) - (self.loss.signal == "times")
         for k, n in layer_spikes.items():
-            if n == 0 and not (wakes and (k < last or self.loss.signal != "times")):
+            if n == 0 and not (any(remedied) or (wakes and k < reaches)):
                 raise SilentLayerError(
                     f"layer {k} (of {len(self.model.layers)}, counted from 0) emitted no spike in a whole epoch, so "
-                    "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the "
-                    "weight scale, let calibrate() choose the thresholds, or give a remedy that can wake silent "
-                    "neurons: WeightBumping, CountRegularisation or SilentVoltage."
+                    "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the weight "
+                    "scale, let calibrate() choose the thresholds, or give a remedy that can wake silent neurons: "
+                    "WeightBumping, CountRegularisation or SilentVoltage."
                 )
 
 

@@ -61,13 +61,14 @@ label = "True, 1.0"
 rule = "eventprop"
 [[run]]
 label = "wrong"
-rule = "hm2bp"
-loss = "ttfs"
+rule = "eventprop"
+weight_mean = [0.0, 0.0]
+weight_scale = [1e-6, 1e-6]
 """)  # fmt: skip
     out = tmp_path / "out"
     result = run(config, "--out", out, "--jobs", 2)
     assert result.exit_code == 0, result.output
-    assert "GradientError" in result.output and "TTFSLoss" in result.output
+    assert "SilentLayerError" in result.output and "emitted no spike" in result.output
     good, wrong = table(out / "compare.csv")
     assert (good["label"], good["complete"], wrong["complete"]) == ("True, 1.0", "2", "0")
     ends = [float(r["test_accuracy"]) for r in table(out / "epochs.csv") if r["epoch"] == "2"]

@@ -118,7 +118,7 @@ def test_thresholds_delay_analog_and_recurrent_layers_reach_the_model(tmp_path):
 
     data = load_dataset("digits", train_size=10, test_size=4)
     shape = {"hidden": (8, 7), "thresholds": (0.5, 0.6, 0.7), "delay": 1.5, "recurrent_scale": 0.5, "recurrent_from": 1}
-    config = RunConfig(dataset="digits", **shape)
+    config = RunConfig(dataset="digits", rule="st-rsbp", **shape)
     model, _ = build(config, data)
     assert not start(config, model)
     assert [float(layer.neuron.v_th) for layer in model.layers] == [0.5, 0.6, 0.7]
