@@ -14,7 +14,9 @@ def fits(rule: Any, loss: LossEntry) -> bool:
     """Can a rule train by a loss? A loss of PSCs is also one of spike times."""
     starts = loss.signal in rule.signals or (loss.signal == "psc" and "times" in rule.signals)
     needs = getattr(rule, "needs", None)
-    return starts and (loss.readout is None or needs is None or loss.readout in needs.features)
+    if loss.readout is None or needs is None:
+        return starts
+    return starts and loss.readout in (needs.moments if loss.momentary else needs.features)
 
 
 def check_pair(rule_name: str, rule_options: dict[str, Any], loss_name: str) -> None:

@@ -131,9 +131,9 @@ def settings(dataset: str, rule: str | None, given: dict[str, Any], published: b
     return merged
 
 
-def _reads(loss: str) -> tuple[str, bool]:
+def _reads(loss: str) -> str:
     """What a loss reads of the last layer: weights that make it spike do not suit a Readout."""
     from evsim.cli_losses import loss_entry
 
     entry = loss_entry(loss)
-    return entry.signal, entry.readout is None
+    return entry.signal if entry.readout is None else "potentials"

@@ -23,7 +23,7 @@ class Needs:
     """What a rule can train; the defaults are everything but constant input and values at many instants.
 
     recurrent, lateral, analog : Recurrent layers; lateral inhibition; Analog layers
-    features : of a Readout as the last layer; moments : a Readout with ``every``, which has a value at many instants
+    features, moments : features of a Readout as the last layer, without and with ``every``
     delays, readout_delays : the finest fixed delays, of ``DELAYS``, of a spiking layer and of a Readout
     equal_delays : which layers need delays that are all equal: "readout", and "hidden", the ones that hand a signal on
     trained_delays : is there a gradient by delays?
@@ -39,7 +39,7 @@ class Needs:
     lateral: bool = True
     analog: bool = False
     features: tuple[str, ...] = ("integral", "max")
-    moments: bool = False
+    moments: tuple[str, ...] = ()
     delays: str = "synapse"
     readout_delays: str = "input"
     equal_delays: tuple[str, ...] = ()
@@ -101,6 +101,11 @@ def _of_readout(needs: Needs, layer: Readout) -> Iterator[str]:
     if layer.every is not None:
         if not needs.moments:
             yield "the rule is not for a Readout with every; leave every out, or train with EventProp or STLLR"
+        elif layer.feature not in needs.moments:
+            yield (
+                f"the rule has no gradient of its {layer.feature} in windows; give it the feature "
+                f"{' or '.join(needs.moments)}, or train with STLLR"
+            )
     elif layer.feature not in needs.features:
         yield (
             f"the rule follows a Readout's {' or '.join(needs.features)}, not its {layer.feature}; give the Readout "
@@ -147,5 +152,5 @@ def takes(needs: Needs) -> dict[str, bool]:
         "trained neurons": needs.parameters,
         "readout max": "max" in needs.features,
         "readout integral": "integral" in needs.features,
-        "readout at moments": needs.moments,
+        "readout at moments": bool(needs.moments),
     }

@@ -270,7 +270,7 @@ def test_what_cannot_be_is_refused_at_the_door(options, words):
 
 def test_refusals_name_the_remedy():
     model, inputs, labels = network({"feature": "count", "every": 4.0}), spikes(), np.array([0, 1, 2])
-    with pytest.raises(GradientError, match='give it the feature "potential" or "integral"'):
+    with pytest.raises(GradientError, match="give it the feature integral or potential"):
         gradients(model, EventProp(), MomentaryCrossEntropy(), inputs, labels)
     out = model.forward(inputs, T)
     signal = MomentaryCrossEntropy()(out[-1], labels)[1]
@@ -286,8 +286,8 @@ def test_refusals_name_the_remedy():
 @pytest.mark.parametrize("feature", FEATURES)
 def test_evsim_train_has_the_losses(tmp_path, rule, feature):
     arguments = ["train", "--dataset", "digits", "--rule", rule, "--loss", f"momentary-{feature}", "--every", "6",
-                 "--since", "11", "--hidden", "9", "--weight-mean", "0.3", "--weight-mean", "0", "--weight-scale", "0.3",
-                 "--weight-scale", "0.3", "--epochs", "1", "--train-size", "12", "--test-size", "4",
+                 "--since", "11", "--hidden", "9", "--weight-mean", "0.3", "--weight-mean", "0",
+                 "--weight-scale", "0.3", "--weight-scale", "0.3", "--epochs", "1", "--train-size", "12", "--test-size", "4",
                  "--batch-size", "6", "--validation", "0", "--threads", "1", "--out", str(tmp_path / "r")]  # fmt: skip
     result = CliRunner().invoke(main, arguments)
     text = " ".join(result.output.split())

@@ -44,7 +44,7 @@ class EventProp:
     neuron_parameters: bool = False
     min_slope: float = 1e-9
     signals: ClassVar[tuple[str, ...]] = ("times", "values", "moments")
-    needs: ClassVar[Needs] = Needs(moments=True)
+    needs: ClassVar[Needs] = Needs(moments=("integral", "potential"))
     exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -318,11 +318,6 @@ def _readout(
 def _moments(
     layer: Readout, inputs: SpikeBatch, signal: Floats, t_stop: float, threads: int
 ) -> tuple[dict[str, Floats], Floats]:
-    if layer.feature == "count":
-        raise GradientError(
-            "the counts of a Readout's windows do not follow spike times, so they have no true gradient; give it the "
-            'feature "potential" or "integral".'
-        )
     arrivals, order = layer.delays.arrivals(inputs)
     gradients = {"weight": weight_gradient(shares_of(layer, arrivals, t_stop, threads), signal)}
     d_arrival = by_arrival(layer, arrivals, signal, t_stop, threads)

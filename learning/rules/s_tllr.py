@@ -88,7 +88,8 @@ class STLLR:
     def needs(self) -> Needs:
         """What the rule takes of a layer; signals through fixed random weights pass no delays."""
         return Needs(
-            lateral=False, features=("integral",), moments=True, delays="input",
+            lateral=False, features=("integral",), moments=("integral", "potential", "count"),
+            delays="input",
             equal_delays=("readout",) if self.feedback == "random" else ("readout", "hidden"),
             trained_delays=False, currents=(0, 1), parameters=False, refractory_input=False,
         )  # fmt: skip
