@@ -287,7 +287,8 @@ def test_refusals_name_the_remedy():
 def test_evsim_train_has_the_losses(tmp_path, rule, feature):
     arguments = ["train", "--dataset", "digits", "--rule", rule, "--loss", f"momentary-{feature}", "--every", "6",
                  "--since", "11", "--hidden", "9", "--weight-mean", "0.3", "--weight-mean", "0",
-                 "--weight-scale", "0.3", "--weight-scale", "0.3", "--epochs", "1", "--train-size", "12", "--test-size", "4",
+                 "--weight-scale", "0.3", "--weight-scale", "0.3", "--epochs", "1", "--train-size", "12",
+                 "--test-size", "4",
                  "--batch-size", "6", "--validation", "0", "--threads", "1", "--out", str(tmp_path / "r")]  # fmt: skip
     result = CliRunner().invoke(main, arguments)
     text = " ".join(result.output.split())
