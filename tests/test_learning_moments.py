@@ -293,7 +293,7 @@ def test_evsim_train_has_the_losses(tmp_path, rule, feature):
     result = CliRunner().invoke(main, arguments)
     text = " ".join(result.output.split())
     if (rule, feature) == ("eventprop", "count"):
-        assert result.exit_code == 1 and "counts of a Readout's windows do not follow spike times" in text
+        assert result.exit_code == 1 and "cannot train by the loss momentary-count" in text
         return
     assert result.exit_code == 0, result.output
     options = json.loads((tmp_path / "r" / "summary.json").read_text())["options"]
