@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evsim.learning._kernels.moments import COUNT, INTEGRAL, POTENTIAL, moment_pushes, moment_shares, responses
+from evsim.learning._kernels.moments import COUNT, INTEGRAL, POTENTIAL, carry, moment_pushes, moment_shares, responses
 from evsim.neurons import neuron_arrays
 from evsim.threads import over_stretches
 from evsim.types import Floats, SpikeBatch
@@ -143,3 +143,42 @@ def windows_before(layer: Any, delay: float, t_stop: float) -> tuple[Floats, Cal
         return out
 
     return windows, profile
+
+
+class MomentsOfStream:
+    """The windows of a Readout with ``every`` in a sample that comes piece by piece, in the time of the layer below.
+
+    borders : (moments + 1,), ms, beginnings of the windows and the end of the last
+    share : (n_in,), of unit weights, in the value of the window that is open
+    """
+
+    def __init__(self, layer: Any, delay: float, t_stop: float) -> None:
+        self.layer, self.delay = layer, delay
+        self.starts = starts_of(layer, t_stop)
+        self.borders = np.append(self.starts, t_stop) - delay
+        self.without = without_spikes(layer, self.starts, t_stop)
+        self.values = np.empty((self.starts.size, layer.n_out))
+        self.u, self.current, self.share = (np.zeros(layer.n_in) for _ in range(3))
+        self.passed = 0
+
+    def next_border(self, end: float) -> float:
+        """The next border, ms, or ``end`` if there is none before."""
+        return min(end, float(self.borders[self.passed])) if self.passed < self.borders.size else end
+
+    def advance(self, times: Floats, neurons: np.ndarray, start: float, end: float) -> None:
+        """Spikes of the layer below from ``start`` to before ``end`` (ms), no border in between."""
+        p = neuron_arrays(self.layer.neuron, self.layer.n_out)
+        begin = start + self.delay if start > 0.0 else 0.0
+        carry(
+            times + self.delay, neurons, 0, times.size, begin, end + self.delay, p.tau_m[0], p.tau_exc[0],
+            self.layer.rate, _KINDS[self.layer.feature], self.u, self.current, self.share,
+        )  # fmt: skip
+
+    def close(self) -> tuple[int, Floats]:
+        """At a border: the window that ends, -1 before the first, and its share; the next one begins."""
+        ended, share = self.passed - 1, self.share
+        if ended >= 0:
+            self.values[ended] = share @ self.layer.weight + self.without[ended]
+        self.passed += 1
+        self.share = self.u.copy() if self.layer.feature == "potential" else np.zeros(self.u.size)
+        return ended, share

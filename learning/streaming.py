@@ -1,7 +1,8 @@
 """S-TLLR online: a sample is simulated and learned window by window, and nothing is kept of what is past.
 
 What remains is a state for each neuron and source and one number for each synapse, whatever the duration. The error of
-the last layer is known at the end only; as eligibilities enter the gradient linearly, they are added up before it.
+the last layer is known at the end only, of the sample or of a window of a loss at every moment; as eligibilities enter
+the gradient linearly, they are added up before it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from evsim.learning._kernels.window_of_layer import layer_window
 from evsim.learning.fields import check_number
 from evsim.learning.layers import Recurrent
 from evsim.learning.model import Sequential
+from evsim.learning.moments import Moments, MomentsOfStream, windows_before
 from evsim.learning.needs import check_layer
 from evsim.learning.protocols import Loss, check_signal
-from evsim.learning.readout import Readout, Voltages
-from evsim.learning.rules.s_tllr import STLLR, Traces, profile_of
+from evsim.learning.readout import Readout
+from evsim.learning.rules.s_tllr import STLLR, Traces, one_delay, profile_of
 from evsim.learning.terms.credit import Separable
-from evsim.learning.terms.events import layer_events
+from evsim.learning.terms.events import layer_events, source_weights
 from evsim.learning.validation import loss_and_signal
 from evsim.types import Floats, SpikeBatch, SpikeTrains
 
@@ -29,27 +31,39 @@ from evsim.types import Floats, SpikeBatch, SpikeTrains
 class StreamingSTLLR:
     """One sample at a time, fed in windows of any length; spikes and gradients are those of ``STLLR`` on the whole.
 
-    model : spiking layers and a Readout of feature "integral"; with feedback "backprop" one spiking layer
+    model : spiking layers and a Readout of feature "integral", or one with ``every``; with feedback "backprop" one
+        spiking layer
     rule : STLLR
     t_stop : duration of the sample, ms
+    loss, label : with ``every`` here, not in ``finish``: a mean over the moments, and the sample's class
 
     >>> stream = StreamingSTLLR(model, STLLR(), t_stop=1000.0)
     >>> for end, spikes in windows:                 # spikes : SpikeTrains, from the window before to before ``end``
     ...     stream.advance(spikes, end)
     >>> gradients, voltages = stream.finish(loss, label)
 
+    With ``every``, ``taken`` gives the gradients of the windows that have ended. Weights that are changed then, in
+    place or by assignment, hold from there on: weight updates within a sample (OTTT_O).
+
     Raises GradientError : models in which the learning signal does not separate from the eligibility
     """
 
-    def __init__(self, model: Sequential, rule: STLLR, t_stop: float) -> None:
+    def __init__(
+        self, model: Sequential, rule: STLLR, t_stop: float, loss: Loss | None = None, label: int | None = None
+    ) -> None:
         *spiking, readout = model.layers
         check_number("t_stop", t_stop)
         if not t_stop > 0:
             raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
         for layer in model.layers:
             layer.check()
-        if not isinstance(readout, Readout) or readout.feature != "integral" or readout.every is not None:
-            raise GradientError("a stream needs a Readout of feature integral, without every, as the last layer.")
+        if not isinstance(readout, Readout) or (readout.feature != "integral" and readout.every is None):
+            raise GradientError("a stream needs a Readout of feature integral, or with every, as the last layer.")
+        if (readout.every is None) != (loss is None) or (loss is None) != (label is None):
+            raise GradientError(
+                "a stream takes loss and label at its beginning if its Readout has every, else in finish; got "
+                f"loss={loss!r:.60}, label={label!r} and every={readout.every}."
+            )
         if not spiking or (len(spiking) > 1 and rule.feedback == "backprop"):
             raise GradientError(
                 f"a stream learns one spiking layer, or any number with feedback random; got {len(spiking)} with "
@@ -58,9 +72,19 @@ class StreamingSTLLR:
         self.rule, self.readout, self.t_stop = rule, readout, t_stop
         self.inputs = model.layers[0].n_in
         self.now = 0.0
-        self.profile = profile_of(readout, t_stop)
         self.stages = [_Stage(layer, rule) for layer in spiking]
         self.share = np.zeros(readout.n_in)
+        self.loss, self.label = loss, label
+        self.moments: MomentsOfStream | None = None
+        if loss is None:
+            self.profile, self.first = profile_of(readout, t_stop), 0.0
+            return
+        check_signal(rule, loss)
+        self.moments = MomentsOfStream(readout, one_delay(readout), t_stop)
+        windows, self.profile = windows_before(readout, one_delay(readout), t_stop)
+        self.first = float(windows[0])
+        self.gradients = self._zeros()
+        self._close_windows()
 
     def advance(self, spikes: SpikeTrains, end: float) -> None:
         """Go on to ``end`` (ms) with the input spikes from now to before it.
@@ -74,33 +98,81 @@ class StreamingSTLLR:
         times, neurons = spikes.times, spikes.neurons
         if times.size and not (times[0] >= self.now and times[-1] < end):
             raise ValueError(f"spikes must lie from {self.now} to before {end} ms; got {times[0]} ... {times[-1]}.")
-        for stage in self.stages:
-            times, neurons = stage.advance(times, neurons, self.now, end, self._unit(stage))
-        self.share += np.bincount(neurons, self.profile(times), self.readout.n_in)
-        self.now = end
+        while self.now < end:
+            stop = end if self.moments is None else self.moments.next_border(end)
+            a, b = np.searchsorted(times, [self.now, stop])
+            self._go(times[a:b], neurons[a:b], stop)
 
-    def finish(self, loss: Loss, label: int) -> tuple[list[dict[str, Floats]], Voltages]:
-        """Gradients of each layer, as of ``protocols.backward``, and what the readout gave."""
+    def taken(self) -> list[dict[str, Floats]]:
+        """With ``every``: gradients of each layer, of the windows that have ended since the last call."""
+        if self.moments is None:
+            raise GradientError("the error is known at the end only: give the Readout every.")
+        found, self.gradients = self.gradients, self._zeros()
+        return found
+
+    def finish(self, loss: Loss | None = None, label: int | None = None) -> tuple[list[dict[str, Floats]], Any]:
+        """Gradients of each layer, as of ``protocols.backward``, and what the readout gave.
+
+        With ``every`` the gradients are those that were not yet taken, and loss and label are left out.
+        """
         if self.now < self.t_stop:
             raise ValueError(f"the sample ends at {self.t_stop} ms; advance to it first (now {self.now}).")
+        if self.moments is not None:
+            if loss is not None or label is not None:
+                raise GradientError("this stream was given its loss and label at its beginning; finish takes none.")
+            return self.taken(), Moments(self.moments.values[None], self.moments.starts, self.t_stop)
+        if loss is None or label is None:
+            raise GradientError("finish needs the loss and the label of the sample.")
         silent = SpikeBatch.owning(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), self.readout.n_in)
         without = self.readout.forward(silent, self.t_stop)
         voltages = replace(without, values=without.values + self.share @ self.readout.weight)
         check_signal(self.rule, loss)
         _, error = loss_and_signal(loss, voltages, np.array([label]))
+        return self._gradients(error, self.share), voltages
+
+    def _go(self, times: Floats, neurons: np.ndarray, end: float) -> None:
+        for stage in self.stages:
+            times, neurons = stage.advance(times, neurons, self.now, end, self._unit(stage))
+        if self.moments is None:
+            self.share += np.bincount(neurons, self.profile(times), self.readout.n_in)
+        else:
+            self.moments.advance(times, neurons, self.now, end)
+        self.now = end
+        self._close_windows()
+
+    def _close_windows(self) -> None:
+        m = self.moments
+        while m is not None and m.passed < m.borders.size and m.borders[m.passed] <= self.now:
+            ended, share = m.close()
+            if ended < 0:
+                continue
+            here = Moments(m.values[None, ended : ended + 1], m.starts[ended : ended + 1], self.t_stop)
+            _, error = loss_and_signal(self.loss, here, np.array([self.label]))
+            for mine, more in zip(self.gradients, self._gradients(error[:, 0] / m.starts.size, share)):
+                for name, g in more.items():
+                    mine[name] += g
+            for stage in self.stages:
+                stage.eligibility[:] = 0.0
+
+    def _zeros(self) -> list[dict[str, Floats]]:
+        layers = [*(stage.layer for stage in self.stages), self.readout]
+        return [{name: np.zeros(shape) for name, shape in layer.weight_shapes().items()} for layer in layers]
+
+    def _gradients(self, error: Floats, share: Floats) -> list[dict[str, Floats]]:
+        """From eligibilities up to now and what the error is, (1, n_out)."""
         top = Separable(error[:, None, :], np.zeros(1), self.profile, self.t_stop, error[:, None, :])
         credit = self.rule.routed(top, self.readout.weight)
-        gradients: list[dict[str, Floats]] = [{"weight": np.outer(self.share, error[0])}]
+        gradients: list[dict[str, Floats]] = [{"weight": np.outer(share, error[0])}]
         for stage in reversed(self.stages):
             gradients.insert(0, stage.gradients(credit.coefficients[0, 0]))
             credit = top.random(stage.layer.n_in, self.rule.feedback_seed, credit.depth)
-        return gradients, voltages
+        return gradients
 
     def _unit(self, stage: _Stage) -> Separable:
         """A learning signal of 1, times what depends on time alone."""
         one = np.ones((1, 1, stage.layer.n_out))
-        end = self.t_stop - float(np.ravel(self.readout.delays.value())[0])
-        return Separable(one, np.array([self.rule.supervise_from]), self.profile, end, one)
+        begin = max(self.rule.supervise_from, self.first)
+        return Separable(one, np.array([begin]), self.profile, self.t_stop - one_delay(self.readout), one)
 
 
 class _Stage:
@@ -121,6 +193,7 @@ class _Stage:
         self, times: Floats, neurons: np.ndarray, start: float, end: float, unit: Separable
     ) -> tuple[Floats, np.ndarray]:
         """Spikes of the layer in the window, sorted; recurrent delays shorter than it cut it in parts."""
+        self.events = replace(self.events, weight=source_weights(self.layer))
         self._expect(times + self._delay(self.layer.delays, neurons), neurons)
         found: list[tuple[Floats, np.ndarray]] = []
         longest = end - start

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from evsim._kernels.jit import formula, kernel
 from evsim._kernels.lif import decay, psp
 
@@ -18,6 +20,40 @@ def weighted_decay(length, tau_m, rate):
 
 
 @kernel
+def carry(times, neurons, a, last, begin, end, tau_m, tau_s, rate, kind, u, current, share):
+    """Arrivals a ... from ``begin`` to before ``end`` (ms; at most ``last`` - 1): the potential and current of a unit
+    weight of each input, (n_in,), go from ``begin`` to ``end``, and to ``share``, (n_in,), is added what an integral or
+    a count in between has of it. Returns the first arrival that is left."""
+    if kind == COUNT:
+        while a < last and times[a] < end:
+            share[neurons[a]] += 1.0
+            a += 1
+        return a
+    x = end - begin
+    em = decay(x, tau_m)
+    es = decay(x, tau_s)
+    p = psp(x, tau_m, tau_s)
+    if kind == INTEGRAL:
+        shift = math.exp(-rate * begin)
+        by_u = shift * weighted_decay(x, tau_m, rate)
+        by_current = shift * weighted_integral(x, tau_m, tau_s, rate)
+        for j in range(u.size):
+            share[j] += u[j] * by_u + current[j] * by_current
+    for j in range(u.size):
+        u[j] = u[j] * em + current[j] * p
+        current[j] *= es
+    while a < last and times[a] < end:
+        y = end - times[a]
+        j = neurons[a]
+        u[j] += psp(y, tau_m, tau_s)
+        current[j] += decay(y, tau_s)
+        if kind == INTEGRAL:
+            share[j] += math.exp(-rate * times[a]) * weighted_integral(y, tau_m, tau_s, rate)
+        a += 1
+    return a
+
+
+@kernel
 def moment_shares(times, neurons, offsets, first, last, borders, tau_m, tau_s, rate, kind, u, current, shares):
     """Shares of unit weights in the values of samples ``first`` ... ``last - 1``.
 
@@ -25,47 +61,21 @@ def moment_shares(times, neurons, offsets, first, last, borders, tau_m, tau_s, r
     arrivals of that instant; an integral of exp(-rate t) v(t), or a count of arrivals, from ``borders[k]`` to before
     ``borders[k + 1]``. u, current : (n_in,), scratch. Written: shares, (samples, m, n_in), which are 0
     """
-    m = borders.size - 1
+    before = np.zeros(u.size)
     for sample in range(first, last):
         u[:] = 0.0
         current[:] = 0.0
-        now = 0.0
-        a = offsets[sample]
         end = offsets[sample + 1]
-        for k in range(m + 1):
-            goal = borders[k]
-            if kind == COUNT:
-                while a < end and times[a] < goal:
-                    if k > 0:
-                        shares[sample, k - 1, neurons[a]] += 1.0
-                    a += 1
-                continue
-            x = goal - now
-            em = decay(x, tau_m)
-            es = decay(x, tau_s)
-            p = psp(x, tau_m, tau_s)
-            within = kind == INTEGRAL and k > 0
-            if within:
-                begin = math.exp(-rate * now)
-                by_u = begin * weighted_decay(x, tau_m, rate)
-                by_current = begin * weighted_integral(x, tau_m, tau_s, rate)
-                out = shares[sample, k - 1]
-                for j in range(u.size):
-                    out[j] = u[j] * by_u + current[j] * by_current
-            for j in range(u.size):
-                u[j] = u[j] * em + current[j] * p
-                current[j] *= es
-            while a < end and times[a] < goal:
-                y = goal - times[a]
-                j = neurons[a]
-                u[j] += psp(y, tau_m, tau_s)
-                current[j] += decay(y, tau_s)
-                if within:
-                    shares[sample, k - 1, j] += math.exp(-rate * times[a]) * weighted_integral(y, tau_m, tau_s, rate)
-                a += 1
-            now = goal
-            if kind == POTENTIAL and k < m:
-                shares[sample, k] = u
+        a = carry(
+            times, neurons, offsets[sample], end, 0.0, borders[0], tau_m, tau_s, rate, kind, u, current, before
+        )  # fmt: skip
+        for k in range(borders.size - 1):
+            share = shares[sample, k]
+            if kind == POTENTIAL:
+                share[:] = u
+            a = carry(
+                times, neurons, a, end, borders[k], borders[k + 1], tau_m, tau_s, rate, kind, u, current, share
+            )  # fmt: skip
 
 
 @kernel

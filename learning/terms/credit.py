@@ -54,8 +54,8 @@ class Separable:
     begin: float = 0.0
 
     def breaks(self, sample: int) -> Floats:
-        """The beginnings of the windows, and of the signal."""
-        return np.append(self.windows, self.begin)
+        """The beginnings of the windows, and beginning and end of the signal."""
+        return np.append(self.windows, [self.begin, self.end])
 
     def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
         """As in ``Credit``."""

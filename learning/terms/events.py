@@ -84,12 +84,18 @@ def layer_events(layer: Any, inputs: SpikeBatch, outputs: SpikeBatch) -> LayerEv
     taus = layer.neuron.receptor_taus()
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, _ = layer.delays.arrivals(inputs)
-    weight = layer.weight
     if isinstance(layer, Recurrent):
         own, _ = layer.recurrent_delays.arrivals(outputs)
-        arrivals, weight = _joined(arrivals, own), np.concatenate([weight, layer.recurrent_weight])
+        arrivals = _joined(arrivals, own)
     tau_s = float(np.ravel(taus[0])[0]) if taus else 0.0
-    return LayerEvents(arrivals, outputs, np.ascontiguousarray(weight), p, float(p.tau_m[0]), tau_s)
+    return LayerEvents(arrivals, outputs, source_weights(layer), p, float(p.tau_m[0]), tau_s)
+
+
+def source_weights(layer: Any) -> Floats:
+    """Weights of a layer by source, (n_sources, n_out): those of its inputs, then of its own neurons."""
+    if isinstance(layer, Recurrent):
+        return np.concatenate([layer.weight, layer.recurrent_weight])
+    return np.ascontiguousarray(layer.weight)
 
 
 def _joined(first: SpikeBatch, second: SpikeBatch) -> SpikeBatch:
