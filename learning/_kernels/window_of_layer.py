@@ -24,10 +24,10 @@ def layer_window(
             column[a] = weight[sources[a], n]
         room = min(total, times.size)
         found = walk(
-            arrivals, column, 0, k, u[n], current[n], 0.0, release[n], start, end,
+            arrivals, column, 0, k, u[n], 0.0, current[n], 0.0, 0.0, 0.0, release[n], start, end,
             theta[n], u_reset[n], t_ref[n], tau_m, tau_s, tau_s, peak[n], n_receptors, False,
             times[room:], currents, 0,
-        )[4]  # fmt: skip
+        )[7]  # fmt: skip
         for s in range(room, min(room + found, times.size)):
             neurons[s] = n
         total += found
