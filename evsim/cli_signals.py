@@ -30,6 +30,11 @@ class Request:
     number = 0
 
 
+_earlier = Request()
+"""The signal for which ``interrupts`` raised. Where Python was in a weakref callback or ``__del__`` it drops the
+exception: then the command runs on, and ``requests`` takes the signal up."""
+
+
 def exit_code(interrupt: KeyboardInterrupt) -> int:
     """128 + number of the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
@@ -40,8 +45,10 @@ def interrupts() -> Iterator[None]:
     """Within it every such signal raises ``Interrupted``; one that was ignored (nohup) stays ignored."""
 
     def end(number: int, _: Any) -> None:
+        _earlier.number = number
         raise Interrupted(number)
 
+    _earlier.number = 0
     with _handled(end):
         yield
 
@@ -50,6 +57,7 @@ def interrupts() -> Iterator[None]:
 def requests() -> Iterator[Request]:
     """Within it the first such signal is noted in the ``Request``, the next one raises ``Interrupted``."""
     request = Request()
+    request.number = _earlier.number
 
     def note(number: int, _: Any) -> None:
         if request.number:

@@ -90,9 +90,10 @@ def join_parts(
 
 
 def remove_parts(folder: str | os.PathLike[str]) -> None:
-    """Remove the parts, the last one first, so that those that are left still follow each other."""
+    """Remove the parts, the last one first, so that those that are left still follow each other; then what a kill left
+    of one that was being written."""
     parts = Path(folder) / PARTS
-    for path in sorted(parts.glob("[0-9]*.h5"), reverse=True):
+    for path in [*sorted(parts.glob("[0-9]*.h5"), reverse=True), *parts.glob(".evsim-*.tmp")]:
         path.unlink(missing_ok=True)
     with suppress(OSError):
         parts.rmdir()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -102,6 +103,28 @@ def test_an_interrupted_simulation_is_saved_and_says_how_to_continue(net, tmp_pa
     assert spikes(cut) == spikes(whole)
     a, b = (json.loads((out / "summary.json").read_text()) for out in (whole, cut))
     assert all(a[key] == b[key] for key in ("spikes", "rates", "synaptic_events", "cv"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_exception_python_drops_is_not_lost(monkeypatch, net, tmp_path):
+    """What is raised within a weakref callback or ``__del__`` is printed and forgotten."""
+
+    class Thing:
+        pass
+
+    def drop():
+        def callback(_):
+            os.kill(os.getpid(), signal.SIGINT)
+            return [None] * 3
+
+        thing = Thing()
+        reference = weakref.ref(thing, callback)
+        del thing
+        assert reference() is None
+
+    after(monkeypatch, Simulation, "advance_to", 1, drop)  # that of the network that has the kernels compiled
+    result = simulate(net, tmp_path / "out", "--t-stop", 120)
+    assert result.exit_code == 130 and not (tmp_path / "out").exists()
 
 
 def test_a_second_signal_ends_at_once(monkeypatch, net, tmp_path):
@@ -283,3 +306,11 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path, net):
     said = child.communicate(timeout=60)[1]
     assert child.returncode == 143 and "--resume" in said
     assert spikes(out)[0] == runs.load_state(out / "state.h5")[0]["time"]
+
+
+def test_what_a_kill_leaves_of_a_part_goes_with_the_parts(net, tmp_path):
+    out = tmp_path / "out"
+    (out / "spikes").mkdir(parents=True)
+    (out / "spikes" / ".evsim-0123.tmp").write_bytes(b"half")
+    good(simulate(net, out, "--t-stop", 60, "--overwrite"))
+    assert not (out / "spikes").exists()
