@@ -25,6 +25,7 @@ from evsim.learning.rules.s_tllr import STLLR, Traces, one_delay, profile_of
 from evsim.learning.terms.credit import Separable
 from evsim.learning.terms.events import layer_events, source_weights
 from evsim.learning.validation import loss_and_signal
+from evsim.runaway import Populations
 from evsim.types import Floats, SpikeBatch, SpikeTrains
 
 
@@ -237,6 +238,9 @@ class _Stage:
                 times - start, sources, e.weight, m.u, m.current, m.release, p.theta, p.u_reset, p.t_ref, e.tau_m,
                 e.tau_s or 1.0, p.peak, int(p.n_receptors[0]), start, end, out, who,
             )  # fmt: skip
+            if n < 0:
+                layer = Populations({"the layer": 0}, 0, np.full(e.weight.shape[1], e.tau_m))
+                raise layer.stuck(-1 - n, start)
             if n <= self.room:
                 break
             self.room = 2 * n

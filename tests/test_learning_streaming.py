@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evsim import LIF, SpikeBatch, SpikeTrains
-from evsim.errors import GradientError
+from evsim.errors import GradientError, RunawayError
 from evsim.learning import STLLR, Dense, Readout, Recurrent, Sequential, StreamingSTLLR, VoltageCrossEntropy, ottt
 from evsim.learning.protocols import backward
 from evsim.learning.surrogates import S3
@@ -115,3 +115,12 @@ def test_what_a_stream_cannot_do_is_refused():
         stream.advance(SpikeTrains([7.0], [0], 6), 5.0)
     with pytest.raises(ValueError, match="advance to it first"):
         stream.finish(LOSS, 0)
+
+
+def test_a_neuron_that_spikes_without_end_is_reported():
+    neuron = LIF(tau_m=20.0, tau_syn=5.0, v_reset=1.0 - 1e-16, bias=2.0)
+    model = Sequential(Dense(2, 3, neuron), Readout(3, 2, LIF(), feature="integral"))
+    model.init(1)
+    stream = StreamingSTLLR(model, STLLR(), 100.0)
+    with pytest.raises(RunawayError, match="spikes for ever at about"):
+        stream.advance(SpikeTrains([], np.empty(0, np.int64), 2), 100.0)

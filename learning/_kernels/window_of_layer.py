@@ -13,6 +13,8 @@ def layer_window(
 ):  # fmt: skip
     """Writes spikes from ``start`` to ``end`` (ms), neuron by neuron; returns their number, which may exceed the room.
 
+    -1 - n : neuron n spikes for ever at one instant.
+
     arrivals : (k,) sorted, ms after ``start``; weight : (n_sources, n); u, current, release : (n,), not changed
     """
     k = arrivals.size
@@ -23,11 +25,14 @@ def layer_window(
         for a in range(k):
             column[a] = weight[sources[a], n]
         room = min(total, times.size)
-        found = walk(
+        walked = walk(
             arrivals, column, 0, k, u[n], 0.0, current[n], 0.0, 0.0, 0.0, release[n], start, end,
             theta[n], u_reset[n], t_ref[n], tau_m, tau_s, tau_s, peak[n], n_receptors, False,
             times[room:], currents, 0,
-        )[7]  # fmt: skip
+        )  # fmt: skip
+        found = walked[7]
+        if walked[8] < 0:
+            return -1 - n
         for s in range(room, min(room + found, times.size)):
             neurons[s] = n
         total += found
