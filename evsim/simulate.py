@@ -74,7 +74,7 @@ def simulate(
     need = 0.0 if why_not else _sweep_bytes(network)
     large = need > _LARGE
     if driver != "sweep" and (
-        driver != "auto" or why_not or kept or not _mostly_dense(network) or (large and need > free_memory())
+        driver != "auto" or why_not or not _mostly_dense(network) or (large and need > free_memory())
     ):
         simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record)
         return simulation.advance(t_stop, trains, progress=progress)

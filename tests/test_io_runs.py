@@ -160,6 +160,7 @@ def test_versions_name_what_the_bits_depend_on(monkeypatch):
     def absent(package):
         raise runs.PackageNotFoundError
 
+    monkeypatch.setattr(runs, "_versions", runs._versions.__wrapped__)
     monkeypatch.setattr(runs, "version", absent)
     monkeypatch.setattr(hdf5, "version", absent)
     found = runs.package_versions()

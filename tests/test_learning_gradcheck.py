@@ -77,8 +77,8 @@ def test_a_small_error_of_a_rule_that_claims_to_be_exact_is_seen():
 def test_eventprop_claims_exactness_only_where_its_least_slope_changes_nothing():
     gentle = report_of(EventProp(min_slope=1e-3))
     assert gentle.exact and gentle.worst_conditioning < 1e3
-    clipped = report_of(EventProp(min_slope=1.0 / (0.9 * gentle.worst_conditioning)))
-    assert not clipped.exact and clipped.cosine < 1.0 and clipped.ok
+    clipped = report_of(EventProp(min_slope=1.0))
+    assert not clipped.exact and clipped.cosine < 1.0 - 1e-9 and clipped.ok
 
 
 def test_an_approximate_rule_is_told_its_cosine():
@@ -135,6 +135,7 @@ def test_assert_gradient_holds_for_eventprop_and_fails_for_what_is_off():
         assert_gradient(type("ByCounts", (), {"signals": ("counts",)})())
 
 
+@pytest.mark.slow
 def test_the_page_for_inventors_of_rules_runs_as_it_stands():
     page = (ROOT / "docs" / "eventprop.md").read_text(encoding="utf-8")
     section = page.split("## Test a rule of your own")[1].split("\n## ")[0]
