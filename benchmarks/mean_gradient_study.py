@@ -47,9 +47,9 @@ from evsim.learning import (
     calibrate,
     ottt,
 )
-from evsim.learning.baselines.grid import GridModel, SurrogateBPTT
-from evsim.learning.mean_gradient import Draw, Gradients, by_rule, compare_means, expected_gradient, mean_gradient
-from evsim.types import Floats, SpikeBatch
+from evsim.learning.baselines.grid import SurrogateBPTT
+from evsim.learning.mean_gradient import Draw, by_rule, compare_means, expected_gradient, mean_gradient
+from evsim.types import SpikeBatch
 
 T, WIDTH, CLASSES = 50.0, 10, 5
 LOSS = VoltageCrossEntropy(scale=0.1)
@@ -129,23 +129,10 @@ def make_draw(point: Point) -> Draw:
     return draw
 
 
-def gradients_of(model: Sequential, rule: Any) -> Gradients:
-    """Of a rule, or of the baseline on its time step."""
-    if not isinstance(rule, SurrogateBPTT):
-        return by_rule(model, rule, LOSS, T)
-    grid = GridModel(model, rule)
-
-    def gradients(inputs: SpikeBatch, labels: np.ndarray) -> list[Floats]:
-        by_layer, _, _ = grid.gradients(LOSS, inputs, labels, T)
-        return [g / len(inputs) for layer, d in zip(grid.layers, by_layer) for g in layer.pull_back(d).values()]
-
-    return gradients
-
-
 def learning(point: Point, rule: Any, rate: float) -> tuple[float, float]:
     """Mean loss of the exact network before training, and over the last third of the batches."""
     model, draw = make_model(point), make_draw(point)
-    gradients, adam = gradients_of(model, rule), Adam()
+    gradients, adam = by_rule(model, rule, LOSS, T), Adam()
     arrays = [array for _, array in model.parameters()]
     losses = []
     for batch in range(BATCHES):
@@ -164,7 +151,7 @@ def study(job: tuple[Point, float, int]) -> list[dict[str, Any]]:
     reference = mean_gradient(model, LOSS, draw, T, step=step, precision=precision, most_draws=most)
     rows = []
     for name, rule in RULES.items():
-        mine = expected_gradient(model, gradients_of(model, rule), draw, draws=reference.draws)
+        mine = expected_gradient(model, by_rule(model, rule, LOSS, T), draw, draws=reference.draws)
         before, after, rate = min(
             ((*learning(point, rule, rate), rate) for rate in RATES), key=lambda found: found[1]
         )
