@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evsim._kernels.packing import order_by_source
-from evsim._kernels.window_arrays import Blocks, Bundles, Table
+from evsim._kernels.window_arrays import N_FLOW, Blocks, Bundles, Table
 from evsim.connect import STRIDE, Drawing, Projection, expected_synapses, is_distribution, shared_bytes
 from evsim.memory import NEURON_BYTES, check_memory
 from evsim.network import Network
@@ -169,12 +169,12 @@ def _cut_blocks(
         widths += [min(width, population.size - s) for s in starts]
     first = np.array(firsts, dtype=np.int64)
     n = first.size
-    zeros = [np.zeros(n, np.int64) for _ in range(3)]
     keep = neurons.keep_input & (neurons.n_receptors == 0)
     return first_block, Blocks(
         first, np.array(widths, dtype=np.int64), neurons.tau_m[first], neurons.tau_exc[first], neurons.tau_inh[first],
         neurons.peak[first], neurons.n_receptors[first], keep[first], np.zeros(n + 1, np.int64),
-        np.zeros(n + 1, np.int64), *zeros,
+        np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64),
+        np.zeros((n, N_FLOW)),
     )  # fmt: skip
 
 

@@ -66,13 +66,14 @@ class QueueRun:
         neurons = [
             p.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, np.bool_),
             np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, queue_driver.N_RESTS)),
+            np.full((n, queue_driver.N_ANCHOR), queue_driver.OUTDATED),
         ]  # fmt: skip
         self._plastic = plastic_arrays(plan)
         self.weight = plan.weight.copy() if plan.plastic else plan.weight
         self._touched = np.zeros(n, np.int64), np.zeros(n, np.int8)
         pending = [np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))]
         state = np.zeros(queue_driver.N_STATE, np.int64)
-        u, i_exc, _, _, bound, solved, key, heap, position, _ = neurons
+        u, i_exc, _, _, bound, solved, key, heap, position, *_ = neurons
         state[queue_driver.N_HEAP] = queue_driver.start_queue(
             u, i_exc, p.theta, p.tau_m, p.peak, p.n_receptors, plan.level, bound, solved, key, heap, position
         )
@@ -305,7 +306,7 @@ def run_plan_batch(plan: Plan, batch: SpikeBatch, t_stop: float, threads: int = 
         pending: list[np.ndarray] = [np.empty(256), np.empty(256), *(np.empty(256, np.int64) for _ in range(3))]
         neurons: list[np.ndarray] = [
             *(np.empty(n) for _ in range(5)), np.empty(n, np.bool_), np.empty(n), np.empty(n, np.int64),
-            np.empty(n, np.int64), np.empty((n, queue_driver.N_RESTS)),
+            np.empty(n, np.int64), np.empty((n, queue_driver.N_RESTS)), np.empty((n, queue_driver.N_ANCHOR)),
         ]  # fmt: skip
         touched, state = (np.empty(n, np.int64), np.zeros(n, np.int8)), np.empty(queue_driver.N_STATE, np.int64)
         progress = np.array([first, 0, 0])

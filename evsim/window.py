@@ -10,6 +10,7 @@ import numpy as np
 from evsim._kernels import window_arrays as layout
 from evsim._kernels.window_driver import run_windows
 from evsim.bundles import check_size, pack
+from evsim.cell_factors import cell_factors
 from evsim.choice import cell_length
 from evsim.drive import N_STREAMS, drive_blocks, exposed, exposed_trains
 from evsim.errors import NetworkError, ZeroDelayError
@@ -105,7 +106,7 @@ class WindowEngine:
                 neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
                 np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
             ),
-            packed.blocks._replace(drive_start=drive_start),
+            packed.blocks._replace(drive_start=drive_start, flow=cell_factors(self.c, packed.blocks)),
             packed.bundles,
             layout.Spikes(np.empty(0), np.empty(0, np.int64), np.empty(1024), np.empty(1024, np.int32), np.empty(1024)),
             layout.Found(

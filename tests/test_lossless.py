@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from evsim import LIF, Network, SpikeTrains
+from evsim._kernels.window_arrays import N_FLOW, Blocks
+from evsim.cell_factors import cell_factors
 from evsim.testing.closed_form import oracle_crossing
 from evsim.testing.judge import judge
-from evsim.testing.regimes import DENSE, REGIMES
+from evsim.testing.regimes import DENSE, REGIMES, Case
 
 DRIVERS = ("queue", "sweep", "window")
 EPS = 2.0**-52
@@ -87,3 +89,37 @@ def test_the_judge_agrees_with_fifty_digits(ratio):
     assert verdict([]).missed[0] == 1
     assert verdict([float(true), float(true) + 1.0]).invented[0] == 1
     assert verdict([float(true) - 0.01]).invented[0] == 1
+
+
+def test_the_judge_finds_a_crossing_of_zero_long_after_all_has_faded():
+    """u = 0 has a closed form; at 6,750 ms the terms of u are of the order of 1e-293."""
+    tau_m, tau_s = 10.0, 11.415025048308632
+    neuron = LIF(tau_m=tau_m, tau_syn=tau_s, v_th=0.0, v_reset=-1.0, v_init=-1.0, t_ref=100.0)
+    with mpmath.workdps(50):
+        rate = 1 / mpmath.mpf(tau_m) - 1 / mpmath.mpf(tau_s)
+        weight = float(rate * tau_m / mpmath.expm1(rate * 6750))
+        true = float(mpmath.log1p(rate * tau_m / mpmath.mpf(weight)) / rate)
+    assert 6_749.0 < true < 6_751.0
+    late = Case(neuron, np.array([0.0]), np.array([[weight]]), 8_050.0)
+    for driver in DRIVERS:
+        found = late.spikes(driver)
+        verdict = late.judged(driver)
+        assert abs(found.times[0] - true) < 1e-9
+        assert (verdict.spikes[0], verdict.missed[0], verdict.invented[0], verdict.beyond[0]) == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("taus", [(10.0, 5.0, 3.0), (10.0, 10.0, 10.0 * (1.0 + 1e-13)), (7.0, 0.05, 300.0)])
+def test_factors_of_a_cell_have_the_digits_of_two_numbers(taus):
+    h = 0.1
+    values = {name: np.zeros(1, np.int64) for name in Blocks._fields}
+    tau_m, tau_exc, tau_inh = (np.array([tau]) for tau in taus)
+    given = {"tau_m": tau_m, "tau_exc": tau_exc, "tau_inh": tau_inh, "n_receptors": np.array([2])}
+    found = cell_factors(h, Blocks(**{**values, **given}))
+    assert found.shape == (1, N_FLOW)
+    with mpmath.workdps(60):
+        m, a, b, t = (mpmath.mpf(x) for x in (*taus, h))
+        loss = [mpmath.expm1(-t / tau) for tau in (m, a, b)]
+        psp = [mpmath.quad(lambda s, tau=tau: mpmath.exp(-(t - s) / m - s / tau) / m, [0, t]) for tau in (a, b)]
+        for k, true in enumerate([loss[0], loss[1], psp[0], loss[2], psp[1]]):
+            pair = mpmath.mpf(found[0, 2 * k]) + mpmath.mpf(found[0, 2 * k + 1])
+            assert abs(pair - true) <= 1e-30 * abs(true)

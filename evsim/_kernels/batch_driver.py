@@ -7,7 +7,7 @@ whole stretch of samples does not. What is computed for a sample does not depend
 import numpy as np
 
 from .jit import kernel
-from .queue_driver import DONE, N_EVENTS, N_GRAZING, N_HEAP, N_SPIKES, run_queue, start_queue
+from .queue_driver import DONE, N_EVENTS, N_GRAZING, N_HEAP, N_SPIKES, OUTDATED, run_queue, start_queue
 from .sorting import sort_spikes
 from .sweep_driver import SWEEP_DONE, SWEEP_ENDLESS, SWEEP_FULL, sweep_layer
 from .sweep_groups import GROUP, group_factors
@@ -102,7 +102,7 @@ def queue_samples(
     times, sources, offsets,
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, u_init, level,
     group_start, group_delay, group_level, synapse_start, target, weight, plastic,
-    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest,
+    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest, anchor,
     queue_time, queue_spike, queue_level, queue_source, queue_group,
     touched, stamp, raw_times, raw_neurons, raw_currents, state,
     out_times, out_neurons, out_currents, counts, progress, tally, t_stop, n_inputs, last,
@@ -122,6 +122,7 @@ def queue_samples(
             i_inh[:] = 0.0
             valid_at[:] = 0.0
             rest[:] = 0.0
+            anchor[:] = OUTDATED
             state[:] = 0
             state[N_HEAP] = start_queue(
                 u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position
@@ -131,7 +132,7 @@ def queue_samples(
             theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
             group_start, group_delay, group_level, synapse_start, target, weight, plastic,
             times[offsets[k] : offsets[k + 1]], sources[offsets[k] : offsets[k + 1]],
-            u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest,
+            u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest, anchor,
             queue_time, queue_spike, queue_level, queue_source, queue_group,
             touched, stamp, raw_times, raw_neurons, raw_currents, state, t_stop, n_inputs,
         )  # fmt: skip

@@ -29,6 +29,12 @@ N_HEAP, N_QUEUE, NEXT_INPUT, N_SPIKES, N_EVENTS, N_GRAZING, N_STATE = 0, 1, 2, 3
 # Columns of the rests: what rounding u, i_exc and i_inh has lost.
 POTENTIAL, EXC, INH, N_RESTS = 0, 1, 2, 3
 
+# Columns of the anchors: the currents, with their rests, after the latest arrival, and since when (ms; OUTDATED: another
+# arrival has come since). A neuron's own spikes change no current: after each it is taken from there in one step, since
+# steps of regular spikes would repeat the same rounding error.
+SINCE, EXC_AT, EXC_REST, INH_AT, INH_REST, N_ANCHOR = 0, 1, 2, 3, 4, 5
+OUTDATED = -1.0
+
 # A tangent is an upper bound in exact arithmetic; this keeps the rounded crossing time a lower bound.
 _SHRINK = 1.0 - 1e-14
 
@@ -52,7 +58,7 @@ def run_queue(
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
     group_start, group_delay, group_level, synapse_start, target, weight, plastic,
     input_times, input_sources,
-    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest,
+    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest, anchor,
     queue_time, queue_spike, queue_level, queue_source, queue_group,
     touched, stamp, out_times, out_neurons, out_currents, state, t_stop, n_inputs,
 ):  # fmt: skip
@@ -64,8 +70,8 @@ def run_queue(
     theta ... level : (n_neurons,) parameters; source s (inputs first, then neurons) owns the groups
     ``group_start[s]:group_start[s + 1]``, sorted by (delay, level), and group g the synapses
     ``synapse_start[g]:synapse_start[g + 1]``. input_times, input_sources : sorted external spikes.
-    u ... position : (n_neurons,) state; rest : (n_neurons, N_RESTS); queue_* : delivery heap; touched, stamp : scratch;
-    state : (N_STATE,) counters.
+    u ... position : (n_neurons,) state; rest : (n_neurons, N_RESTS); anchor : (n_neurons, N_ANCHOR); queue_* : delivery
+    heap; touched, stamp : scratch; state : (N_STATE,) counters.
     """
     some_plastic = plastic.parameters.shape[0] > 0
     n_heap = state[N_HEAP]
@@ -134,8 +140,13 @@ def run_queue(
                 # The spike would leave everything as it was.
                 status = STUCK
                 break
-            i_exc[n], rest[n, EXC] = fade_carried(x, i_exc[n], rest[n, EXC], tau_exc[n])
-            i_inh[n], rest[n, INH] = fade_carried(x, i_inh[n], rest[n, INH], tau_inh[n])
+            if anchor[n, SINCE] == OUTDATED:
+                anchor[n, SINCE] = valid_at[n]
+                anchor[n, EXC_AT], anchor[n, EXC_REST] = i_exc[n], rest[n, EXC]
+                anchor[n, INH_AT], anchor[n, INH_REST] = i_inh[n], rest[n, INH]
+            x = t_neuron - anchor[n, SINCE]
+            i_exc[n], rest[n, EXC] = fade_carried(x, anchor[n, EXC_AT], anchor[n, EXC_REST], tau_exc[n])
+            i_inh[n], rest[n, INH] = fade_carried(x, anchor[n, INH_AT], anchor[n, INH_REST], tau_inh[n])
             out_times[n_spikes] = t_neuron
             out_neurons[n_spikes] = n
             out_currents[n_spikes] = i_exc[n] + i_inh[n]
@@ -146,9 +157,9 @@ def run_queue(
             rest[n, POTENTIAL] = 0.0
             valid_at[n] = t_neuron + t_ref[n]
             if t_ref[n] > 0.0:
-                x = valid_at[n] - t_neuron
-                i_exc[n], rest[n, EXC] = fade_carried(x, i_exc[n], rest[n, EXC], tau_exc[n])
-                i_inh[n], rest[n, INH] = fade_carried(x, i_inh[n], rest[n, INH], tau_inh[n])
+                x = valid_at[n] - anchor[n, SINCE]
+                i_exc[n], rest[n, EXC] = fade_carried(x, anchor[n, EXC_AT], anchor[n, EXC_REST], tau_exc[n])
+                i_inh[n], rest[n, INH] = fade_carried(x, anchor[n, INH_AT], anchor[n, INH_REST], tau_inh[n])
             solved[n] = False
             exc = i_exc[n] + rest[n, EXC]
             bound[n] = valid_at[n] + _earliest(u[n], exc, theta[n], tau_m[n], peak[n], n_receptors[n])
@@ -215,6 +226,7 @@ def run_queue(
             n = touched[q]
             stamp[n] = 0
             solved[n] = False
+            anchor[n, SINCE] = OUTDATED
             exc = i_exc[n] + rest[n, EXC]
             bound[n] = valid_at[n] + _earliest(u[n], exc, theta[n], tau_m[n], peak[n], n_receptors[n])
             if bound[n] < key[n] or (position[n] == NOT_IN_HEAP and bound[n] < math.inf):

@@ -101,8 +101,9 @@ def sweep_block(
                         t0 = t
                         walk = True
                         above = False
-                        a0, rest_a0 = a, rest_a
-                        b0, rest_b0 = b, rest_b
+                        # At t0; own spikes change no current, so each is taken from the interval's start in one step.
+                        a0, rest_a0 = a_at, rest_a_at = a, rest_a
+                        b0, rest_b0 = b_at, rest_b_at = b, rest_b
                         a, rest_a = fade_by(factors[k, 1], a, rest_a)
                         b, rest_b = fade_by(factors[k, 3], b, rest_b)
                         if release[n] > t:
@@ -153,8 +154,8 @@ def sweep_block(
                                     )
                                 break
                             # By what the clock shows: later steps start there, and x has digits that it has not.
-                            a0, rest_a0 = fade_carried(spike - t0, a0, rest_a0, tau_exc)
-                            b0, rest_b0 = fade_carried(spike - t0, b0, rest_b0, tau_inh)
+                            a0, rest_a0 = fade_carried(spike - t, a_at, rest_a_at, tau_exc)
+                            b0, rest_b0 = fade_carried(spike - t, b_at, rest_b_at, tau_inh)
                             if n_out == capacity:
                                 return capacity + 1
                             out_times[n_out] = spike
@@ -167,8 +168,8 @@ def sweep_block(
                             release[n] = spike + t_ref[n]
                             if release[n] > t_next:
                                 break
-                            a0, rest_a0 = fade_carried(release[n] - spike, a0, rest_a0, tau_exc)
-                            b0, rest_b0 = fade_carried(release[n] - spike, b0, rest_b0, tau_inh)
+                            a0, rest_a0 = fade_carried(release[n] - t, a_at, rest_a_at, tau_exc)
+                            b0, rest_b0 = fade_carried(release[n] - t, b_at, rest_b_at, tau_inh)
                             t0 = release[n]
                         first = False
                     t = t_next

@@ -25,6 +25,9 @@ def walk(
     spike for ever at one instant.
 
     A crossing that rounds to t1 belongs to the next cell: u is set to theta, which fires there at once.
+
+    Currents are taken in one step from the latest arrival (``at``, exc_at, inh_at): a neuron's own spikes change none, and
+    steps of regular spikes would repeat the same rounding error.
     """
     h = t1 - t0
     # A spike and an arrival are at one instant if a clock that shows the time cannot tell them apart.
@@ -34,25 +37,26 @@ def walk(
     held = free > 0.0
     grazing = 0
     k = first
+    at = 0.0
+    exc_at, exc_rest_at = i_exc, rest_exc
+    inh_at, inh_rest_at = i_inh, rest_inh
     while True:
         t_next = times[k] if k < last else h
         while True:
             if held:
                 # Kept input fades like a potential without current; without kept input u stays at the reset.
                 if free > t_next:
-                    x = t_next - t
-                    i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
-                    i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+                    i_exc, rest_exc = fade_carried(t_next - at, exc_at, exc_rest_at, tau_exc)
+                    i_inh, rest_inh = fade_carried(t_next - at, inh_at, inh_rest_at, tau_inh)
                     if keep_input:
-                        u, rest_u = fade_carried(x, u, rest_u, tau_m)
+                        u, rest_u = fade_carried(t_next - t, u, rest_u, tau_m)
                     else:
                         u, rest_u = u_reset, 0.0
                     break
-                x = free - t
-                i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
-                i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+                i_exc, rest_exc = fade_carried(free - at, exc_at, exc_rest_at, tau_exc)
+                i_inh, rest_inh = fade_carried(free - at, inh_at, inh_rest_at, tau_inh)
                 if keep_input:
-                    u, rest_u = fade_carried(x, u, rest_u, tau_m)
+                    u, rest_u = fade_carried(free - t, u, rest_u, tau_m)
                     u, rest_u = add(u_reset, rest_u, u)
                 else:
                     u, rest_u = u_reset, 0.0
@@ -73,15 +77,16 @@ def walk(
                 )
                 break
             if spike >= t1:
-                i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
-                i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+                i_exc, rest_exc = fade_carried(t_next - at, exc_at, exc_rest_at, tau_exc)
+                i_inh, rest_inh = fade_carried(t_next - at, inh_at, inh_rest_at, tau_inh)
                 return theta, 0.0, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing
             x = spike - t0 - t
             if x == 0.0 and u == u_reset and spike + t_ref == spike:
                 # The spike would leave everything as it was.
                 return u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, -1
-            i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
-            i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
+            x = spike - t0 - at
+            i_exc, rest_exc = fade_carried(x, exc_at, exc_rest_at, tau_exc)
+            i_inh, rest_inh = fade_carried(x, inh_at, inh_rest_at, tau_inh)
             if n_out < out_times.size:
                 out_times[n_out] = spike
                 out_currents[n_out] = i_exc + i_inh
@@ -108,6 +113,9 @@ def walk(
                 i_exc, rest_exc = add(i_exc, rest_exc, w)
             else:
                 i_inh, rest_inh = add(i_inh, rest_inh, w)
+        at = t
+        exc_at, exc_rest_at = i_exc, rest_exc
+        inh_at, inh_rest_at = i_inh, rest_inh
 
 
 @leaf

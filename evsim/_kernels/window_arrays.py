@@ -24,7 +24,11 @@ class Neurons(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """One value per block: neurons ``first`` ... ``first + width - 1``, which share all time constants."""
+    """One value per block: neurons ``first`` ... ``first + width - 1``, which share all time constants.
+
+    flow : (n_blocks, N_FLOW) the flow over a cell: LOSS_M, LOSS_EXC, LOSS_INH (what decays lose) and PSP_EXC, PSP_INH,
+    each followed by what rounding it has lost
+    """
 
     first: np.ndarray
     width: np.ndarray
@@ -39,6 +43,7 @@ class Blocks(NamedTuple):
     cell: np.ndarray
     events: np.ndarray
     grazing: np.ndarray
+    flow: np.ndarray
 
 
 class Bundles(NamedTuple):
@@ -173,6 +178,9 @@ class Arrivals(NamedTuple):
     sorted_values: np.ndarray
     borders: np.ndarray
 
+
+LOSS_M, LOSS_EXC, PSP_EXC, LOSS_INH, PSP_INH, N_FLOW = 0, 2, 4, 6, 8, 10
+"""Columns of the flow over a cell."""
 
 CHUNK = 64
 NO_CHUNK = -1

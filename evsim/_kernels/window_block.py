@@ -10,9 +10,20 @@ where a buffer is too small, the caller enlarges it and calls again.
 import math
 
 from .jit import leaf
-from .lif import psp
 from .walk import sort_by_slot, walk
-from .window_arrays import FULL_CALENDAR, FULL_EVENTS, FULL_FOUND, N_STATUS, RUNNING, STUCK
+from .window_arrays import (
+    FULL_CALENDAR,
+    FULL_EVENTS,
+    FULL_FOUND,
+    LOSS_EXC,
+    LOSS_INH,
+    LOSS_M,
+    N_STATUS,
+    PSP_EXC,
+    PSP_INH,
+    RUNNING,
+    STUCK,
+)
 from .window_calendar import discard_calendar, enter_emitted
 from .window_inputs import add_inputs, list_inputs
 from .window_sums import start_sums, take_totals
@@ -67,60 +78,62 @@ def add_change(u, change, u_new, width):
 
 
 @leaf
-def flow_kicked(u, u_new, top, up, down, change, width, h, tau_m):
-    """Delta synapses: potentials h ms later, and bounds.
+def flow_kicked(u, u_new, top, up, down, change, width, flow):
+    """Delta synapses: potentials at the cell's end, and bounds.
 
     up, down : the positive and negative kicks, each times exp(t/tau_m) of its time; change : what rounding u has lost,
-    rewritten
+    rewritten; flow : over a cell, (N_FLOW,)
     """
     # Loops of few arrays each: the compiler gives up on vectors where it must compare many addresses.
-    loss = math.expm1(-h / tau_m)
+    loss, more_loss = flow[LOSS_M], flow[LOSS_M + 1]
     for n in range(width):
         v = u[n] + up[n]
         top[n] = (v if v > 0.0 else v + v * loss) + _MARGIN * (abs(u[n]) + up[n])
     for n in range(width):
-        kicks = up[n] + down[n]
-        change[n] = change[n] + (kicks + (u[n] + kicks) * loss)
+        jumps = change[n] + (up[n] + down[n])
+        change[n] = jumps + ((u[n] + jumps) * loss + u[n] * more_loss)
     add_change(u, change, u_new, width)
 
 
 @leaf
 def flow_driven(
     u, exc, inh, rest_exc, rest_inh, u_new, exc_new, inh_new, rest_exc_new, rest_inh_new,
-    top, up, down, change, width, h, tau_m, tau_exc, tau_inh, n_receptors,
+    top, up, down, change, width, rise, flow, n_receptors,
 ):  # fmt: skip
-    """Exponential synapses: states h ms later, and bounds.
+    """Exponential synapses: states at the cell's end, and bounds.
 
     u + change, exc + up, inh + down (one receptor: exc + up + down) : the state at the start that would have led to the
-    same end; change is rewritten
+    same end; change is rewritten; rise : length of the cell / tau_m; flow : over the cell, (N_FLOW,)
     """
-    rise = h / tau_m
     for n in range(width):
         high = (exc[n] if exc[n] > 0.0 else 0.0) + up[n]
         gain = high - u[n]
         top[n] = u[n] + (gain if gain > 0.0 else 0.0) * rise + _MARGIN * (abs(u[n]) + high)
-    # The same factor cell after cell: rounded itself it would add up, its distance from 1 does not.
-    loss = math.expm1(-h / tau_m)
-    psp_exc = psp(h, tau_m, tau_exc)
-    loss_exc = math.expm1(-h / tau_exc)
+    loss, more_loss = flow[LOSS_M], flow[LOSS_M + 1]
+    loss_exc, more_loss_exc = flow[LOSS_EXC], flow[LOSS_EXC + 1]
+    psp_exc, more_psp_exc = flow[PSP_EXC], flow[PSP_EXC + 1]
     if n_receptors == 1:
         for n in range(width):
-            change[n] = change[n] + ((u[n] + change[n]) * loss + (exc[n] + (up[n] + down[n])) * psp_exc)
-        for n in range(width):
-            jumps = up[n] + down[n]
-            rest_exc_new[n] = rest_exc[n] + (jumps + (exc[n] + jumps) * loss_exc)
-        add_change(exc, rest_exc_new, exc_new, width)
-    else:
-        psp_inh = psp(h, tau_m, tau_inh)
-        for n in range(width):
-            gain = (exc[n] + up[n]) * psp_exc + (inh[n] + down[n]) * psp_inh
+            gain = (exc[n] + (up[n] + down[n])) * psp_exc + (exc[n] * more_psp_exc + u[n] * more_loss)
             change[n] = change[n] + ((u[n] + change[n]) * loss + gain)
         for n in range(width):
-            rest_exc_new[n] = rest_exc[n] + (up[n] + (exc[n] + up[n]) * loss_exc)
+            jumps = rest_exc[n] + (up[n] + down[n])
+            rest_exc_new[n] = jumps + ((exc[n] + jumps) * loss_exc + exc[n] * more_loss_exc)
         add_change(exc, rest_exc_new, exc_new, width)
-        loss_inh = math.expm1(-h / tau_inh)
+    else:
+        psp_inh, more_psp_inh = flow[PSP_INH], flow[PSP_INH + 1]
         for n in range(width):
-            rest_inh_new[n] = rest_inh[n] + (down[n] + (inh[n] + down[n]) * loss_inh)
+            gain = (exc[n] + up[n]) * psp_exc + (inh[n] + down[n]) * psp_inh
+            gain += exc[n] * more_psp_exc + (inh[n] * more_psp_inh + u[n] * more_loss)
+            change[n] = change[n] + ((u[n] + change[n]) * loss + gain)
+        for n in range(width):
+            jumps = rest_exc[n] + up[n]
+            rest_exc_new[n] = jumps + ((exc[n] + jumps) * loss_exc + exc[n] * more_loss_exc)
+        add_change(exc, rest_exc_new, exc_new, width)
+        loss_inh, more_loss_inh = flow[LOSS_INH], flow[LOSS_INH + 1]
+        for n in range(width):
+            jumps = rest_inh[n] + down[n]
+            rest_inh_new[n] = jumps + ((inh[n] + jumps) * loss_inh + inh[n] * more_loss_inh)
         add_change(inh, rest_inh_new, inh_new, width)
     add_change(u, change, u_new, width)
 
@@ -209,7 +222,6 @@ def run_block(
     width = blocks.width[b]
     end = first + width
     n_receptors = blocks.n_receptors[b]
-    tau_m, tau_exc, tau_inh = blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b]
     u, i_exc, i_inh = neurons.u[first:end], neurons.i_exc[first:end], neurons.i_inh[first:end]
     has_calendar = False
     for j in range(blocks.bundle_start[b], blocks.bundle_start[b + 1]):
@@ -237,11 +249,11 @@ def run_block(
             take_totals(own, width, n_receptors)
             rest_exc, rest_inh = own.rest_exc, own.rest_inh
         if n_receptors == 0:
-            flow_kicked(u, own.u_new, own.top, own.up, own.down, own.base, width, c, tau_m)
+            flow_kicked(u, own.u_new, own.top, own.up, own.down, own.base, width, blocks.flow[b])
         else:
             flow_driven(
                 u, i_exc, i_inh, rest_exc, rest_inh, own.u_new, own.exc_new, own.inh_new, own.rest_exc, own.rest_inh,
-                own.top, own.up, own.down, own.base, width, c, tau_m, tau_exc, tau_inh, n_receptors,
+                own.top, own.up, own.down, own.base, width, c / blocks.tau_m[b], blocks.flow[b], n_receptors,
             )  # fmt: skip
         hold(
             own.u_new, own.base, own.top, neurons.u_reset[first:end], neurons.release[first:end], width, t0, t1,

@@ -6,12 +6,22 @@ A number is a pair (high, low) with |low| at most half a unit in the last place 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from numba import njit
 
 _SPLITTER = 134217729.0
 _LN2 = 0.6931471805599453, 2.3190468138462996e-17
 _HALVINGS = 9
+
+
+def _digits(value: Fraction) -> tuple[float, float]:
+    high = float(value)
+    return high, float(value - Fraction(high))
+
+
+_INVERSE = tuple(_digits(Fraction(1, math.factorial(n))) for n in range(22))
+"""1 / n!."""
 
 
 @njit
@@ -74,6 +84,18 @@ def divide(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _by_powers(x, first, last, dd_from):  # type: ignore[no-untyped-def]
+    """sum x^(n - first) / n!, n = first ... last (Horner); for terms from ``dd_from`` on float64 suffices."""
+    tail = 0.0
+    for n in range(last, dd_from - 1, -1):
+        tail = tail * x[0] + _INVERSE[n][0]
+    total = (tail, 0.0)
+    for n in range(dd_from - 1, first - 1, -1):
+        total = add(multiply(total, x), _INVERSE[n])
+    return total
+
+
+@njit
 def exponential(x):  # type: ignore[no-untyped-def]
     """exp(x), 0 below -700."""
     if x[0] < -700.0:
@@ -83,11 +105,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
     scale = 1.0 / 2.0**_HALVINGS
     r = (r[0] * scale, r[1] * scale)
     # exp(r) - 1 by its series, then exp(2 r) - 1 = 2 e + e^2.
-    e = r
-    term = r
-    for n in range(2, 10):
-        term = divide(multiply(term, r), (float(n), 0.0))
-        e = add(e, term)
+    e = multiply(r, _by_powers(r, 1, 9, 7))
     for _ in range(_HALVINGS):
         e = add((2.0 * e[0], 2.0 * e[1]), multiply(e, e))
     e = add(e, (1.0, 0.0))
@@ -99,9 +117,4 @@ def growth(y):  # type: ignore[no-untyped-def]
     """(exp(y) - 1) / y, 1 at y = 0."""
     if abs(y[0]) > 0.1:
         return divide(subtract(exponential(y), (1.0, 0.0)), y)
-    total = (1.0, 0.0)
-    term = (1.0, 0.0)
-    for n in range(2, 22):
-        term = divide(multiply(term, y), (float(n), 0.0))
-        total = add(total, term)
-    return total
+    return _by_powers(y, 1, 21, 13)

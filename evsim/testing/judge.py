@@ -28,7 +28,12 @@ _EPS = 2.0**-52
 _SAME = 1e-7
 """Relative to time and tau_m: a spike further from the true crossing is another one."""
 
-_FADED = 1e-290
+_STRETCH = 300.0
+"""Of the shortest time constant: over so much what fades keeps all its digits."""
+
+_LEAST = 1e-300
+"""Of a slope that has its digits."""
+
 _STACK = 200
 FIELDS = ("spikes", "missed", "invented", "grazing", "beyond", "worst")
 
@@ -123,8 +128,6 @@ def _first_crossing(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends):  #
         x, p, q = _state_at((a, 0.0), u, i, j, tau_m, tau_i, tau_j, n)
         below = subtract(x, theta)[0]
         size = abs(theta[0]) + abs(x[0]) + abs(p[0]) + abs(q[0])
-        if size < _FADED:
-            continue  # faded from below towards a threshold of 0, which it never reaches
         slope = _rate(x, p, q, tau_m)
         bend = _bend(x, p, q, tau_m, tau_i, tau_j)
         # From a on u stays below the parabola through its state.
@@ -150,6 +153,41 @@ def _first_crossing(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends):  #
         starts[top + 1], ends[top + 1] = a, middle
         top += 2
     return 0, (0.0, 0.0)
+
+
+@njit
+def _first_crossing_of_zero(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends):  # type: ignore[no-untyped-def]
+    """``_first_crossing`` for a threshold of 0, which a trace may reach long after it has faded below all numbers.
+
+    Stretch by stretch, each with its state times a power of two: that changes no digit and no sign.
+    """
+    shortest = tau_m[0]
+    if n > 0:
+        shortest = min(shortest, tau_i[0])
+    if n > 1:
+        shortest = min(shortest, tau_j[0])
+    t = (0.0, 0.0)
+    while True:
+        largest = max(abs(u[0]), max(abs(i[0]), abs(j[0])))
+        if largest == 0.0 or (u[0] <= 0.0 and i[0] <= 0.0 and j[0] <= 0.0):
+            return 0, (0.0, 0.0)
+        _, exponent = math.frexp(largest)
+        u, i, j = _scaled(u, -exponent), _scaled(i, -exponent), _scaled(j, -exponent)
+        left = subtract((h, 0.0), t)[0]
+        stretch = min(_STRETCH * shortest, left)
+        status, x = _first_crossing(stretch, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends)
+        if status != 0:
+            return status, add(t, x)
+        if stretch == left:
+            return 0, (0.0, 0.0)
+        u, i, j = _state_at((stretch, 0.0), u, i, j, tau_m, tau_i, tau_j, n)
+        t = add(t, (stretch, 0.0))
+
+
+@njit
+def _scaled(a, exponent):  # type: ignore[no-untyped-def]
+    """a times a power of two."""
+    return math.ldexp(a[0], exponent), math.ldexp(a[1], exponent)
 
 
 @njit
@@ -219,9 +257,11 @@ def judge_neuron(  # type: ignore[no-untyped-def]
                 above = max(u[0], 0.0) + max(i[0], 0.0) + max(j[0], 0.0)
                 if n == 0:
                     above = max(u[0], 0.0)
-                if theta[0] <= 0.0 or above >= theta[0] * (1.0 - 1e-9):
+                if theta[0] == 0.0:
+                    status, t = _first_crossing_of_zero(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends)
+                elif theta[0] < 0.0 or above >= theta[0] * (1.0 - 1e-9):
                     rise = max(u[0], 0.0) + (max(i[0], 0.0) + max(j[0], 0.0)) * h / tau_m[0]
-                    if theta[0] <= 0.0 or rise >= theta[0] * (1.0 - 1e-9):
+                    if theta[0] < 0.0 or rise >= theta[0] * (1.0 - 1e-9):
                         status, t = _first_crossing(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends)
             fresh = False
             if status < 0:
@@ -233,7 +273,9 @@ def judge_neuron(  # type: ignore[no-untyped-def]
                 slope = _rate(x, a, b, tau_m)
                 size_x, _, _ = _sizes_at(t[0], size_u, size_i, size_j, tau_m, tau_i, tau_j, n)
                 if t[0] > 0.0:
-                    top = slope * slope / (2.0 * _bend(x, a, b, tau_m, tau_i, tau_j))
+                    if slope < _LEAST:
+                        return spikes, missed, invented, 1, beyond, worst
+                    top = slope * (slope / (2.0 * _bend(x, a, b, tau_m, tau_i, tau_j)))
                     if top <= GRAZING * max(abs(theta[0]), size_x):
                         return spikes, missed, invented, 1, beyond, worst
                     condition = (size_x + abs(theta[0])) / slope + true[0]

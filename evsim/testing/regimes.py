@@ -256,5 +256,13 @@ def dense_kicks(rng: np.random.Generator, n: int) -> Case:
     return Case(lif, dx * np.arange(float(m)), np.full((m, n), dx / 10.0), 40.0)
 
 
+@regime
+def lasting_currents(rng: np.random.Generator, n: int) -> Case:
+    """One weight of 1e6 ... 1e14 thresholds, then regular spikes of which each fades the current by the same factor."""
+    tau_s = float(rng.choice([0.45, 0.74, 1.63, 1.73]))
+    lif = LIF(tau_m=10.0, tau_syn=tau_s, v_th=np.ones(n), t_ref=np.full(n, 1.0))
+    return Case(lif, np.array([1.0]), 10.0 ** rng.uniform(6.0, 14.0, (1, n)), 70.0)
+
+
 DENSE = ("dense regular", "dense kicks")
 """Regimes whose neurons get thousands of inputs: a few neurons of them weigh as much as a hundred of the others."""
