@@ -29,7 +29,7 @@ N_HEAP, N_QUEUE, NEXT_INPUT, N_SPIKES, N_EVENTS, N_GRAZING, N_STATE = 0, 1, 2, 3
 # Columns of the rests: what rounding u, i_exc and i_inh has lost.
 POTENTIAL, EXC, INH, N_RESTS = 0, 1, 2, 3
 
-# Columns of the anchors: the currents, with their rests, after the latest arrival, and since when (ms; OUTDATED: another
+# Columns of the anchors: the currents, with their rests, at the latest arrival, and since when (ms; OUTDATED: another
 # arrival has come since). A neuron's own spikes change no current: after each it is taken from there in one step, since
 # steps of regular spikes would repeat the same rounding error.
 SINCE, EXC_AT, EXC_REST, INH_AT, INH_REST, N_ANCHOR = 0, 1, 2, 3, 4, 5

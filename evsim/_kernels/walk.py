@@ -26,7 +26,7 @@ def walk(
 
     A crossing that rounds to t1 belongs to the next cell: u is set to theta, which fires there at once.
 
-    Currents are taken in one step from the latest arrival (``at``, exc_at, inh_at): a neuron's own spikes change none, and
+    Currents are taken in one step from the latest arrival (``at``, exc_at, inh_at): own spikes change none, and
     steps of regular spikes would repeat the same rounding error.
     """
     h = t1 - t0
