@@ -106,7 +106,7 @@ PUBLICATIONS: dict[str, Publication] = {
             _NO_GRID,
             "pixels are not normalised to mean 0 and sd 1",
             f"{_NO_CONVOLUTION}: only the fully connected network of Fashion-MNIST is here",
-            "no warm-up by layer rate and no dropout between layers",
+            "the paper's warm-up by layer rate is not in the program, so not here either: --rule-option warm_up=0.1",
         ),
     ),
     "rate-based": Publication(

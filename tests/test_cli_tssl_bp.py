@@ -45,3 +45,13 @@ def test_target_trains_of_a_data_set_are_a_loss_of_pscs(tmp_path):
     assert runs.load_run(tmp_path / "run.h5")["loss"]["predicts"] == "nearest"
     assert "needs target trains" in run(*SMALL, "--rule", "tssl-bp", "--loss", "psc-trains", "--loss-option", "tau=10",
                                         "--out", tmp_path / "x", code=1)  # fmt: skip
+
+
+def test_the_warm_up_by_layer_rate_wakes_a_silent_start_and_resumes_bit_for_bit(tmp_path):
+    silent = ["--weight-mean", 0.001, "--weight-mean", 0.001, "--weight-scale", 0.001, "--weight-scale", 0.001]
+    base = [*SMALL, "--rule", "tssl-bp", *silent, "--rule-option", "silent=none", "--rate", 0.05, "--hidden", 20,
+            "--schedule", "constant"]  # fmt: skip
+    assert "emitted no spike in a whole epoch" in " ".join(run(*base, "--out", tmp_path / "a", code=1).split())
+    run(*base, "--rule-option", "warm_up=0.5", "--epochs", 6, "--out", tmp_path / "whole")
+    state = runs.load_run(tmp_path / "whole" / "run.h5")
+    assert state["rule"]["warm_up"] == 0.5 and state["history"][-1]["spikes"] > state["history"][0]["spikes"]

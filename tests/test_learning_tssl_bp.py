@@ -360,12 +360,44 @@ def test_a_silent_network_learns_to_fire_only_with_the_surrogate_path():
     assert counts["none"] == [0, 0] and min(counts["steps"]) > 20
 
 
+def test_while_a_layer_is_below_the_rate_of_the_warm_up_it_learns_by_the_surrogate_alone():
+    model, loss = network(), PSCDistance(desired_trains(3, T, 6.0), TAU_S, T)
+    spikes, pull = run(model, batch(), loss)
+    (layer, before, after), count = (model.layers[-1], *spikes[-2:]), spikes[-1].counts().mean()
+    own, only = (TSSLBP(silent=s).backward(layer, before, after, pull, T) for s in ("replace", "only"))
+    assert not np.array_equal(own[0]["weight"], only[0]["weight"])
+    for warm_up, wanted in ((0.0, own), (count * (1 - 1e-9), own), (count * (1 + 1e-9), only)):
+        got = TSSLBP(silent="replace", warm_up=warm_up).backward(layer, before, after, pull, T)
+        np.testing.assert_array_equal(got[0]["weight"], wanted[0]["weight"])
+        np.testing.assert_array_equal(got[1].by_psc, wanted[1].by_psc)
+    # From times there is no C where no spike is, so the rule stays as it is.
+    slope = VanRossum(desired_trains(3, T, 6.0), 10.0)(spikes[-1], LABELS)[1]
+    rules = TSSLBP(silent="none"), TSSLBP(silent="none", warm_up=99.0)
+    alone, warm = (rule.backward(layer, before, after, slope, T)[0]["weight"] for rule in rules)
+    np.testing.assert_array_equal(alone, warm)
+
+
+def test_the_warm_up_wakes_a_silent_network_and_then_leaves_it_to_the_rule():
+    x, y = np.random.default_rng(0).random((12, 10)), np.arange(12) % 2
+    options = TrainingOptions(
+        duration=40.0, encoder="latency", window=(0.0, 20.0), epochs=30, batch_size=6, rate=2e-2, schedule="constant"
+    )
+    loss = PSCDistance(desired_trains(2, 40.0, 4.0), 10.0, 40.0)
+    model = Sequential(*(Dense(a, b, LIF(tau_m=20.0, tau_syn=10.0)) for a, b in ((10, 20), (20, 2))))
+    model.init(3, scale=[0.01, 0.01], mean=[0.05, 0.05])
+    trainer = Trainer(model, TSSLBP(silent="none", warm_up=0.3, reference_step=4.0), loss, Adam(), options)
+    rows = list(trainer.epochs(x, y, x, y))
+    assert rows[0]["spikes"] == 0 and rows[0]["surrogate_share_0"] == 1.0
+    spikes = model.forward(options.encode(x, np.arange(12), 1), 40.0)
+    assert min(s.counts().mean() for s in spikes[1:]) > 0.3 and rows[-1]["surrogate_share_0"] == 0.0
+
+
 # --------------------------------------------------------------------------------------------------- the door
 
 
 @pytest.mark.parametrize("rule", [
     TSSLBP(), EXACT, TSSLBP(inter="true", silent="steps"), TSSLBP(silent="only"),
-    TSSLBP(silent="replace"),
+    TSSLBP(silent="replace"), TSSLBP(warm_up=99.0),
 ])  # fmt: skip
 def test_threads_change_no_bit_and_a_batch_is_the_sum_of_its_parts(rule):
     model, loss = network(), PSCDistance(desired_trains(3, T, 6.0), TAU_S, T)
@@ -429,7 +461,7 @@ def test_layers_that_it_cannot_follow_are_refused(layer, words):
 
 @pytest.mark.parametrize("bad", [
     {"inter": "x"}, {"intra": "x"}, {"silent": "x"}, {"a": 0.0}, {"max_gain": -1.0}, {"reference_step": 0.0},
-    {"max_z": np.nan}, {"quiet": 1.0}, {"quiet": 0.0},
+    {"max_z": np.nan}, {"quiet": 1.0}, {"quiet": 0.0}, {"warm_up": -1.0},
 ])  # fmt: skip
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):

@@ -13,7 +13,7 @@ term more in the bracket: see docs/tssl_bp.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,6 +51,9 @@ class TSSLBP:
     quiet : a neuron is quiet while its own PSC is below this many jumps (the authors' th = 1/(4 tau_s) is 1/4 of one)
     max_gain : upper bound of theta/(u' reference_step): thresholds climbed in one step count at least 1/max_gain
     reference_step : ms, the authors' time step; it scales "code" terms and the bound, nothing else
+    warm_up : spikes per neuron and sample; a layer whose mean count in a batch is below learns as with silent="only",
+        the paper's warm-up by layer rate. 0: none, as in the authors' program. A layer that starts from a loss of spike
+        times, which says nothing where there is no spike, has none
 
     ``inter="true", intra="exact", silent="none", max_gain=inf`` is EventProp.
     """
@@ -63,6 +66,7 @@ class TSSLBP:
     max_z: float = 8.0
     max_gain: float = 8.0
     reference_step: float = 1.0
+    warm_up: float = 0.0
     signals: ClassVar[tuple[str, ...]] = ("psc", "times", "values")
 
     def __post_init__(self) -> None:
@@ -75,11 +79,13 @@ class TSSLBP:
                 raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
         if not 0 < self.quiet < 1:
             raise ValueError(f"quiet must lie between 0 and 1 jumps of the PSC; got {self.quiet}.")
+        if not self.warm_up >= 0:
+            raise ValueError(f"warm_up must be >= 0 spikes per neuron and sample; got {self.warm_up}.")
 
     @property
     def wakes_silent(self) -> bool:
         """Can neurons without a spike learn to fire? Then a silent layer is no error."""
-        return self.silent != "none"
+        return self.silent != "none" or self.warm_up > 0
 
     @property
     def samples_silence(self) -> bool:
@@ -89,7 +95,8 @@ class TSSLBP:
     @property
     def exact(self) -> bool:
         """Are the switches those of the true gradient?"""
-        return (self.inter, self.intra, self.silent) == ("true", "exact", "none") and self.max_gain == np.inf
+        exact = (self.inter, self.intra, self.silent) == ("true", "exact", "none")
+        return exact and self.max_gain == np.inf and self.warm_up == 0
 
     @property
     def needs(self) -> Needs:
@@ -98,6 +105,12 @@ class TSSLBP:
             recurrent=False, lateral=False, analog=True, delays="input", trained_delays=self.inter == "true",
             currents=(1,), parameters=False,
         )  # fmt: skip
+
+    def acting_on(self, outputs: SpikeBatch, signal: Any) -> TSSLBP:
+        """The rule for a layer that gave these spikes: with ``warm_up``, another one while the layer is quiet."""
+        if outputs.times.size < self.warm_up * len(outputs) * outputs.size and isinstance(signal, Pull):
+            return replace(self, silent="only", warm_up=0.0)
+        return self
 
     def surrogate(self, u: Any, theta: Any) -> Floats:
         """sigma'(u), per unit of the potential; u and theta above rest."""
@@ -146,7 +159,6 @@ class TSSLBP:
             return credit(layer, found, found.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
 
         return gradients, Pull(by_psc, by_time, at)
-
 
     def figures(self, model: Any, spikes: list[Any], signal: Any, t_stop: float) -> dict[str, float]:
         """For the log of a run: of each layer, the share of its gradient that came by the surrogate path (norm over the

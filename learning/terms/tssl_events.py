@@ -49,6 +49,7 @@ def blame(
     """psi of the layer's spikes and virtual spikes; arguments as in ``TSSLBP.backward``."""
     if outputs.currents is None:
         raise ValueError("these spikes carry no currents; take them from model.forward.")
+    rule = rule.acting_on(outputs, signal)
     has_psc = isinstance(signal, Pull)
     if rule.silent == "only" and not has_psc:
         raise GradientError("TSSLBP(silent='only') needs a loss of PSCs or of a Readout's values.")
