@@ -152,6 +152,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         ),
     ),
     "dropout": (_SPIKES_IN, _ARRIVALS),
+    "hidden_dropout": (_NETWORK, Need("hidden layers", lambda c, d: bool(c.hidden))),
     "shift": _PIXELS,
     "turn": _PIXELS,
     "zoom": _PIXELS,

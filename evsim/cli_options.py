@@ -205,6 +205,8 @@ TRAINING = [
     click.option("--threshold", "thresholds", type=ANY, multiple=True,
                  help="v_th, once per spiking layer; nothing is calibrated then."),
     click.option("--dropout", type=Share(), help="Share of input spikes left out."),
+    click.option("--hidden-dropout", type=Share(),
+                 help="Share of hidden neurons whose spikes are not handed on, for a whole sample."),
     click.option("--shift", type=NOT_NEGATIVE, help="Training samples move by up to so many pixels."),
     click.option("--turn", type=NOT_NEGATIVE, help="Training samples turn by up to so many degrees."),
     click.option("--zoom", type=Share(), help="Training samples are zoomed by 1 +- this at most."),

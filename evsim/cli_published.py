@@ -107,6 +107,7 @@ PUBLICATIONS: dict[str, Publication] = {
             "pixels are not normalised to mean 0 and sd 1",
             f"{_NO_CONVOLUTION}: only the fully connected network of Fashion-MNIST is here",
             "the paper's warm-up by layer rate is not in the program, so not here either: --rule-option warm_up=0.1",
+            "dropout between layers is of their CIFAR-10 networks alone: --hidden-dropout 0.2",
         ),
     ),
     "rate-based": Publication(
@@ -147,7 +148,7 @@ PUBLICATIONS: dict[str, Publication] = {
             "weights are updated after the sample (OTTT_A), not within it (OTTT_O)",
             "the weights of the readout learn from the spikes of each window, theirs from a trace of them",
             "exponential synapses and reset to a value, theirs delta synapses and reset by subtraction",
-            "no standardised weights, bias or dropout between layers",
+            "no standardised weights or bias; their dropout between layers is --hidden-dropout 0.2",
         ),
         {"loss": "momentary-count", "loss_options": {"squared": 0.05}},
     ),

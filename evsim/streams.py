@@ -55,7 +55,7 @@ PURPOSES: dict[str, Purpose] = {
 }
 """Streams of numpy."""
 
-KERNEL_PURPOSES: dict[str, tuple[int, ...]] = {"spikes": (), "dropout": (7,)}
+KERNEL_PURPOSES: dict[str, tuple[int, ...]] = {"spikes": (), "dropout": (7,), "hidden dropout": (8,)}
 """Streams of the generator in ``_kernels/poisson.py``, by (seed, epoch, sample), then these words."""
 
 

@@ -43,5 +43,5 @@ from evsim.learning.rules.eventprop import conditioning as conditioning
 from evsim.learning.spsp import s_psp as s_psp
 from evsim.learning.streaming import StreamingSTLLR as StreamingSTLLR
 from evsim.learning.training import Trainer as Trainer
-from evsim.learning.training import TrainingOptions as TrainingOptions
+from evsim.learning.training_options import TrainingOptions as TrainingOptions
 from evsim.learning.tssl_report import tssl_report as tssl_report

@@ -13,7 +13,7 @@ from evsim.learning.fields import check_number, check_numbers
 from evsim.learning.layers import Dense
 from evsim.learning.model import Sequential
 from evsim.learning.readout import Readout
-from evsim.learning.training import TrainingOptions
+from evsim.learning.training_options import TrainingOptions
 from evsim.types import SpikeBatch
 
 _CALIBRATION = -3

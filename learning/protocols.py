@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning.validation import check_arguments, check_result, check_rule, check_signals, loss_and_signal
 from evsim.types import Floats, SpikeBatch
+
+if TYPE_CHECKING:
+    from evsim.learning.dropout import Masks
 
 
 class Loss(Protocol):
@@ -95,10 +98,12 @@ def backward(
     t_stop: float,
     threads: int = 1,
     wants_signal: bool = False,
+    masks: Masks | None = None,
 ) -> tuple[list[dict[str, Floats]], Floats]:
     """A rule from the last layer to the first: gradients of each layer, and the signal at the model's input.
 
     spikes : what ``model.forward`` gave; signal : the loss's derivative; wants_signal : at the model's input too
+    masks : with dropout between layers, then spikes are what ``masks.forward`` gave
 
     Raises GradientError : arguments that do not fit together; a rule that gives unknown or missing names, other shapes,
     NaN or infinite
@@ -112,11 +117,15 @@ def backward(
     gradients: list[dict[str, Floats]] = []
     last = len(model.layers) - 1
     for k in range(last, -1, -1):
-        layer, wanted = model.layers[k], wants_signal or k > 0
-        signal = check_arguments(rule, layer, spikes[k], spikes[k + 1], signal, t_stop, wanted)
+        layer, inputs, wanted = model.layers[k], spikes[k], wants_signal or k > 0
+        if masks is not None:
+            layer, inputs = masks.layers[k], masks.input_of(k, spikes[k])
+        signal = check_arguments(rule, layer, inputs, spikes[k + 1], signal, t_stop, wanted)
         found = rule.backward(
-            layer, spikes[k], spikes[k + 1], signal, t_stop, is_output=k == last, wants_signal=wanted, threads=threads
+            layer, inputs, spikes[k + 1], signal, t_stop, is_output=k == last, wants_signal=wanted, threads=threads
         )
-        gradient, signal = check_result(rule, f"layer {k}, {layer.describe()}", layer, spikes[k], found, wanted)
+        gradient, signal = check_result(rule, f"layer {k}, {layer.describe()}", layer, inputs, found, wanted)
+        if masks is not None:
+            gradient, signal = masks.gradients_of(k, gradient), masks.signal_below(k, signal, spikes[k])
         gradients.insert(0, gradient)
     return gradients, signal

@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from evsim import encode, streams
+from evsim import streams
 from evsim.errors import SilentLayerError
-from evsim.learning.analog import AnalogBatch
-from evsim.learning.augment import jiggle
-from evsim.learning.fields import check_fields
-from evsim.learning.layers import Layer
+from evsim.learning.dropout import Masks
 from evsim.learning.losses.checks import check_labels
 from evsim.learning.model import Sequential
 from evsim.learning.needs import check_layers
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.protocols import Loss, Rule, backward, check_signal
-from evsim.learning.remedies import AfterStep, Remedy, drop_spikes
+from evsim.learning.remedies import AfterStep, Remedy
 from evsim.learning.saved_training import checked_training
+from evsim.learning.tally import Tally, emitted
+from evsim.learning.training_options import TrainingOptions
 from evsim.learning.validation import loss_and_signal, weighted
 from evsim.types import Floats, SpikeBatch
 
@@ -30,165 +29,21 @@ _VALIDATION, _TEST = -1, -2
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What a run is made of besides model, rule, loss and optimiser.
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a batch was while it was learned.
 
-    duration : of a sample, ms
-    encoder : "poisson" or "regular", at max_rate (Hz) for a value of 1; "latency", the earlier the larger; "linear",
-        the later the larger; or "analog", a constant current that carries as much as max_rate spikes per second, for
-        a first layer that is `Analog`. Data that are spikes already are taken as they are.
-    window : ms, earliest and latest spike of "latency" and "linear"; None: (0, duration)
-    bias_spike : ms; one more input that spikes then in every sample; None: no such input
-    dropout : share of input spikes left out in training
-    shift, turn, zoom : in training every sample is moved by up to ``shift`` pixels, turned by up to ``turn`` degrees
-        and zoomed by up to 1 +- ``zoom``, anew in each epoch (`augment.jiggle`). Needs a ``grid``.
-    grid : (width, height, channels) of the inputs where they are pixels, without the bias spike's; else None
-    frozen_noise : one Poisson realisation per sample, reused in every epoch (the original code did so)
-    rate : step size; schedule : "constant", "sqrt" (rate/sqrt(epoch)), "cosine" (to 0 at ``epochs``) or
-        "exponential" (times ``decay`` after each epoch)
-    delay_rate : step size of trained delays' logits; None: ``rate``
-    neuron_rate : step size of the coordinates of trained parameters of neurons (`NeuronParameters`); None: ``rate``
-    validation : number of training samples set aside to select the epoch
-    regularise : (strength lambda, beta, limit) of HM2-BP's weight regulariser, None: off;
-        adds lambda beta (w/limit) exp(beta (mean_j (w_ij/limit)^2 - 1)) to the gradient
-    boosting : after each epoch, a misclassified sample's weight is multiplied by
-        exp(weighted error rate of its class/boosting); 0: off (the original code: 20)
+    outputs : of the last layer; loss : (n,)
+    emitted : spikes of each layer, None of one that does not spike
+    delivered : spikes that each layer was handed
+    figures : what the rule has to say, see `protocols.Rule`
     """
 
-    duration: float = 400.0
-    encoder: str = "poisson"
-    max_rate: float = 181.8
-    window: tuple[float, float] | None = None
-    bias_spike: float | None = None
-    dropout: float = 0.0
-    shift: float = 0.0
-    turn: float = 0.0
-    zoom: float = 0.0
-    grid: tuple[int, int, int] | None = None
-    frozen_noise: bool = False
-    epochs: int = 10
-    batch_size: int = 20
-    rate: float = 4e-3
-    schedule: str = "cosine"
-    decay: float = 0.95
-    delay_rate: float | None = None
-    neuron_rate: float | None = None
-    validation: int = 0
-    regularise: tuple[float, float, float] | None = None
-    boosting: float = 0.0
-    seed: int = 0
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.encoder not in ("poisson", "regular", "latency", "linear", "analog"):
-            raise ValueError(f"encoder must be poisson, regular, latency, linear or analog; got {self.encoder!r}.")
-        if self.schedule not in ("constant", "sqrt", "cosine", "exponential"):
-            raise ValueError(f"schedule must be constant, sqrt, cosine or exponential; got {self.schedule!r}.")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}.")
-        if not (self.shift >= 0 and self.turn >= 0 and 0 <= self.zoom < 1):
-            raise ValueError(
-                f"shift and turn must be >= 0, zoom in [0, 1); got {self.shift}, {self.turn} and {self.zoom}."
-            )
-        for name in ("duration", "rate", "max_rate", "decay"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
-        for name in ("epochs", "batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1; got {getattr(self, name)}.")
-        for name in ("delay_rate", "neuron_rate", "boosting", "seed", "validation"):
-            if getattr(self, name) is not None and getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0; got {getattr(self, name)}.")
-        for name, size in (("window", 2), ("grid", 3), ("regularise", 3)):
-            if getattr(self, name) is not None and len(getattr(self, name)) != size:
-                raise ValueError(f"{name} must be {size} numbers, or None; got {getattr(self, name)!r}.")
-        if self.regularise is not None and not self.regularise[2] > 0:
-            raise ValueError(f"the limit of regularise must be > 0; got {self.regularise[2]}.")
-        if self.bias_spike is not None and self.bias_spike < 0:
-            raise ValueError(f"bias_spike must be >= 0 ms; got {self.bias_spike}.")
-
-    def encode(self, x: Any, keys: np.ndarray, epoch: int) -> SpikeBatch:
-        """Samples ``keys`` of x as spikes; random streams are keyed by (seed, epoch, key).
-
-        x : (n, features) in [0, 1], or a SpikeBatch
-
-        Raises ValueError : values outside [0, 1] or not finite, another shape
-        """
-        early, late = self.window or (0.0, self.duration)
-        values: Any = None if isinstance(x, SpikeBatch) else encode.unit_interval(np.asarray(x)[keys])
-        if isinstance(x, SpikeBatch):
-            result: SpikeBatch = x.take(keys)
-        elif self.encoder == "poisson":
-            result = encode.poisson(
-                values * self.max_rate, self.duration, seed=self.seed, keys=keys, epoch=epoch, threads=self.threads
-            )
-        elif self.encoder == "regular":
-            result = encode.regular(values * self.max_rate, self.duration)
-        elif self.encoder == "latency":
-            result = encode.latency(values, late, early=early)
-        elif self.encoder == "analog":
-            return AnalogBatch.of(values * self.max_rate / 1000.0)
-        else:
-            result = encode.linear(values, early, late)
-        if epoch > 0 and (self.shift or self.turn or self.zoom):
-            if self.grid is None:
-                raise ValueError("shift, turn and zoom move pixels; these inputs have no grid of pixels.")
-            result = jiggle(result, self.grid, self.shift, self.turn, self.zoom, self.seed, epoch, keys)
-        if self.bias_spike is not None:
-            result = encode.with_spike(result, self.bias_spike)
-        if self.dropout > 0.0 and epoch > 0:
-            result = drop_spikes(result, self.dropout, self.seed, epoch, keys)
-        return result
-
-    def rate_share(self, parameter: str) -> float:
-        """Step size of a trained array, by its name, as a share of ``rate``."""
-        if parameter.endswith("weight"):
-            return 1.0
-        own = self.delay_rate if "delay" in parameter else self.neuron_rate
-        return 1.0 if own is None else own / self.rate
-
-    def rate_at(self, epoch: int, progress: float) -> float:
-        """Step size at ``progress`` (0 ... 1) of an epoch (counted from 1)."""
-        if self.schedule == "sqrt":
-            return self.rate / float(np.sqrt(epoch))
-        if self.schedule == "cosine":
-            done = min((epoch - 1 + progress) / self.epochs, 1.0)
-            return self.rate * 0.5 * (1.0 + float(np.cos(np.pi * done)))
-        if self.schedule == "exponential":
-            return self.rate * self.decay ** (epoch - 1)
-        return self.rate
-
-
-@dataclass
-class Tally:
-    """Sums over an epoch or evaluation."""
-
-    samples: int = 0
-    correct: int = 0
-    loss: float = 0.0
-    input_spikes: int = 0
-    events: int = 0
+    outputs: Any
+    loss: Floats
+    emitted: list[int | None]
+    delivered: list[int]
     figures: dict[str, float] = field(default_factory=dict)
-
-    def add(self, spikes: list[Any], layers: list[Layer], hits: np.ndarray, loss: Floats) -> None:
-        """Count a batch. events: spikes delivered to synapses."""
-        self.samples += hits.size
-        self.correct += int(hits.sum())
-        self.loss += float(loss.sum())
-        self.input_spikes += emitted(spikes[0])
-        self.events += sum(emitted(s) * layer.n_out for s, layer in zip(spikes, layers))
-
-    @property
-    def accuracy(self) -> float:
-        """Share of correct samples."""
-        return self.correct / max(self.samples, 1)
-
-
-def emitted(out: Any) -> int:
-    """Spikes in what a layer gave; 0 of a layer that does not spike."""
-    return out.times.size if isinstance(out, SpikeBatch) else 0
 
 
 class Trainer:
@@ -292,16 +147,17 @@ class Trainer:
             yield row
 
     def gradients(
-        self, inputs: Any, labels: np.ndarray, boost: Floats | None = None
+        self, inputs: Any, labels: np.ndarray, boost: Floats | None = None, masks: Masks | None = None
     ) -> tuple[list[Floats], list[Any], Floats]:
         """Gradients of the mean loss of a batch by ``model.parameters()``, the spikes of all layers, and the loss of
-        each sample."""
+        each sample. boost : (n,) factors on the losses; masks : which hidden neurons hand their spikes on."""
         o = self.options
-        spikes = self.model.forward(inputs, o.duration, o.threads)
+        run = self.model.forward if masks is None else masks.forward
+        spikes = run(inputs, o.duration, o.threads)
         loss, signal = loss_and_signal(self.loss, spikes[-1], labels)
         if boost is not None:
             signal = weighted(signal, spikes[-1], boost)
-        by_layer, _ = backward(self.model, self.rule, spikes, signal, o.duration, o.threads)
+        by_layer, _ = backward(self.model, self.rule, spikes, signal, o.duration, o.threads, masks=masks)
         # Not in place: what a rule gave may be an array of its own, or the weights themselves.
         gradients = [
             g / len(inputs)
@@ -310,11 +166,13 @@ class Trainer:
         ]
         return gradients, spikes, loss
 
-    def _figures(self, spikes: list[Any], labels: np.ndarray) -> dict[str, float]:
-        """What the rule has to say about a batch, for the log; nothing for most rules."""
+    def _figures(self, spikes: list[Any], labels: np.ndarray, masks: Masks | None) -> dict[str, float]:
+        """What the rule has to say about a batch, without dropout, for the log; nothing for most rules."""
         figures = getattr(self.rule, "figures", None)
         if figures is None:
             return {}
+        if masks is not None:
+            spikes = self.model.forward(spikes[0], self.options.duration, self.options.threads)
         _, signal = loss_and_signal(self.loss, spikes[-1], labels)
         return dict(figures(self.model, spikes, signal, self.options.duration))
 
@@ -330,7 +188,8 @@ class Trainer:
             inputs = self.inputs(x, part, stream)
             spikes = self.model.forward(inputs, o.duration, o.threads)
             loss, _ = loss_and_signal(self.loss, spikes[-1], y[part])
-            tally.add(spikes, self.model.layers, self.loss.predict(spikes[-1]) == y[part], loss)
+            hits = self.loss.predict(spikes[-1]) == y[part]
+            tally.add([emitted(s) for s in spikes[:-1]], self.model.layers, hits, loss)
         return tally
 
     def state(self) -> dict[str, Any]:
@@ -384,34 +243,53 @@ class Trainer:
             batch = np.sort(order[a : a + o.batch_size])
             inputs = self.inputs(x, batch, 0 if o.frozen_noise else epoch)
             boost = None if self.boost is None else self.boost[batch]
-            gradients, spikes, loss = self.gradients(inputs, y[batch], boost)
-            if a + o.batch_size >= order.size:
-                tally.figures = self._figures(spikes, y[batch])
-            if o.regularise is not None:
-                for (name, w), g in zip(self.model.parameters(), gradients):
-                    if name == "weight":
-                        g += _regulariser_gradient(w, *o.regularise)
-            for remedy in self.remedies:
-                remedy(self.model, spikes, gradients, o.duration)
             rate = o.rate_at(epoch, a / order.size)
-            names, arrays = zip(*self.model.parameters())
-            rates = [rate * o.rate_share(name) for name in names]
-            decay = [name.endswith("weight") for name in names]
-            self.optimiser.step(list(arrays), gradients, rates, o.threads, decay)
-            for remedy in self.remedies:
-                if isinstance(remedy, AfterStep):
-                    remedy.after_step(self.model)
-            hits = self.loss.predict(spikes[-1]) == y[batch]
-            tally.add(spikes, self.model.layers, hits, loss)
+            done = self._learn(inputs, y[batch], boost, rate, epoch, batch, a + o.batch_size >= order.size)
+            tally.figures = done.figures
+            hits = self.loss.predict(done.outputs) == y[batch]
+            tally.add(done.delivered, self.model.layers, hits, done.loss)
             missed.append(batch[~hits])
-            for k, s in enumerate(spikes[1:]):
-                if isinstance(s, SpikeBatch):
-                    layer_spikes[k] = layer_spikes.get(k, 0) + emitted(s)
+            for k, n in enumerate(done.emitted):
+                if n is not None:
+                    layer_spikes[k] = layer_spikes.get(k, 0) + n
             if progress is not None:
                 progress(min(a + o.batch_size, order.size), order.size)
         if self.boost is not None:
             _boost(self.boost, y, train, np.concatenate(missed), o.boosting)
         return tally, layer_spikes
+
+    def _learn(
+        self, inputs: Any, labels: np.ndarray, boost: Floats | None, rate: float, epoch: int, keys: np.ndarray,
+        is_last: bool,
+    ) -> Learned:  # fmt: skip
+        """A batch: its gradients and a step of the optimiser. is_last : of the epoch, so the rule's figures are
+        wanted."""
+        share = self.options.hidden_dropout
+        masks = Masks(self.model, share, self.options.seed, epoch, keys) if share > 0.0 else None
+        more = () if masks is None else (masks,)
+        gradients, spikes, loss = self.gradients(inputs, labels, boost, *more)
+        figures = self._figures(spikes, labels, masks) if is_last else {}
+        self._step(gradients, spikes, rate)
+        counts = [emitted(s) if isinstance(s, SpikeBatch) else None for s in spikes[1:]]
+        delivered = [emitted(s) for s in (spikes[:-1] if masks is None else masks.handed(spikes))]
+        return Learned(spikes[-1], loss, counts, delivered, figures)
+
+    def _step(self, gradients: list[Floats], spikes: list[Any], rate: float) -> None:
+        """The optimiser's step, with what regularises and remedies. spikes : of all layers, which remedies look at."""
+        o = self.options
+        if o.regularise is not None:
+            for (name, w), g in zip(self.model.parameters(), gradients):
+                if name == "weight":
+                    g += _regulariser_gradient(w, *o.regularise)
+        for remedy in self.remedies:
+            remedy(self.model, spikes, gradients, o.duration)
+        names, arrays = zip(*self.model.parameters())
+        rates = [rate * o.rate_share(name) for name in names]
+        decay = [name.endswith("weight") for name in names]
+        self.optimiser.step(list(arrays), gradients, rates, o.threads, decay)
+        for remedy in self.remedies:
+            if isinstance(remedy, AfterStep):
+                remedy.after_step(self.model)
 
     def _require_spikes(self, layer_spikes: dict[int, int]) -> None:
         """A remedy makes silent neurons fire, or the rule, but for the last layer if the loss is of spike times."""

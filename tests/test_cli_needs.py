@@ -63,6 +63,7 @@ VALUES = {
     "frozen_noise": [True],
     "bias_spike": [2.0],
     "dropout": [0.4],
+    "hidden_dropout": [0.4],
     "shift": [2.0],
     "turn": [40.0],
     "zoom": [0.4],

@@ -14,12 +14,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim.learning.dropout import Masks
 from evsim.learning.layers import Layer
 from evsim.learning.losses import VoltageCrossEntropy
 from evsim.learning.model import Sequential
 from evsim.learning.optimisers import Optimiser
 from evsim.learning.readout import Voltages
-from evsim.learning.training import Trainer, TrainingOptions
+from evsim.learning.training import Trainer
+from evsim.learning.training_options import TrainingOptions
 from evsim.learning.validation import loss_and_signal, weighted
 from evsim.types import LIF, Floats, SpikeBatch
 
@@ -102,6 +104,8 @@ class ANNTrainer(Trainer):
     def __init__(
         self, model: Perceptron, rule: ANN, optimiser: Optimiser, options: TrainingOptions, scale: float = 1.0
     ) -> None:
+        if options.hidden_dropout > 0.0:
+            raise ValueError("hidden_dropout is of spiking networks; set it to 0 for ann and linear.")
         super().__init__(model, rule, VoltageCrossEntropy(), optimiser, options)  # type: ignore[arg-type]
         self.scale = scale
 
@@ -114,7 +118,7 @@ class ANNTrainer(Trainer):
         return np.asarray(x[keys], np.float64)
 
     def gradients(
-        self, inputs: Any, labels: np.ndarray, boost: Floats | None = None
+        self, inputs: Any, labels: np.ndarray, boost: Floats | None = None, masks: Masks | None = None
     ) -> tuple[list[Floats], list[Any], Floats]:
         """As ``Trainer.gradients``."""
         outputs = self.model.forward(inputs, 0.0)

@@ -16,6 +16,7 @@ import numpy as np
 
 from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
 from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
+from evsim.learning.dropout import Masks
 from evsim.learning.fields import check_fields
 from evsim.learning.layers import Recurrent
 from evsim.learning.model import Sequential
@@ -88,15 +89,19 @@ class GridModel(Sequential):
         return spikes
 
     def gradients(
-        self, loss: Any, inputs: SpikeBatch, labels: np.ndarray, t_stop: float, boost: Floats | None = None
-    ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:
+        self, loss: Any, inputs: SpikeBatch, labels: np.ndarray, t_stop: float, boost: Floats | None = None,
+        masks: Masks | None = None,
+    ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:  # fmt: skip
         """Gradients of the summed loss by weights and delays, layer by layer, all layers' spikes, and the loss of each
-        sample; boost : (n,) factors on the samples' losses."""
+        sample; boost : (n,) factors on the samples' losses; masks : of dropout between layers."""
         self._check(inputs, t_stop)
         spikes: list[Any] = [inputs]
         potentials: list[Any] = []
-        for layer in self.layers:
-            out, u = self._forward(layer, spikes[-1], t_stop, True)
+        layers = self.layers if masks is None else masks.layers
+        handed: list[SpikeBatch] = []
+        for k, layer in enumerate(layers):
+            handed.append(spikes[-1] if masks is None else masks.input_of(k, spikes[-1]))
+            out, u = self._forward(layer, handed[-1], t_stop, True)
             spikes.append(out)
             potentials.append(u)
         values, signal = loss_and_signal(loss, spikes[-1], labels)
@@ -107,8 +112,11 @@ class GridModel(Sequential):
             # Every spike counts alike, whenever it is.
             signal = np.repeat(signal.reshape(1, -1), len(potentials[-1]), axis=0)
         for k in range(len(self.layers) - 1, -1, -1):
-            step = backward_readout if isinstance(self.layers[k], Readout) else self._backward
-            found, signal = step(self._grid(inputs, t_stop), self.layers[k], spikes[k], potentials[k], signal, k > 0)
+            step = backward_readout if isinstance(layers[k], Readout) else self._backward
+            found, signal = step(self._grid(inputs, t_stop), layers[k], handed[k], potentials[k], signal, k > 0)
+            if masks is not None and k > 0:
+                # Columns are (sample, neuron), as in the masks.
+                found, signal = masks.gradients_of(k, found), signal * masks.keep[k - 1].ravel()
             gradients.insert(0, found)
         return gradients, spikes, values
 
@@ -172,11 +180,11 @@ class GridTrainer(Trainer):
         super().__init__(GridModel(model, rule), rule, *others, **settings)  # type: ignore[arg-type]
 
     def gradients(
-        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None = None
+        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None = None, masks: Masks | None = None
     ) -> tuple[list[Floats], list[Any], Floats]:
         """As ``Trainer.gradients``."""
         model: GridModel = self.model  # type: ignore[assignment]
-        by_layer, spikes, loss = model.gradients(self.loss, inputs, labels, self.options.duration, boost)
+        by_layer, spikes, loss = model.gradients(self.loss, inputs, labels, self.options.duration, boost, masks)
         found = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
         for g in found:
             g /= len(inputs)

@@ -114,6 +114,30 @@ class Through:
         return (delta * slope) @ q.T, np.arange(times.size), np.ones(times.size)
 
 
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """Credit of a layer of which some neurons hand nothing on. keep : (samples, n) bool"""
+
+    credit: Credit
+    keep: np.ndarray
+
+    def breaks(self, sample: int) -> Floats:
+        """As of all neurons."""
+        return self.credit.breaks(sample)
+
+    def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
+        """As in ``Credit``."""
+        coefficients, row, phi = self.credit.at(sample, times)
+        return coefficients * self.keep[sample], row, phi
+
+
+def masked(credit: Credit, keep: np.ndarray) -> Credit:
+    """The same, 0 for neurons that hand nothing on. keep : (samples, n) bool"""
+    if isinstance(credit, Separable):
+        return replace(credit, coefficients=credit.coefficients * keep[:, None, :])
+    return Masked(credit, keep)
+
+
 def check_credit(credit: Credit, samples: int, n: int) -> None:
     """Raises GradientError : a learning signal of other samples or neurons."""
     shape = (samples, n)
@@ -122,10 +146,12 @@ def check_credit(credit: Credit, samples: int, n: int) -> None:
         found = credit.coefficients.shape[0], credit.coefficients.shape[2]
     elif isinstance(credit, Through):
         found = len(credit.layer.arrivals), credit.weight.shape[0]
+    elif isinstance(credit, Masked):
+        found = credit.keep.shape
     if found != shape:
         raise GradientError(f"the learning signal is of {found} (samples, neurons), the layer's outputs of {shape}.")
 
 
 def is_credit(signal: Any) -> bool:
     """Did a layer above give it, rather than a loss?"""
-    return isinstance(signal, Separable | Through)
+    return isinstance(signal, Separable | Through | Masked)
