@@ -83,8 +83,7 @@ class Observer:
 
     def _load_kernels(self, trainer: Trainer, data: Dataset) -> None:
         few = np.arange(min(trainer.options.batch_size, len(data.x_train)))
-        trainer.gradients(trainer.inputs(data.x_train, few, 1), data.y_train[few])
-        type(trainer.optimiser)().step([np.zeros(1)], [np.zeros(1)], 1e-3)
+        trainer.load_kernels(trainer.inputs(data.x_train, few, 1), data.y_train[few])
         if self.samples and not isinstance(trainer, ANNTrainer):
             self._agreement(trainer, data)
 

@@ -76,6 +76,7 @@ _CALIBRATED = Need(
 _TRAINABLE = Need("--trainable", lambda c, d: bool(c.trainable))
 _MOMENTS = Need("a loss at every moment: momentary-count, -integral or -potential",
                 lambda c, d: loss_entry(c.loss).momentary)  # fmt: skip
+_AFTER = Need("--updates after: within a sample it is not done", lambda c, d: c.updates == "after")
 _LATER = Need("more than one epoch", lambda c, d: c.epochs > 1)
 _DELAYS = Need("--trainable-delays", lambda c, d: c.trainable_delays is not None)
 
@@ -124,9 +125,13 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     ),
     "every": (_NETWORK, _MOMENTS),
     "since": (_NETWORK, _MOMENTS),
-    "bump": (_NETWORK,),
-    "count_regularisation": (_NETWORK,),
-    "silent_voltage": (_NETWORK,),
+    "updates": (
+        Need("--rule s-tllr or ottt", lambda c, d: c.updates == "after" or c.rule in ("s-tllr", "ottt")),
+        Need(_MOMENTS.what, lambda c, d: c.updates == "after" or loss_entry(c.loss).momentary),
+    ),
+    "bump": (_NETWORK, _AFTER),
+    "count_regularisation": (_NETWORK, _AFTER),
+    "silent_voltage": (_NETWORK, _AFTER),
     "gradient_norm": (_NETWORK,),
     "weight_limit": (_NETWORK,),
     "optimiser": (
@@ -152,7 +157,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         ),
     ),
     "dropout": (_SPIKES_IN, _ARRIVALS),
-    "hidden_dropout": (_NETWORK, Need("hidden layers", lambda c, d: bool(c.hidden))),
+    "hidden_dropout": (_NETWORK, _AFTER, Need("hidden layers", lambda c, d: bool(c.hidden))),
     "shift": _PIXELS,
     "turn": _PIXELS,
     "zoom": _PIXELS,

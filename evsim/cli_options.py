@@ -235,6 +235,8 @@ TRAINING = [
     click.option("--every", type=POSITIVE_MS,
                  help="ms from moment to moment of a momentary loss; default: a tenth of the sample."),
     click.option("--since", type=NOT_NEGATIVE_MS, help="First moment of a momentary loss, ms."),
+    click.option("--updates", type=click.Choice(["after", "within"]),
+                 help="Weights change after the sample, or within, at each moment (s-tllr, ottt: OTTT_O)."),
     click.option("--hidden-count", type=POSITIVE, help="Thresholds are calibrated to this mean hidden count."),
     click.option("--output-count", type=POSITIVE, help="Mean count that the last layer's threshold is calibrated to."),
     click.option("--lateral-inhibition", type=ANY, help="Weight of inhibition between output neurons."),

@@ -145,7 +145,7 @@ PUBLICATIONS: dict[str, Publication] = {
             _NO_GRID,
             "the loss at each step (0.95 cross-entropy + 0.05 squared error) is one in each tenth of the sample, "
             "unless --every gives others",
-            "weights are updated after the sample (OTTT_A), not within it (OTTT_O)",
+            "weights are updated after the sample (OTTT_A) unless --updates within is given (OTTT_O)",
             "the weights of the readout learn from the spikes of each window, theirs from a trace of them",
             "exponential synapses and reset to a value, theirs delta synapses and reset by subtraction",
             "no standardised weights or bias; their dropout between layers is --hidden-dropout 0.2",

@@ -148,8 +148,7 @@ def _load_kernels(trainer: Trainer, data: Dataset) -> None:
         console.print("compiling kernels, once on this machine: about a minute")
     few = np.arange(min(trainer.options.batch_size, len(data.x_train)))
     with console.status("loading kernels"):
-        trainer.gradients(trainer.inputs(data.x_train, few, 1), data.y_train[few])
-        type(trainer.optimiser)().step([np.zeros(1)], [np.zeros(1)], 1e-3)
+        trainer.load_kernels(trainer.inputs(data.x_train, few, 1), data.y_train[few])
 
 
 def _fit_data(config: RunConfig, data: Dataset) -> RunConfig:

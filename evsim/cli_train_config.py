@@ -18,6 +18,7 @@ from evsim.learning import (
     CountRegularisation,
     Dense,
     GradientNorm,
+    OnlineTrainer,
     Readout,
     Recurrent,
     Sequential,
@@ -45,6 +46,7 @@ class RunConfig(TrainingOptions):
         threshold is calibrated. (): v_th = 1 with weight_scale, calibrated without
     recurrent_from : the first hidden layer that recurrent_scale > 0 makes recurrent, counted from 0
     trainable : parameters of the neurons that are trained, see ``Dense``; a Readout trains those that it has
+    updates : of the weights, "after" a sample or "within", at the end of each window of a loss at every moment
     every, since : ms, windows of a loss at every moment, see ``Readout``; every None: a tenth of the sample
     """
 
@@ -77,6 +79,7 @@ class RunConfig(TrainingOptions):
     weighting: float | None = None
     every: float | None = None
     since: float = 0.0
+    updates: str = "after"
     bump: float = 0.0
     count_regularisation: float = 0.0
     silent_voltage: float = 0.0
@@ -87,6 +90,11 @@ class RunConfig(TrainingOptions):
     rate: float = 5e-3
     validation: int = 5000
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.updates not in ("after", "within"):
+            raise ValueError(f"updates must be after or within; got {self.updates!r}.")
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -128,6 +136,8 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     loss = make_loss(config.loss, config.loss_options, data, config.duration, config.hidden_count * config.tau_syn)
     if loss.signal not in rule.signals and isinstance(loss, (PSCCount, PSCDistance)):
         loss = loss.by_times()
+    if config.updates == "within":
+        trainer = OnlineTrainer
     return model, trainer(model, rule, loss, optimiser, config, _remedies(config))
 
 

@@ -21,6 +21,7 @@ from evsim.learning.losses import VoltageCrossEntropy as VoltageCrossEntropy
 from evsim.learning.losses import desired_trains as desired_trains
 from evsim.learning.model import Sequential as Sequential
 from evsim.learning.network_gradient import network_gradient as network_gradient
+from evsim.learning.online import OnlineTrainer as OnlineTrainer
 from evsim.learning.optimisers import SGD as SGD
 from evsim.learning.optimisers import Adam as Adam
 from evsim.learning.protocols import Loss as Loss

@@ -104,6 +104,17 @@ class StreamingSTLLR:
             a, b = np.searchsorted(times, [self.now, stop])
             self._go(times[a:b], neurons[a:b], stop)
 
+    def ends(self) -> list[float]:
+        """With ``every``: where its windows end as seen from the layers below, ms."""
+        if self.moments is None:
+            raise GradientError("a sample has windows if the Readout has every; give it that.")
+        return [float(t) for t in self.moments.borders[1:] if t > 0.0]
+
+    @property
+    def emitted(self) -> list[int]:
+        """Spikes of each spiking layer so far."""
+        return [stage.emitted for stage in self.stages]
+
     def taken(self) -> list[dict[str, Floats]]:
         """With ``every``: gradients of each layer, of the windows that have ended since the last call."""
         if self.moments is None:
@@ -189,6 +200,7 @@ class _Stage:
         self.eligibility = np.zeros(self.events.weight.shape)
         self.coming = np.empty(0), np.empty(0, np.int32)
         self.room = 256
+        self.emitted = 0
 
     def advance(
         self, times: Floats, neurons: np.ndarray, start: float, end: float, unit: Separable
@@ -246,6 +258,7 @@ class _Stage:
             self.room = 2 * n
         order = np.lexsort((who[:n], out[:n]))
         fired, who = out[:n][order], who[:n][order]
+        self.emitted += int(n)
         one = np.array([0, times.size]), np.array([0, n])
         self.traces.layer = replace(
             e, arrivals=SpikeBatch.owning(times, sources, one[0], e.arrivals.size),

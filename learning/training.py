@@ -166,6 +166,11 @@ class Trainer:
         ]
         return gradients, spikes, loss
 
+    def load_kernels(self, inputs: Any, labels: np.ndarray) -> None:
+        """A batch whose gradients are not used, so that no epoch's time contains compiling or loading of kernels."""
+        self.gradients(inputs, labels)
+        type(self.optimiser)().step([np.zeros(1)], [np.zeros(1)], 1e-3)
+
     def _figures(self, spikes: list[Any], labels: np.ndarray, masks: Masks | None) -> dict[str, float]:
         """What the rule has to say about a batch, without dropout, for the log; nothing for most rules."""
         figures = getattr(self.rule, "figures", None)

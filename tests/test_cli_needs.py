@@ -44,6 +44,7 @@ VALUES = {
     "hidden_count": [2.5],
     "output_count": [2.5],
     "weighting": [13.0],
+    "updates": ["within"],
     "every": [7.0],
     "since": [9.0],
     "bump": [0.05],
