@@ -1,5 +1,6 @@
-"""The slow claims of the README, by the scripts that print them."""
+"""Claims of the README: slow ones by the scripts that print them, others by what the code declares."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -9,8 +10,11 @@ import pytest
 
 import evsim
 import evsim.presets
+from evsim.cli_pairs import is_spiking
+from evsim.cli_rules import RULES, make_rule
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "benchmarks"
 
 
 def output_of(script, *arguments):
@@ -18,6 +22,43 @@ def output_of(script, *arguments):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_what_the_readme_says_that_rules_take_is_what_they_declare():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "All rules but EventProp are for layers with one exponential synaptic current (S-TLLR, OTTT and rate" in text
+    assert 'delays are trained by EventProp and `TSSLBP(inter="true")`' in text
+    needs = {name: RULES[name].make().needs for name in RULES if is_spiking(name)}
+    assert {name for name, n in needs.items() if 2 in n.currents} == {"eventprop"}
+    assert {name for name, n in needs.items() if 0 in n.currents} == {"eventprop", "s-tllr", "ottt", "rate-based"}
+    assert {name for name, n in needs.items() if n.trained_delays} == {"eventprop"}
+    assert make_rule("tssl-bp", {"inter": "true"}).needs.trained_delays
+    assert {name for name in needs if f"`{name}`" in text} == set(needs)
+
+
+def test_the_memory_of_a_stream_is_what_the_readme_says():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    most = float(re.search(r"the stream of S-TLLR stays below ([\d.]+) MB up to 25.6 s", text)[1])
+    rows = list(csv.reader((ROOT / "docs/results/memory.csv").read_text().splitlines()))
+    streams = [row for row in rows if row[0].endswith("stream")]
+    assert rows[1][-1] == "25600 ms" and len(streams) == 6
+    assert max(float(row[-1]) for row in streams) < 1000 * most
+
+
+@pytest.mark.parametrize("claim", ["every switch of the original", "answers what their reviewers"])
+def test_withdrawn_claims_do_not_come_back(claim):
+    """Of the changelog the line that withdraws them remains."""
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "learning").rglob("*.py")]
+    assert [p.name for p in texts if claim in " ".join(p.read_text(encoding="utf-8").split())] == []
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert all("Withdrawn" in line for line in changes.splitlines() if claim in line)
+
+
+def test_open_questions_without_numbers_are_said_to_be_open():
+    text = (ROOT / "docs/open_questions.md").read_text(encoding="utf-8")
+    for name in ("C7", "B16", "C4"):
+        row = next(line for line in text.splitlines() if line.startswith("|") and f"{name}:" in line)
+        assert "**open**" in row
 
 
 @pytest.mark.slow

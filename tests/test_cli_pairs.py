@@ -186,3 +186,38 @@ def test_the_tables_that_evsim_rules_prints(tmp_path):
     arguments = ["train", "--dataset", "digits", "--rule", "hm2bp", "--loss", "max-voltage", "--out", str(tmp_path)]
     refused = CliRunner().invoke(main, arguments)
     assert refused.exit_code == 1 and "one of the losses count, integral-voltage" in refused.output
+
+
+@pytest.mark.parametrize(("rule", "loss"), [
+    ("eventprop", "ttfs"), ("eventprop", "target-times"), ("eventprop", "smooth-count"), ("eventprop", "psc"),
+    ("eventprop", "van-rossum"), ("tssl-bp", "psc"), ("tssl-bp", "psc-count"), ("tssl-bp", "psc-trains"),
+    ("tssl-bp", "ttfs"), ("hm2bp", "count"), ("ottt", "momentary-count"), ("rate-based", "max-voltage"),
+    ("surrogate-bptt", "integral-voltage"), ("ann", None),
+])  # fmt: skip
+def test_boosting_trains_by_a_loss_of_any_kind(data, rule, loss):
+    """Misclassified samples count more from the second epoch on, and a run resumed there is the same run."""
+    part = data["spike-patterns" if loss in ("van-rossum", "psc-trains") else "digits"]
+
+    def made(boosting, until=2, state=None):
+        own = {**options_of(rule, loss), "batch_size": N // 2, "epochs": 2, "schedule": "constant", "hidden": (8,)}
+        usual = settings(part.name, rule, own) | {"weight_mean": (), "weight_scale": (), "thresholds": ()}
+        config = RunConfig(**{**usual, "validation": 0, "boosting": boosting})
+        config = replace(config, duration=part.duration or min(config.duration, 100.0), grid=part.grid)
+        check_used(config, ["boosting"])
+        model, trainer = build(config, part)
+        if state is not None:
+            trainer.load(state)
+        elif start(config, model):
+            calibrate_start(config, model, trainer, part)
+        for row in trainer.epochs(part.x_train, part.y_train, part.x_test, part.y_test):
+            if row["epoch"] == until:
+                break
+        return trainer
+
+    first, without = made(0.2, until=1), made(0.0)
+    missed = first.boost > 1.0
+    assert missed.any() and (first.boost >= 1.0).all()
+    whole, resumed = made(0.2), made(0.2, state=first.state())
+    for name, a, b, c in zip(*zip(*whole.model.parameters()), resumed.model.parameters(), without.model.parameters()):
+        np.testing.assert_array_equal(a, b[1])
+        assert np.isfinite(a).all() and (not np.array_equal(a, c[1]) or not name.endswith("weight"))
