@@ -316,7 +316,9 @@ def test_weights_drawn_at_a_bound_stay_within_it(low, high) -> None:
 # ------------------------------------------------------------------------------------------------ delay zero
 
 
-@pytest.mark.parametrize("delay", [0.0, -0.0, np.zeros((2, 2)), lambda rng, n: np.zeros(n)], ids=str)
+@pytest.mark.parametrize(
+    "delay", [0.0, -0.0, np.zeros((2, 2)), lambda rng, n: np.zeros(n)], ids=["zero", "minus zero", "array", "function"]
+)
 def test_a_drive_onto_populations_without_delay_runs(delay) -> None:
     """Delay 0 between neurons leaves the drive as it is without the projection."""
 

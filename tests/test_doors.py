@@ -179,7 +179,7 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("door", NUMBERS)
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", BAD, ids=lambda x: "object" if type(x) is object else repr(x))
 def test_what_is_no_number_is_refused_in_a_sentence(door, bad) -> None:
     with pytest.raises(ValueError, match=r"[a-z].* .*\.$"):
         NUMBERS[door](bad)
