@@ -36,7 +36,8 @@ class Agreement:
 
         "exact" or "WRONG": within or beyond its limit (``LIMITS``), for an exact rule; "descends" or "ascends": a small
         step along an approximate gradient lowers or raises the true loss, as its cosine is > 0 or not; "gives 0": it is
-        0 where the true one is not; "untested": the true gradient is 0 in all that was compared.
+        0 where the true one is not; "untested": the true gradient is 0 in all that was compared, or too small for what
+        it is compared with to tell.
         """
         if exact and not self.relative_error <= LIMITS[self.against]:
             return "WRONG"
@@ -49,9 +50,16 @@ class Agreement:
         return "descends" if self.cosine > 0 else "ascends"
 
 
-def agreement_of(layer: int, name: str, against: str, a: Floats, b: Floats) -> Agreement:
-    """How ``a`` agrees with ``b``, both flat."""
+def agreement_of(
+    layer: int, name: str, against: str, a: Floats, b: Floats, least: float = 0.0
+) -> Agreement:
+    """How ``a`` agrees with ``b``, both flat.
+
+    least : what ``b`` comes from tells nothing of gradients whose norm is smaller; if both are, both count as 0
+    """
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if max(norm_a, norm_b) < least:
+        a, b, norm_a, norm_b = 0.0 * a, 0.0 * b, 0.0, 0.0
     some = b != 0.0
     return Agreement(
         layer, name, against, int(a.size),

@@ -8,7 +8,7 @@ import numpy as np
 
 from evsim import streams
 from evsim.errors import GradientError
-from evsim.learning.agreement import Agreement, agreement_of
+from evsim.learning.agreement import LIMITS, Agreement, agreement_of
 from evsim.learning.agreement import GradientReport as GradientReport
 from evsim.learning.fields import check_number
 from evsim.learning.layers import Recurrent
@@ -27,8 +27,8 @@ from evsim.types import Floats, SpikeBatch
 _DELAYS = ("delay", "recurrent_delay")
 _MOST_NEURONS, _MOST_SPIKES = 60, 300
 """Of what the 50-digit replay is tried on: it takes minutes beyond that."""
-_REPLAY_NOISE = 1e-20
-"""Derivatives by the replay have a rounding error of about 1e-26."""
+_LEAST_BY_REPLAY = 1e-20
+"""Derivatives by the replay have a rounding error of about 1e-26: of smaller ones it tells too little."""
 
 
 @overload
@@ -136,8 +136,9 @@ def check_gradient(
     if exact is None:
         exact = _claims_exact(rule, model, spikes)
     found = loss_gradients(model, rule, loss, inputs, labels, t_stop)
-    signal = loss_and_signal(true_loss, spikes[-1], labels)[1]
+    value, signal = loss_and_signal(true_loss, spikes[-1], labels)
     true, _ = backward(model, EventProp(), spikes, signal, t_stop)
+    rounding = _rounding(spikes[-1], value, signal)
     note = _why_no_replay(model, spikes) if replays else None
     rng = streams.rng("gradient check", seed)
     rows: list[Agreement] = []
@@ -150,12 +151,13 @@ def check_gradient(
             rows.append(agreement_of(k, name, "EventProp", a, b))
             if differences and _array(model, k, name) is not None:
                 some = telling_entries(a, b, differences, rng)
-                c = _float64(model, k, name, some, true_loss, inputs, labels, t_stop, step)
-                rows.append(agreement_of(k, name, "FD float64", a[some], c))
+                c, width = _float64(model, k, name, some, true_loss, inputs, labels, t_stop, step)
+                least = float(np.linalg.norm(rounding / width)) / LIMITS["FD float64"]
+                rows.append(agreement_of(k, name, "FD float64", a[some], c, least))
             if replays and note is None and name not in _coordinates(model, k):
                 some = telling_entries(a, b, replays, rng)
                 d = _fifty_digits(model, k, name, some, by_input, spikes, signal, inputs, t_stop)
-                rows.append(agreement_of(k, name, "FD 50 digits", a[some], d))
+                rows.append(agreement_of(k, name, "FD 50 digits", a[some], d, _LEAST_BY_REPLAY))
     if not rows:
         raise GradientError("there is no parameter of which both the rule and EventProp give a gradient.")
     worst = max((float(conditioning(layer, s).max(initial=0.0)) for layer, s in zip(model.layers, spikes[1:])
@@ -279,11 +281,11 @@ def _by_input(model: Sequential, k: int, name: str, *gradients: Floats) -> bool:
 def _float64(
     model: Sequential, k: int, name: str, some: np.ndarray, loss: Loss, inputs: SpikeBatch, labels: np.ndarray,
     t_stop: float, step: float,
-) -> Floats:  # fmt: skip
-    """Central differences of the float64 engine for some entries."""
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Central differences of the float64 engine for some entries, and the width of each."""
     target = _array(model, k, name)
     array = (target.logit if name in _DELAYS else target).reshape(-1)
-    out = np.empty(some.size)
+    out, width = np.empty(some.size), np.empty(some.size)
     for place, index in enumerate(some):
         before = array[index]
         values, at = [], []
@@ -292,8 +294,18 @@ def _float64(
             at.append(target.value().reshape(-1)[index] if name in _DELAYS else array[index])
             values.append(float(loss(model.forward(inputs, t_stop)[-1], labels)[0].sum()))
         array[index] = before
-        out[place] = (values[0] - values[1]) / (at[0] - at[1])
-    return out
+        width[place] = at[0] - at[1]
+        out[place] = (values[0] - values[1]) / width[place]
+    return out, width
+
+
+def _rounding(last: Any, value: Floats, signal: Any) -> float:
+    """Of a loss in float64: that of the outputs, 4 eps each as for a spike time, and its own."""
+    size = float(np.abs(value).sum())
+    if isinstance(signal, np.ndarray):
+        outputs = last.times if isinstance(last, SpikeBatch) else last.values
+        size += float(np.abs(signal * outputs).sum())
+    return 4.0 * float(np.finfo(float).eps) * size
 
 
 def _fifty_digits(
@@ -320,8 +332,7 @@ def _fifty_digits(
             neurons = np.array([n for _, n in times], np.int64)
             order = np.argsort(neurons, kind="stable")
             out[place] += pull @ slopes[order[neurons[order] >= first_output]]
-    # Below this there is nothing but the rounding of the differences.
-    return np.where(np.abs(out) < _REPLAY_NOISE, 0.0, out)
+    return out
 
 
 def sample_description(model: Sequential, inputs: SpikeBatch, sample: int, t_stop: float) -> tuple[Any, Any]:

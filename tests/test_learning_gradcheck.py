@@ -10,10 +10,22 @@ import pytest
 
 from evsim import LIF, SpikeBatch, SpikeTrains
 from evsim.errors import GradientError
-from evsim.learning import HM2BP, TSSLBP, CountLoss, Dense, EventProp, Recurrent, Sequential, TTFSLoss, check_gradient
+from evsim.learning import (
+    HM2BP,
+    TSSLBP,
+    CountLoss,
+    CustomLoss,
+    Dense,
+    EventProp,
+    Recurrent,
+    Sequential,
+    TTFSLoss,
+    check_gradient,
+)
 from evsim.learning.agreement import LIMITS, GradientReport, agreement_of
 from evsim.learning.gradcheck import telling_entries
 from evsim.testing import assert_gradient
+from evsim.testing.models import weighted_times
 
 ROOT = Path(__file__).resolve().parents[1]
 T = 60.0
@@ -99,6 +111,35 @@ def test_a_rule_that_gives_nothing_is_wrong_and_a_report_of_nothing_is_not_ok():
         untested = GradientReport([zeros], 1.0, "TTFSLoss", exact, (), pairs)
         assert not untested.ok and untested.verdict.startswith("UNTESTED")
         assert not GradientReport([], 1.0, "TTFSLoss", exact).ok
+
+
+@pytest.mark.parametrize(
+    ("start", "telling"),
+    [
+        (-1e2, {"EventProp", "FD 50 digits", "FD float64"}),
+        (-1e6, {"EventProp", "FD 50 digits"}),
+        (-1e9, {"EventProp", "FD 50 digits"}),
+        (-1e20, {"EventProp"}),
+        (-1e28, {"EventProp"}),
+    ],
+)
+def test_gradients_below_the_rounding_of_what_they_are_compared_with_are_no_fault(start, telling):
+    """From far below, the output neuron all but forgets what it was given before: derivatives go down to 1e-29."""
+    neuron = LIF(tau_m=2.0, tau_syn=1.0, t_ref=500.0)
+    m = Sequential(Dense(1, 1, neuron), Dense(1, 1, neuron.with_(bias=2.0, v_init=start)))
+    m.layers[0].weight[:], m.layers[1].weight[:] = 8.0, 0.5
+    fed = SpikeBatch.from_trains([SpikeTrains([1.0], [0], 1)])
+
+    def report(rule):
+        loss, label = CustomLoss(weighted_times), np.zeros(1, int)
+        return check_gradient(m, rule, loss, fed, label, 300.0, differences=1, replays=1)
+
+    def against(rule, verdict):
+        return {row.against for row in report(rule).rows if row.layer == 0 and row.verdict(True) == verdict}
+
+    assert report(EventProp()).ok
+    assert against(EventProp(), "exact") == telling and not against(EventProp(), "WRONG")
+    assert against(Nothing(), "WRONG") == telling and against(Off(), "WRONG") == telling - {"FD float64"}
 
 
 def test_entries_are_chosen_where_a_difference_would_show():
