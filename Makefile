@@ -34,14 +34,18 @@ $(READY): pyproject.toml
 demo: $(READY) ## train a spiking classifier on handwritten digits, about a minute
 	$(BIN)/evsim demo $(ARGS)
 
-test: $(READY) ## every test that is not slow
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+# Tests run side by side, one process per core; ARGS="-n 0" runs them one after another in this one. They start many
+# processes: without the bytecode of evsim, each would compile all of it.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
-test-all: $(READY) ## every test, the long statistics too
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## every test that is not slow, on all cores
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(READY) ## every test, the long statistics too, with more generated cases
+	$(PYTEST) --hypothesis-profile=all $(ARGS)
 
 bounds: $(READY) ## every test that is not slow, with each index of each kernel checked
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -m "not slow" $(ARGS)
+	NUMBA_BOUNDSCHECK=1 $(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

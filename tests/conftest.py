@@ -1,7 +1,7 @@
 """What every test shares: hypothesis profiles and the folder of real data.
 
 Under `CI` the generated cases are the same in every run; elsewhere they vary, so that new ones are found.
-`pytest --hypothesis-profile=thorough` tries many more.
+`make test-all` tries more of them (the profile "all"), `pytest --hypothesis-profile=thorough` many more.
 """
 
 import os
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples import ALL
 from hypothesis import settings
 
-settings.register_profile("local", deadline=None, max_examples=50)
-settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
-settings.register_profile("thorough", deadline=None, max_examples=1000)
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+for profile, number in (("quick", 20), ("all", ALL), ("thorough", 20 * ALL)):
+    settings.register_profile(profile, deadline=None, max_examples=number, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,13 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"EVSIM_DATA names {name!r}, which is not a folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def pictures_where_they_are_the_point(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command that ends well saves pictures; to draw them takes longer than the small runs of the tests."""
+    if request.node.get_closest_marker("pictures") is None:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: Path(path).write_bytes(b""))
 
 
 @pytest.fixture(scope="session", autouse=True)

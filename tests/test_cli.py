@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,11 +26,26 @@ def run(*args):
     return CliRunner().invoke(main, [str(a) for a in args])
 
 
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    """The folder of a finished run; for all tests, that copy it."""
+    out = tmp_path_factory.mktemp("runs") / "one"
+    assert run(*SMALL, "--epochs", 1, "--out", out).exit_code == 0
+    return out
+
+
+@pytest.fixture
+def finished(one_epoch, tmp_path):
+    """A copy of a finished run."""
+    return Path(shutil.copytree(one_epoch, tmp_path / "finished"))
+
+
 def weights_of(folder):
     state = runs.load_run(folder / "run.h5")
     return [*state["weights"], *state["optimiser"]["first"], *state["best"]["weights"]]
 
 
+@pytest.mark.pictures
 def test_train_leaves_what_it_promises(tmp_path):
     result = run(*SMALL, "--epochs", 2, "--out", tmp_path)
     assert result.exit_code == 0, result.output
@@ -61,9 +78,8 @@ def test_resumed_run_is_the_same_run_to_the_bit(tmp_path):
         assert np.array_equal(a, b)
 
 
-def test_resume_refuses_other_settings(tmp_path):
-    run(*SMALL, "--epochs", 1, "--out", tmp_path)
-    result = run(*SMALL, "--epochs", 1, "--rate", 0.5, "--out", tmp_path, "--resume")
+def test_resume_refuses_other_settings(finished):
+    result = run(*SMALL, "--epochs", 1, "--rate", 0.5, "--out", finished, "--resume")
     assert result.exit_code == 1 and "rate = 0.01 (now 0.5)" in " ".join(result.output.split())
 
 
@@ -72,28 +88,25 @@ def test_resume_without_a_run_says_so(tmp_path):
     assert result.exit_code == 1 and "leave --resume out" in result.output
 
 
-def test_resume_refuses_a_run_whose_samples_were_split_and_ordered_by_other_streams(tmp_path):
-    run(*SMALL, "--epochs", 1, "--out", tmp_path)
-    state = runs.load_run(tmp_path / "run.h5")
+def test_resume_refuses_a_run_whose_samples_were_split_and_ordered_by_other_streams(finished):
+    state = runs.load_run(finished / "run.h5")
     del state["random"]["streams"]
-    runs.save_run(tmp_path / "run.h5", state)
-    before = (tmp_path / "run.h5").read_bytes()
-    result = run(*SMALL, "--epochs", 1, "--out", tmp_path, "--resume")
+    runs.save_run(finished / "run.h5", state)
+    before = (finished / "run.h5").read_bytes()
+    result = run(*SMALL, "--epochs", 1, "--out", finished, "--resume")
     assert result.exit_code == 1 and "saved by another version of evsim" in " ".join(result.output.split())
-    assert (tmp_path / "run.h5").read_bytes() == before
-    assert run("evaluate", tmp_path).exit_code == 0
+    assert (finished / "run.h5").read_bytes() == before
+    assert run("evaluate", finished).exit_code == 0
 
 
-def test_resume_of_a_finished_run_reports_it_again(tmp_path):
-    run(*SMALL, "--epochs", 1, "--out", tmp_path)
-    result = run(*SMALL, "--epochs", 1, "--out", tmp_path, "--resume")
+def test_resume_of_a_finished_run_reports_it_again(finished):
+    result = run(*SMALL, "--epochs", 1, "--out", finished, "--resume")
     assert result.exit_code == 0 and "resuming after epoch 1 of 1" in result.output
 
 
-def test_evaluate_repeats_the_accuracy_of_the_run(tmp_path):
-    run(*SMALL, "--epochs", 2, "--out", tmp_path)
-    accuracy = json.loads((tmp_path / "summary.json").read_text())["test_accuracy"]
-    result = run("evaluate", tmp_path)
+def test_evaluate_repeats_the_accuracy_of_the_run(finished):
+    accuracy = json.loads((finished / "summary.json").read_text())["test_accuracy"]
+    result = run("evaluate", finished)
     assert result.exit_code == 0 and f"{100 * accuracy:.2f} %" in result.output
 
 

@@ -1,11 +1,13 @@
 """``evsim gradcheck`` from the command line."""
 
+import pytest
 from click.testing import CliRunner
 
 from evsim.cli import main
 from evsim.learning.agreement import LIMITS
 
 
+@pytest.mark.pictures
 def test_gradcheck_prints_a_table_and_writes_it_with_a_picture(tmp_path):
     out = tmp_path / "check"
     arguments = ["gradcheck", "--hidden", "6", "--samples", "1", "--trainable-delays", "input", "--max-delay", "3"]

@@ -96,6 +96,7 @@ def direct(net, t_stop, seed=1):
     return evsim.Simulation(found.network, seed=seed).advance_to(t_stop, given)
 
 
+@pytest.mark.pictures
 def test_a_run_leaves_what_it_promises(net, tmp_path):
     out = tmp_path / "run"
     text = good(net, "--t-stop", 400, "--out", out, plots=True).output
@@ -232,6 +233,7 @@ def test_a_preset_runs_and_names_its_populations(tmp_path):
     assert (found["neurons"], found["synapses"], list(found["rates"])) == (250, 250 * 25, ["exc", "inh"])
 
 
+@pytest.mark.pictures
 def test_the_microcircuit_is_shown_beside_the_published_rates(tmp_path):
     text = good("microcircuit", "--scale", 0.01, "--t-stop", 20, "--out", tmp_path, plots=True).output
     assert "one run of NEST" in text and "7.569" in text

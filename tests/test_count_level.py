@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
@@ -27,7 +28,7 @@ def a_layer_and_its_spikes(seed, t_ref, synchronous):
     return layer, inputs, outputs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10**6), t_ref=st.sampled_from([0.0, 0.5, 4.0]), synchronous=st.booleans())
 def test_s_is_1_for_every_spiking_neuron_whatever_the_input(seed, t_ref, synchronous):
     layer, inputs, outputs = a_layer_and_its_spikes(seed, t_ref, synchronous)

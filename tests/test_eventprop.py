@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -113,25 +114,25 @@ def some_kinds():
     return st.lists(st.sampled_from(KINDS), min_size=2, max_size=2, unique=True)
 
 
-@settings(quick, max_examples=12)
+@settings(quick, max_examples=examples(12))
 @given(description=small_networks(recurrent=False, receptors=1), seed=st.integers(0, 99), kinds=some_kinds())
 def test_layers_agree_with_50_digits(description, seed, kinds):
     compare(description, seed, kinds)
 
 
-@settings(quick, max_examples=12)
+@settings(quick, max_examples=examples(12))
 @given(description=small_networks(t_stop=20.0, max_spikes=8), seed=st.integers(0, 99), kinds=some_kinds())
 def test_recurrent_networks_agree_with_50_digits(description, seed, kinds):
     compare(description, seed, kinds)
 
 
-@settings(quick, max_examples=12)
+@settings(quick, max_examples=examples(12))
 @given(description=small_networks(receptors=2, t_stop=20.0, max_spikes=8), seed=st.integers(0, 99), kinds=some_kinds())
 def test_two_receptors_agree_with_50_digits(description, seed, kinds):
     compare(description, seed, kinds)
 
 
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=examples(60))
 @given(description=small_networks(), seed=st.integers(0, 99))
 def test_the_adjoint_is_the_transpose_of_the_forward_tangent(description, seed):
     spikes, pull, found = adjoint(description, seed)

@@ -11,7 +11,15 @@ QUICK = "recording,forged-recording,idx.gz,toml,text,state-queue"
 STATES = "forged-state-queue,old-state-window"
 
 
-@pytest.mark.parametrize(("kinds", "mutants"), [(QUICK, 150), (STATES, 40)])
+@pytest.mark.parametrize(
+    ("kinds", "mutants"),
+    [
+        (QUICK, 50),
+        (STATES, 15),
+        pytest.param(QUICK, 150, marks=pytest.mark.slow),
+        pytest.param(STATES, 40, marks=pytest.mark.slow),
+    ],
+)
 def test_damaged_and_forged_files_give_a_sentence_or_what_was_written(kinds, mutants):
     command = [sys.executable, SCRIPT, "--mutants", str(mutants), "--only", kinds, "--seed", "7"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)

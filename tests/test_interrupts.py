@@ -82,8 +82,10 @@ class Interruptions:
         return self
 
 
+@pytest.mark.parametrize("step", [97, pytest.param(7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("driver, plastic, threads", KINDS)
-def test_an_interrupt_before_any_line_loses_nothing(driver, plastic, threads):
+def test_an_interrupt_before_any_line_loses_nothing(driver, plastic, threads, step):
+    """Each third line of the start, and each ``step``-th of the rest."""
     t_stop = 60.0
     whole = Simulation(network(plastic), driver=driver, threads=threads).advance_to(t_stop, trains(t_stop))
     n, hits = 1, 0
@@ -106,14 +108,14 @@ def test_an_interrupt_before_any_line_loses_nothing(driver, plastic, threads):
         finally:
             sys.settrace(before)
         same(recording, whole)
-        n += 3 if n < 60 else 31
+        n += 3 if n < 60 else step
     assert hits > 15
     same(recording, whole)
 
 
 @pytest.mark.parametrize("driver, plastic, threads", KINDS)
 def test_a_signal_at_a_random_moment_loses_nothing(driver, plastic, threads):
-    t_stop = 3000.0
+    t_stop = 1000.0
     inputs = trains(t_stop)
     whole = Simulation(network(plastic), driver=driver, threads=threads).advance_to(t_stop, inputs)
     sim = Simulation(network(plastic), driver=driver, threads=threads)

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -32,7 +33,7 @@ ARRAYS = st.sampled_from(sorted(CODES)).flatmap(
 IMAGES = np.arange(24, dtype="u1").reshape(2, 3, 4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(array=ARRAYS, packed=st.booleans())
 def test_every_type_and_shape_is_read_bit_for_bit(tmp_path, array, packed):
     data = idx_bytes(array)

@@ -9,6 +9,7 @@ import os
 import h5py
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from resealed import edited
@@ -21,7 +22,7 @@ STATE = {key: None for key in runs.RUN_KEYS} | {"weights": [np.eye(2)], "seed": 
 TIMES = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(times=TIMES, size=st.integers(1, 5), t_stop=st.floats(0, 1e9))
 def test_a_recording_comes_back_bit_for_bit_ties_in_order(tmp_path, times, size, t_stop):
     times = times + times
@@ -103,7 +104,7 @@ def test_json_that_no_reader_would_take_is_refused_and_the_old_file_kept(tmp_pat
     assert (tmp_path / "s.json").read_text() == "1\n"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.floats(allow_nan=False), min_size=1, max_size=8), cut=st.integers(0, 8))
 def test_csv_keeps_every_digit_and_appending_equals_writing_at_once(tmp_path, values, cut):
     rows = [{"epoch": np.int64(k), "loss": np.float64(v)} for k, v in enumerate(values)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def pull_of(outputs, seed=2):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     ratio=st.sampled_from([4.0, 2.0, 1.0, 1.0 + 1e-9, 0.5, 20.0]),
     t_ref=st.sampled_from([0.0, 1.5, 12.0]),

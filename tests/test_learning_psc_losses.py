@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -77,7 +78,7 @@ def test_slopes_are_differences_of_the_value(make):
         assert pull.by_time[k] == pytest.approx((ends[0] - ends[1]) / (2.0 * h), rel=1e-6, abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 1000), spikes=st.integers(0, 9), size=st.integers(1, 3))
 def test_far_from_the_end_it_is_the_van_rossum_distance_over_2_tau(seed, spikes, size):
     outputs, targets, labels = batch(seed, 3, size, spikes), batch(seed + 1, 2, size, 4), np.array([0, 1, 1])

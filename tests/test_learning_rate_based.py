@@ -147,7 +147,7 @@ def test_a_reset_in_the_gradient_is_what_an_equation_solver_finds(reset):
                     y[2:4] - lost * y[:2], (on - y[2:4]) / neuron.tau_syn, by_count[0, of, n] * chance * y[:2]
                 ])  # fmt: skip
 
-            state = solve_ivp(change, (a, b), state, method="DOP853", rtol=1e-9, atol=1e-11).y[:, -1]
+            state = solve_ivp(change, (a, b), state, method="DOP853", rtol=1e-8, atol=1e-10).y[:, -1]
         np.testing.assert_allclose(found[0, :, n], state[4:], rtol=2e-6)
 
 

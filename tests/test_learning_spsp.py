@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from reference import psp
@@ -137,7 +138,7 @@ def test_the_identity_is_not_an_empty_claim(ratio, t_ref):
     assert not np.allclose(without_delay, layer.theta * outputs.counts(), rtol=1e-3)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     seed=st.integers(0, 2**32 - 1),
     ratio=st.sampled_from(RATIOS),
@@ -175,7 +176,7 @@ def test_s_psp_is_the_integral_of_the_current_since_the_release(ratio, t_ref):
     assert e[0, 0] == pytest.approx(expected, rel=1e-10)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(
     seed=st.integers(0, 2**32 - 1),
     ratio=st.sampled_from([2.0, 8.0, 0.5, 0.125]),

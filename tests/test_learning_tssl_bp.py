@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +64,7 @@ def weights_of(gradients):
 # ------------------------------------------------------------------------------------------ the chain rule
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     ratio=st.sampled_from([4.0, 2.0, 1.0, 1.0 + 1e-9, 0.5]),
     t_ref=st.sampled_from([0.0, 1.5, 9.0]),

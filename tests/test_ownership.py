@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -49,7 +50,7 @@ def test_spike_trains_and_batches_own_their_arrays(spikes, in_order, contiguous)
     assert pickle.dumps([trains, batch, loose]) == before
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.integers(0, 2**32 - 1))
 def test_no_array_given_to_a_network_changes_what_it_simulates(seed) -> None:
     rng = np.random.default_rng(seed)

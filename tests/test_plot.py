@@ -9,6 +9,8 @@ import pytest
 from evsim import LIF, SpikeTrains, plot
 from evsim.analysis import population_rate
 
+pytestmark = pytest.mark.pictures
+
 
 def poisson(size, t_stop, hertz, seed=0):
     rng = np.random.default_rng(seed)

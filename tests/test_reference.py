@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
@@ -22,9 +23,9 @@ GRAZING = 1e-9
 CLOSE = 1e-11  # ms
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-brief = settings(quick, max_examples=12)
+brief = settings(quick, max_examples=examples(12))
 
 
 def twin_neuron(lif: LIF, arrivals: list[tuple[float, float]], t_stop: float) -> list[float]:

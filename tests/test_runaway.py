@@ -48,8 +48,8 @@ def test_spikes_at_an_instant_of_input_are_no_lack_of_progress():
 
 def test_neurons_that_excite_each_other_without_bound_are_named():
     net = Network()
-    net.add_population("p", 11, LIF(tau_m=10.0, tau_syn=None, bias=1.3, v_init=np.linspace(-0.9, 0.9, 11)))
-    net.connect("p", "p", weight=0.3, delay=lambda g, n: g.uniform(0.2, 3.0, n))
+    net.add_population("p", 7, LIF(tau_m=10.0, tau_syn=None, bias=1.3, v_init=np.linspace(-0.9, 0.9, 7)))
+    net.connect("p", "p", weight=0.5, delay=lambda g, n: g.uniform(0.2, 3.0, n))
     sim = Simulation(net, seed=1)
     early, other = sim.advance(11.0)["p"], Simulation(net, seed=1, driver="window").advance(11.0)["p"]
     assert len(early) > 3 * np.searchsorted(early.times, 9.0) and np.array_equal(early.neurons, other.neurons)

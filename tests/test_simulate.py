@@ -8,6 +8,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
@@ -28,11 +29,11 @@ DELTA = LIF(tau_m=10.0, tau_syn=None)
 DRIVERS = ["queue", "window", "sweep"]
 
 quick = settings(
-    max_examples=30,
+    max_examples=examples(30),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
-brief = settings(quick, max_examples=6)
+brief = settings(quick, max_examples=examples(6))
 
 
 def run(net: Network, spikes: SpikeTrains, t_stop: float, driver: str = "queue", **options):
@@ -122,7 +123,7 @@ def layered(draw) -> NetworkDescription:
     return NetworkDescription(d.n_inputs, d.populations, neurons, synapses, d.input_spikes, d.t_stop)
 
 
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=examples(60))
 @given(layered())
 def test_sweep_queue_and_twin_give_the_same_spikes_on_layers(description) -> None:
     assume(decidable(description))

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
@@ -85,7 +86,7 @@ def test_a_neuron_driven_by_bias_has_the_closed_form_in_every_parameter():
 
 
 @pytest.mark.parametrize("receptors", [0, 1, 2])
-@settings(quick, max_examples=8)
+@settings(quick, max_examples=examples(8))
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_following_the_events_gives_the_differences_of_full_replays(receptors, data, seed):
     d = data.draw(small_networks(delays="any", receptors=receptors, t_stop=15.0, max_spikes=6))
@@ -108,7 +109,7 @@ def test_following_the_events_gives_the_differences_of_full_replays(receptors, d
             np.testing.assert_allclose(mine, full, rtol=1e-14, atol=1e-18)
 
 
-@settings(quick, max_examples=10)
+@settings(quick, max_examples=examples(10))
 @given(description=small_networks(t_stop=20.0, max_spikes=6))
 def test_delays_of_an_input_sum_to_the_shifts_of_its_spikes(description):
     """Both move all its arrivals by the same time."""

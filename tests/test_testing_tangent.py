@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from reference import simulate_twin
@@ -38,7 +39,7 @@ def assert_agree(description, direction):
 
 @pytest.mark.parametrize("receptors", [0, 1, 2])
 @pytest.mark.parametrize("delays", ["positive", "any"])
-@settings(quick, max_examples=12)
+@settings(quick, max_examples=examples(12))
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_tangent_is_the_derivative(receptors, delays, data, seed):
     d = data.draw(small_networks(receptors=receptors, delays=delays, t_stop=20.0, max_spikes=8))
@@ -51,7 +52,7 @@ def test_tangent_is_the_derivative(receptors, delays, data, seed):
             assume(False)
 
 
-@settings(quick, max_examples=12)
+@settings(quick, max_examples=examples(12))
 @given(description=small_networks(recurrent=False, delays="zero", t_stop=20.0), seed=st.integers(0, 99))
 def test_tangent_is_the_derivative_in_layers_without_delay(description, seed):
     replay = replay_network(*description.arguments())
@@ -62,7 +63,7 @@ def test_tangent_is_the_derivative_in_layers_without_delay(description, seed):
         assume(False)
 
 
-@settings(quick, max_examples=8)
+@settings(quick, max_examples=examples(8))
 @given(description=small_networks(t_stop=15.0), start=st.floats(1.1, 3.0), seed=st.integers(0, 99))
 def test_tangent_is_the_derivative_after_a_spike_at_zero(description, start, seed):
     first = description.neurons[0]

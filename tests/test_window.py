@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.stats
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from reference import simulate_twin
@@ -17,7 +18,7 @@ from evsim import LIF, Bernoulli, FixedIndegree, FixedOutdegree, GrazingWarning,
 from evsim.testing.strategies import NetworkDescription, small_networks
 
 quick = settings(
-    max_examples=30,
+    max_examples=examples(30),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
@@ -50,7 +51,7 @@ def recurrent(draw, receptors: int) -> NetworkDescription:
 
 
 @pytest.mark.parametrize("receptors", [0, 1, 2])
-@settings(quick, max_examples=40)
+@settings(quick, max_examples=examples(40))
 @given(data=st.data())
 def test_window_queue_and_twin_give_the_same_spikes(data, receptors) -> None:
     description = data.draw(recurrent(receptors))
