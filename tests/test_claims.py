@@ -82,3 +82,17 @@ def test_brunels_network_fires_as_mean_field_theory_says() -> None:
     spikes = sum(int(mine.sum()) for mine in late.values())
     assert spikes / 12_500 / 0.4 == pytest.approx(32.03, rel=0.03)
     assert rec.synaptic_events / rec.t_stop > 7e5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory of forked processes")
+def test_resident_memory_of_a_stream_does_not_grow_with_duration(tmp_path):
+    """What kernels allocate is in it, which tracemalloc does not see; rules on recorded spikes grow with them."""
+    output_of("memory_and_time.py", "--rules", "S-TLLR, stream", "S-TLLR, recorded", "--durations", "400", "6400",
+              "--no-times", "--csv", str(tmp_path / "m.csv"), "--figure", str(tmp_path / "m.png"))  # fmt: skip
+    grown = {"stream": [], "recorded": []}
+    for name, *rest in csv.reader((tmp_path / "m.csv").read_text().splitlines()):
+        if name.startswith("S-TLLR"):
+            grown["stream" if name.endswith("stream") else "recorded"].append(float(rest[-1]) / float(rest[-2]))
+    assert len(grown["stream"]) == len(grown["recorded"]) == 3
+    assert max(grown["stream"]) < 1.3 and min(grown["recorded"]) > 2.0
