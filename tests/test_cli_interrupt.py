@@ -262,17 +262,24 @@ def test_a_training_run_is_not_replaced_unasked(tmp_path):
     assert runs.load_run(out / "run.h5")["epoch"] == 1
 
 
+@pytest.fixture(scope="module")
+def three_epochs(tmp_path_factory):
+    """The weights of a training that nothing interrupted."""
+    out = tmp_path_factory.mktemp("training")
+    good(run(*SMALL, "--epochs", 3, "--out", out / "whole"))
+    return runs.load_run(out / "whole" / "run.h5")["weights"]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_training_says_how_to_continue(tmp_path, monkeypatch, number, code):
-    good(run(*SMALL, "--epochs", 3, "--out", tmp_path / "whole"))
+def test_an_interrupted_training_says_how_to_continue(tmp_path, monkeypatch, three_epochs, number, code):
     with monkeypatch.context() as patch:
         after(patch, Trainer, "_train_epoch", 2, lambda: os.kill(os.getpid(), number))
         result = run(*SMALL, "--epochs", 3, "--out", tmp_path / "cut", "--overwrite")
     assert result.exit_code == code and "interrupted after 1 complete epochs" in result.output
     assert result.output.splitlines()[-2].endswith("--epochs 3 --out " + str(tmp_path / "cut") + " --resume")
     good(run(*SMALL, "--epochs", 3, "--out", tmp_path / "cut", "--resume"))
-    a, b = (runs.load_run(tmp_path / name / "run.h5")["weights"] for name in ("whole", "cut"))
-    assert all(np.array_equal(x, y) for x, y in zip(a, b))
+    weights = runs.load_run(tmp_path / "cut" / "run.h5")["weights"]
+    assert all(np.array_equal(x, y) for x, y in zip(three_epochs, weights, strict=True))
     assert len((tmp_path / "cut" / "metrics.csv").read_text().splitlines()) == 4
 
 

@@ -14,8 +14,8 @@ STATES = "forged-state-queue,old-state-window"
 @pytest.mark.parametrize(
     ("kinds", "mutants"),
     [
-        (QUICK, 50),
-        (STATES, 15),
+        (QUICK, 25),
+        (STATES, 8),
         pytest.param(QUICK, 150, marks=pytest.mark.slow),
         pytest.param(STATES, 40, marks=pytest.mark.slow),
     ],

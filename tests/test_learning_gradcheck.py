@@ -169,9 +169,9 @@ def test_senseless_settings_are_refused():
 
 
 def test_assert_gradient_holds_for_eventprop_and_fails_for_what_is_off():
-    assert_gradient(EventProp(), examples=8)
+    assert_gradient(EventProp(), examples=4)
     with pytest.raises(AssertionError, match=r"Off is not the true gradient\. WRONG"):
-        assert_gradient(Off(), examples=8)
+        assert_gradient(Off(), examples=4)
     with pytest.raises(GradientError, match="starts from counts"):
         assert_gradient(type("ByCounts", (), {"signals": ("counts",)})())
 
