@@ -4,7 +4,10 @@ SIGINT falls into a call, which is then called again in the same process. SIGTER
 saves its state and spikes after every chunk; another simulation goes on from the file. Both must be the unbroken run,
 to the bit: spikes, currents, events, plastic weights.
 
-    python benchmarks/interrupts.py --moments 100
+    python benchmarks/interrupts.py --moments 100 --out docs/interrupts_python.csv
+
+Each configuration is tried at so many moments for each signal: engine, threads, plasticity (queue only), with and
+without drive and inputs, one call or 50 chunks.
 
 The same of the command line: processes that run ``evsim simulate`` on files, ended and resumed, half of them twice.
 Each is forked from one that has loaded the kernels; they save every 50 ms of wall time, not twice a second, so that a
@@ -14,7 +17,7 @@ short run has many moments of its own. Compared are the spikes in run.h5, bit fo
 
 Then a long run in chunks, its memory, and many simulations made and dropped, with threads and file descriptors left.
 
-    python benchmarks/interrupts.py --long --minutes 10
+    python benchmarks/interrupts.py --long --minutes 10 --out docs/long_run.csv
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import gc
 import itertools
 import json
 import os
@@ -32,6 +36,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +46,11 @@ import evsim
 from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains, cli, cli_simulate
 from evsim.io import runs
 
-T_STOP, CHUNK, T_COMMAND = 1000.0, 20.0, 300.0
+T_STOP, CHUNK, T_COMMAND = 100.0, 2.0, 300.0
 
 
 def network(drive: bool, plastic: bool) -> Network:
-    """120 neurons with delays of their own, inputs, and what is asked for."""
+    """120 neurons with delays of their own, inputs, and what is asked for; if plastic, weights of both."""
     net = Network()
     net.add_input("in", 20)
     net.add_population("p", 120, LIF(tau_m=10.0, tau_syn=2.0, t_ref=1.0, bias=1.05, v_init=np.linspace(0.0, 0.9, 120)))
@@ -54,15 +59,17 @@ def network(drive: bool, plastic: bool) -> Network:
     if plastic:
         rule = evsim.STDP(0.01, 0.01, w_max=0.5)
         net.connect("in", "p", rule=FixedIndegree(3), weight=0.2, delay=1.0, plasticity=rule)
+        net.connect("p", "p", rule=FixedIndegree(3), weight=0.05, delay=1.0, plasticity=rule)
     if drive:
         net.add_poisson("p", rate=400.0, weight=0.3)
         net.add_poisson("p", rate=lambda t: 100.0 + 50.0 * np.sin(t / 20.0), rate_max=150.0, weight=0.3)
     return net
 
 
-def inputs() -> dict[str, SpikeTrains]:
+def inputs(t_stop: float) -> dict[str, SpikeTrains]:
     rng = np.random.default_rng(3)
-    return {"in": SpikeTrains(rng.uniform(0.0, T_STOP, 2000), rng.integers(0, 20, 2000), 20)}
+    n = int(2.0 * t_stop)
+    return {"in": SpikeTrains(rng.uniform(0.0, t_stop, n), rng.integers(0, 20, n), 20)}
 
 
 def value(chunks: list[evsim.Recording]) -> list[bytes]:
@@ -77,8 +84,7 @@ def stops(chunked: bool) -> list[float]:
     return [CHUNK * k for k in range(1, int(T_STOP / CHUNK) + 1)] if chunked else [T_STOP]
 
 
-def run(sim: Simulation, chunked: bool) -> list[evsim.Recording]:
-    given = inputs()
+def run(sim: Simulation, chunked: bool, given: dict[str, SpikeTrains]) -> list[evsim.Recording]:
     out = []
     for stop in stops(chunked):
         out.append(sim.advance_to(stop, given))
@@ -86,35 +92,40 @@ def run(sim: Simulation, chunked: bool) -> list[evsim.Recording]:
     return out
 
 
-def with_sigint(make, after: float, chunked: bool) -> tuple[list[evsim.Recording], bool]:
+def with_sigint(
+    make: Callable[..., Simulation], after: float, chunked: bool, inputs: dict[str, SpikeTrains]
+) -> tuple[list[evsim.Recording], bool]:
     """The chunks of a run that gets a SIGINT, each call repeated where it was interrupted; and whether one was."""
-    sim, chunks, given, hit = make(), [], inputs(), False
+    sim, chunks, hit, ends = make(), [], False, stops(chunked)
     timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
     try:
         timer.start()
-        for stop in stops(chunked):
-            while not chunks or chunks[-1].t_stop < stop:
-                before = sim._position.feed.number
-                try:
-                    recording = sim.advance_to(stop, given)
-                    chunks.append(recording)
-                except KeyboardInterrupt:
-                    hit = True
-                # Whether the interrupted call took its inputs, or ended before it began.
-                given = {} if sim._position.feed.number > before else given
-        timer.join()
     except KeyboardInterrupt:
         hit = True
+    while len(chunks) < len(ends):
+        try:
+            while len(chunks) < len(ends):
+                # An interrupted call took its inputs, or ended before it began.
+                given = {} if sim._position.feed.number else inputs
+                chunks.append(sim.advance_to(ends[len(chunks)], given))
+        except KeyboardInterrupt:
+            hit = True
+    try:
+        timer.join()
+    except KeyboardInterrupt:
+        pass
     return chunks, hit
 
 
-def with_death(make, after: float, number: int, path: Path) -> tuple[list[evsim.Recording], bool]:
+def with_death(
+    make: Callable[..., Simulation], after: float, number: int, path: Path, inputs: dict[str, SpikeTrains]
+) -> tuple[list[evsim.Recording], bool]:
     """A child that saves every chunk is ended; the chunks of the run that goes on, and whether it was ended."""
     path.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        sim, given, done = make(), inputs(), []
+        sim, given, done = make(), inputs, []
         for stop in stops(True):
             done.append(sim.advance_to(stop, given))
             given = {}
@@ -125,10 +136,10 @@ def with_death(make, after: float, number: int, path: Path) -> tuple[list[evsim.
     os.kill(child, number)
     _, status = os.waitpid(child, 0)
     if not path.exists():
-        return run(make(), True), os.WIFSIGNALED(status)
+        return run(make(), True, inputs), os.WIFSIGNALED(status)
     state, meta = runs.load_state(path)
     sim = make(state=state)
-    first = run(make(), True)[0]
+    first = run(make(), True, inputs)[0]
     chunks = []
     for k, (times, neurons, currents, events, grazing) in enumerate(meta["parts"]):
         chunks.append(dataclasses.replace(
@@ -139,38 +150,63 @@ def with_death(make, after: float, number: int, path: Path) -> tuple[list[evsim.
     return chunks, os.WIFSIGNALED(status)
 
 
-def campaign(moments: int) -> bool:
+ENGINES = (("queue", 1, False), ("queue", 1, True), ("window", 1, False), ("window", 2, False))
+"""Engine, threads, plasticity, which the window engine does not take."""
+
+
+def campaign(engine: str | None, moments: int, table: Path | None) -> bool:
+    """Every configuration, or those of one engine; one row for each and each signal. table : gets further rows"""
     rng, good = np.random.default_rng(0), True
     folder = Path(tempfile.mkdtemp())
-    for driver, threads, drive, plastic in (
-        ("queue", 1, False, False), ("queue", 1, True, True), ("window", 1, False, False), ("window", 2, True, False),
-    ):  # fmt: skip
+    kinds = [(*kind, drive, some) for kind in ENGINES for drive in (False, True) for some in (False, True)]
+    for driver, threads, plastic, drive, some in kinds:
+        if engine not in (None, driver):
+            continue
 
         def make(state=None, driver=driver, threads=threads, drive=drive, plastic=plastic) -> Simulation:
             return Simulation(network(drive, plastic), driver=driver, threads=threads, state=state)
 
-        run(make(), True)
-        began = time.perf_counter()
-        run(make(), True)
-        seconds = time.perf_counter() - began
-        for name in ("SIGINT", "SIGINT in chunks", "SIGTERM", "SIGKILL"):
-            chunked = name != "SIGINT"
-            right = value(run(make(), chunked))
+        given = inputs(T_STOP) if some else {}
+        rows: list[dict[str, object]] = []
+        for name, chunked in (("SIGINT", False), ("SIGINT", True), ("SIGTERM", True), ("SIGKILL", True)):
+            right = value(run(make(), chunked, given))
+            sim, began = make(), time.perf_counter()
+            run(sim, chunked, given)
+            seconds = time.perf_counter() - began
             hits = wrong = 0
             for _ in range(moments):
                 after = float(rng.uniform(0.0, 1.0)) * seconds
-                if name.startswith("SIGINT"):
-                    chunks, hit = with_sigint(make, after, chunked)
+                if name == "SIGINT":
+                    chunks, hit = with_sigint(make, after, chunked, given)
                 else:
                     # Saving takes longer than simulating here.
-                    chunks, hit = with_death(make, 3.0 * after, getattr(signal, name), folder / "state.h5")
+                    chunks, hit = with_death(make, 3.0 * after, getattr(signal, name), folder / "state.h5", given)
                 hits += hit
                 same = value(chunks)
                 wrong += same[:4] != right[:4] or (chunks[-1].weights != {} and same[4:] != right[4:])
-            what = f"{driver}, {threads} thread(s), drive {drive}, plastic {plastic}, {name}"
-            print(f"{what}: stopped {hits} of {moments}, other results {wrong}", flush=True)
+            rows.append({
+                "engine": driver, "threads": threads, "plastic": plastic, "drive": drive, "inputs": some,
+                "chunks": len(stops(chunked)), "signal": name, "moments": moments, "stopped": hits,
+                "other_results": wrong,
+            })  # fmt: skip
+            print(rows[-1], flush=True)
             good = good and wrong == 0
+        write(table, rows, f"{f'--engine {engine} ' if engine else ''}--moments {moments}")
     return good
+
+
+def write(table: Path | None, rows: list[dict[str, object]], options: str) -> None:
+    """Append rows to a CSV file, each with the commit and the command."""
+    if table is None:
+        return
+    git = subprocess.check_output(["git", "describe", "--always"], cwd=Path(__file__).parent, text=True).strip()
+    how = {"commit": git, "command": f"python benchmarks/interrupts.py {options}"}
+    new = not table.exists()
+    with open(table, "a", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], *how], lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows({**row, **how} for row in rows)
 
 
 FILE = """
@@ -267,7 +303,7 @@ def command_campaign(engine: str, signals: list[str], moments: int, table: Path 
     rng = np.random.default_rng(0)
     rows: list[dict[str, object]] = []
     folder = Path(tempfile.mkdtemp())
-    feed = inputs()["in"]
+    feed = inputs(T_COMMAND)["in"]
     (folder / "some.txt").write_text("".join(f"{t!r} {n}\n" for t, n in zip(feed.times.tolist(), feed.neurons)))
     (folder / "none.txt").write_text("")
     kinds = itertools.product((1, 2) if engine == "window" else (1,), ("some", "none"), (False, True), (False, True))
@@ -298,21 +334,14 @@ def command_campaign(engine: str, signals: list[str], moments: int, table: Path 
             row["other_statuses"] += odd
         rows.append({"engine": engine, "signal": name, "moments": moments, **row})
         print(rows[-1], flush=True)
-    if table:
-        git = subprocess.check_output(["git", "describe", "--always"], cwd=Path(__file__).parent, text=True).strip()
-        how = {"commit": git, "command": f"python benchmarks/interrupts.py --command {engine} --moments {moments}"}
-        new = not table.exists()
-        with open(table, "a", newline="") as file:
-            writer = csv.DictWriter(file, [*rows[0], *how], lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerows({**row, **how} for row in rows)
+    write(table, rows, f"--command {engine} --moments {moments}")
     return not any(row["other_results"] or row["other_statuses"] for row in rows)
 
 
-def long_run(minutes: float, simulations: int) -> None:
-    process = psutil.Process()
-    for driver in ("queue", "window"):
+def long_run(engines: list[str], minutes: float, simulations: int, table: Path | None) -> bool:
+    """Memory in the course of a long run of the network with drive, and what many dropped simulations leave."""
+    process, good, rows = psutil.Process(), True, []
+    for driver in engines:
         sim = Simulation(network(True, False), driver=driver)
         n, began, t_stop = 0, time.perf_counter(), minutes * 60_000.0
         marks = []
@@ -320,29 +349,56 @@ def long_run(minutes: float, simulations: int) -> None:
             for j in range(10):
                 n += len(sim.advance_to(t_stop * (10 * k + j + 1) / 200)["p"])
             marks.append(process.memory_info().rss / 2**20)
-        print(f"{driver}: {minutes:g} min of biology in 200 chunks, {n:,} spikes, {time.perf_counter() - began:.0f} s; "
-              f"MB after each twentieth: {' '.join(f'{m:.0f}' for m in marks)}", flush=True)  # fmt: skip
-    before = threading.active_count(), process.num_fds(), process.memory_info().rss / 2**20
-    for k in range(simulations):
-        Simulation(network(True, False), driver=("queue", "window")[k % 2], threads=2).advance(20.0)
-    after = threading.active_count(), process.num_fds(), process.memory_info().rss / 2**20
-    print(f"{simulations} simulations made, run and dropped: threads {before[0]} -> {after[0]}, file descriptors "
-          f"{before[1]} -> {after[1]}, MB {before[2]:.0f} -> {after[2]:.0f}")  # fmt: skip
+        rows.append({
+            "engine": driver, "neurons": 120, "biology_minutes": minutes, "chunks": 200, "spikes": n,
+            "seconds": round(time.perf_counter() - began), "simulations": 1,
+            "mb_first": round(marks[0], 1), "mb_middle": round(marks[9], 1), "mb_last": round(marks[-1], 1),
+            "threads_before": "", "threads_after": "", "descriptors_before": "", "descriptors_after": "",
+        })  # fmt: skip
+        print(f"{rows[-1]}; MB after each twentieth: {' '.join(f'{m:.0f}' for m in marks)}", flush=True)
+        good = good and marks[-1] - marks[1] < 2.0
+    for driver in engines:
+        before, marks, n, began = left_open(process), [], 0, time.perf_counter()
+        for k in range(simulations):
+            n += len(Simulation(network(True, False), driver=driver, threads=2).advance(20.0)["p"])
+            if k in (simulations // 20, simulations // 2):
+                marks.append(process.memory_info().rss / 2**20)
+        after = left_open(process)
+        rows.append({
+            "engine": driver, "neurons": 120, "biology_minutes": round(simulations * 20 / 60_000, 3), "chunks": 1,
+            "spikes": n, "seconds": round(time.perf_counter() - began), "simulations": simulations,
+            "mb_first": round(marks[0], 1), "mb_middle": round(marks[1], 1),
+            "mb_last": round(process.memory_info().rss / 2**20, 1),
+            "threads_before": before[0], "threads_after": after[0],
+            "descriptors_before": before[1], "descriptors_after": after[1],
+        })  # fmt: skip
+        print(rows[-1], flush=True)
+        good = good and after == before
+    write(table, rows, f"--long --minutes {minutes:g} --simulations {simulations}")
+    return good
+
+
+def left_open(process: psutil.Process) -> tuple[int, int]:
+    """Threads and file descriptors of this process; ended threads are waited for."""
+    gc.collect()
+    time.sleep(0.5)
+    return process.num_threads(), process.num_fds()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=100)
+    parser.add_argument("--engine", choices=["queue", "window"], help="this one only")
     parser.add_argument("--command", choices=["queue", "window"], help="processes of the command line instead")
     parser.add_argument("--signals", nargs="+", default=["SIGINT", "SIGTERM", "SIGKILL"], help="those of --command")
-    parser.add_argument("--out", type=Path, help="CSV file of the counts of --command")
+    parser.add_argument("--out", type=Path, help="CSV file that gets further rows")
     parser.add_argument("--long", action="store_true", help="the long run instead")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--simulations", type=int, default=500)
     options = parser.parse_args()
     if options.long:
-        long_run(options.minutes, options.simulations)
-    elif options.command:
+        engines = [options.engine] if options.engine else ["queue", "window"]
+        sys.exit(not long_run(engines, options.minutes, options.simulations, options.out))
+    if options.command:
         sys.exit(not command_campaign(options.command, options.signals, options.moments, options.out))
-    else:
-        sys.exit(not campaign(options.moments))
+    sys.exit(not campaign(options.engine, options.moments, options.out))
