@@ -235,10 +235,10 @@ def test_a_network_too_large_for_the_memory_is_refused_at_once(driver, name, mon
     forbid_drawing(monkeypatch)
     net = TOO_LARGE[name]()
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(NetworkError, match=r"would take about \S+ GiB, but \S+ GiB of memory are free. Use fewer"):
         Simulation(net, driver=driver)
-    took, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+    took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert took < 0.5 and peak < 2**20
 

@@ -66,7 +66,7 @@ def test_resumed_run_is_the_same_run_to_the_bit(tmp_path):
     run(*SMALL, "--epochs", 3, "--out", tmp_path / "whole")
     command = [sys.executable, "-m", "evsim", *SMALL, "--epochs", "3", "--out", str(tmp_path / "cut")]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while not (tmp_path / "cut" / "run.h5").exists() and time.monotonic() < until and child.poll() is None:
         time.sleep(0.002)
     child.send_signal(signal.SIGKILL)

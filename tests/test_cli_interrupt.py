@@ -304,7 +304,7 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path, net):
     command = [sys.executable, "-m", "evsim", "simulate", str(net), "--t-stop", "1e7", "--chunk", "20", "--no-plots"]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     child = subprocess.Popen([*command, "--out", str(out)], **pipes)
-    until = time.monotonic() + 200
+    until = time.monotonic() + 600
     while not (out / "state.h5").exists() and time.monotonic() < until and child.poll() is None:
         time.sleep(0.01)
     result = simulate(net, out, "--t-stop", 100, "--overwrite")

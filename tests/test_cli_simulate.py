@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_from_its_last_chunk(net, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "evsim", "simulate", str(net), "--t-stop", "50000", "--chunk", "20"]
     child = subprocess.Popen([*command, "--out", str(out), "--no-plots"], stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not (out / "state.h5").exists() and time.monotonic() < until and child.poll() is None:
         time.sleep(0.002)
     child.send_signal(signal.SIGKILL)
