@@ -118,9 +118,10 @@ def with_sigint(
 
 
 def with_death(
-    make: Callable[..., Simulation], after: float, number: int, path: Path, inputs: dict[str, SpikeTrains]
+    make: Callable[..., Simulation], after: float | None, number: int, path: Path, inputs: dict[str, SpikeTrains]
 ) -> tuple[list[evsim.Recording], bool]:
-    """A child that saves every chunk is ended; the chunks of the run that goes on, and whether it was ended."""
+    """A child that saves every chunk is ended after so many seconds (None: it is not); the chunks of the run that goes
+    on, and whether it was ended."""
     path.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
@@ -132,8 +133,9 @@ def with_death(
             parts = [[c["p"].times, c["p"].neurons, c.currents["p"], c.synaptic_events, c.grazing] for c in done]
             runs.save_state(path, sim.state(), {"parts": parts})
         os._exit(0)
-    time.sleep(after)
-    os.kill(child, number)
+    if after is not None:
+        time.sleep(after)
+        os.kill(child, number)
     _, status = os.waitpid(child, 0)
     if not path.exists():
         return run(make(), True, inputs), os.WIFSIGNALED(status)
@@ -156,6 +158,8 @@ ENGINES = (("queue", 1, False), ("queue", 1, True), ("window", 1, False), ("wind
 
 def campaign(engine: str | None, moments: int, table: Path | None) -> bool:
     """Every configuration, or those of one engine; one row for each and each signal. table : gets further rows"""
+    # A shell's background jobs ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng, good = np.random.default_rng(0), True
     folder = Path(tempfile.mkdtemp())
     kinds = [(*kind, drive, some) for kind in ENGINES for drive in (False, True) for some in (False, True)]
@@ -171,7 +175,10 @@ def campaign(engine: str | None, moments: int, table: Path | None) -> bool:
         for name, chunked in (("SIGINT", False), ("SIGINT", True), ("SIGTERM", True), ("SIGKILL", True)):
             right = value(run(make(), chunked, given))
             sim, began = make(), time.perf_counter()
-            run(sim, chunked, given)
+            if name == "SIGINT":
+                run(sim, chunked, given)
+            else:
+                with_death(make, None, 0, folder / "state.h5", given)
             seconds = time.perf_counter() - began
             hits = wrong = 0
             for _ in range(moments):
@@ -179,8 +186,7 @@ def campaign(engine: str | None, moments: int, table: Path | None) -> bool:
                 if name == "SIGINT":
                     chunks, hit = with_sigint(make, after, chunked, given)
                 else:
-                    # Saving takes longer than simulating here.
-                    chunks, hit = with_death(make, 3.0 * after, getattr(signal, name), folder / "state.h5", given)
+                    chunks, hit = with_death(make, after, getattr(signal, name), folder / "state.h5", given)
                 hits += hit
                 same = value(chunks)
                 wrong += same[:4] != right[:4] or (chunks[-1].weights != {} and same[4:] != right[4:])
