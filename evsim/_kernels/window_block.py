@@ -68,13 +68,19 @@ def choose(top, theta, width, chosen):
 
 
 @leaf
-def add_change(u, change, u_new, width):
-    """u_new = u + change; what rounding loses (Knuth's two-sum) replaces the change."""
+def add_change(x, x_new, rest, width):
+    """x_new, rest : x + x_new + rest as a number and what rounding it loses (Knuth's two-sum, twice).
+
+    x_new holds a product, a multiple of its own last place; the rests are far finer, with what factors have lost among
+    them, so they are added last.
+    """
     for n in range(width):
-        u_new[n] = u[n] + change[n]
-    for n in range(width):
-        part = u_new[n] - u[n]
-        change[n] = (u[n] - (u_new[n] - part)) + (change[n] - part)
+        total = x[n] + x_new[n]
+        part = total - x[n]
+        small = rest[n] + ((x[n] - (total - part)) + (x_new[n] - part))
+        x_new[n] = total + small
+        part = x_new[n] - total
+        rest[n] = (total - (x_new[n] - part)) + (small - part)
 
 
 @leaf
@@ -91,8 +97,9 @@ def flow_kicked(u, u_new, top, up, down, change, width, flow):
         top[n] = (v if v > 0.0 else v + v * loss) + _MARGIN * (abs(u[n]) + up[n])
     for n in range(width):
         jumps = change[n] + (up[n] + down[n])
-        change[n] = jumps + ((u[n] + jumps) * loss + u[n] * more_loss)
-    add_change(u, change, u_new, width)
+        u_new[n] = (u[n] + jumps) * loss
+        change[n] = jumps + u[n] * more_loss
+    add_change(u, u_new, change, width)
 
 
 @leaf
@@ -110,32 +117,42 @@ def flow_driven(
         gain = high - u[n]
         top[n] = u[n] + (gain if gain > 0.0 else 0.0) * rise + _MARGIN * (abs(u[n]) + high)
     loss, more_loss = flow[LOSS_M], flow[LOSS_M + 1]
-    loss_exc, more_loss_exc = flow[LOSS_EXC], flow[LOSS_EXC + 1]
     psp_exc, more_psp_exc = flow[PSP_EXC], flow[PSP_EXC + 1]
     if n_receptors == 1:
         for n in range(width):
-            gain = (exc[n] + (up[n] + down[n])) * psp_exc + (exc[n] * more_psp_exc + u[n] * more_loss)
-            change[n] = change[n] + ((u[n] + change[n]) * loss + gain)
-        for n in range(width):
-            jumps = rest_exc[n] + (up[n] + down[n])
-            rest_exc_new[n] = jumps + ((exc[n] + jumps) * loss_exc + exc[n] * more_loss_exc)
-        add_change(exc, rest_exc_new, exc_new, width)
+            u_new[n] = (u[n] + change[n]) * loss + (exc[n] + (up[n] + down[n])) * psp_exc
+            change[n] = change[n] + (exc[n] * more_psp_exc + u[n] * more_loss)
+        _fade_cell(exc, rest_exc, up, down, exc_new, rest_exc_new, width, flow[LOSS_EXC], flow[LOSS_EXC + 1])
     else:
         psp_inh, more_psp_inh = flow[PSP_INH], flow[PSP_INH + 1]
         for n in range(width):
             gain = (exc[n] + up[n]) * psp_exc + (inh[n] + down[n]) * psp_inh
-            gain += exc[n] * more_psp_exc + (inh[n] * more_psp_inh + u[n] * more_loss)
-            change[n] = change[n] + ((u[n] + change[n]) * loss + gain)
-        for n in range(width):
-            jumps = rest_exc[n] + up[n]
-            rest_exc_new[n] = jumps + ((exc[n] + jumps) * loss_exc + exc[n] * more_loss_exc)
-        add_change(exc, rest_exc_new, exc_new, width)
-        loss_inh, more_loss_inh = flow[LOSS_INH], flow[LOSS_INH + 1]
-        for n in range(width):
-            jumps = rest_inh[n] + down[n]
-            rest_inh_new[n] = jumps + ((inh[n] + jumps) * loss_inh + inh[n] * more_loss_inh)
-        add_change(inh, rest_inh_new, inh_new, width)
-    add_change(u, change, u_new, width)
+            lost = exc[n] * more_psp_exc + (inh[n] * more_psp_inh + u[n] * more_loss)
+            u_new[n] = (u[n] + change[n]) * loss + gain
+            change[n] = change[n] + lost
+        _fade_jumped(exc, rest_exc, up, exc_new, rest_exc_new, width, flow[LOSS_EXC], flow[LOSS_EXC + 1])
+        _fade_jumped(inh, rest_inh, down, inh_new, rest_inh_new, width, flow[LOSS_INH], flow[LOSS_INH + 1])
+    add_change(u, u_new, change, width)
+
+
+@leaf
+def _fade_cell(current, rest, up, down, new, rest_new, width, loss, more_loss):
+    """A current over a cell in which it jumps by up + down, both carried back to its start."""
+    for n in range(width):
+        jumps = rest[n] + (up[n] + down[n])
+        new[n] = (current[n] + jumps) * loss
+        rest_new[n] = jumps + current[n] * more_loss
+    add_change(current, new, rest_new, width)
+
+
+@leaf
+def _fade_jumped(current, rest, jump, new, rest_new, width, loss, more_loss):
+    """``_fade_cell`` with one kind of jumps."""
+    for n in range(width):
+        jumps = rest[n] + jump[n]
+        new[n] = (current[n] + jumps) * loss
+        rest_new[n] = jumps + current[n] * more_loss
+    add_change(current, new, rest_new, width)
 
 
 @leaf

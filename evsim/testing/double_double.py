@@ -97,8 +97,8 @@ def _by_powers(x, first, last, dd_from):  # type: ignore[no-untyped-def]
 
 @njit
 def exponential(x):  # type: ignore[no-untyped-def]
-    """exp(x), 0 below -700."""
-    if x[0] < -700.0:
+    """exp(x), 0 below -740; with fewer digits below -650, where the second number is too small."""
+    if x[0] < -740.0:
         return 0.0, 0.0
     k = math.floor(x[0] / _LN2[0] + 0.5)
     r = subtract(x, multiply((k, 0.0), _LN2))

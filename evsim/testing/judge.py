@@ -328,8 +328,8 @@ def judge_neuron(  # type: ignore[no-untyped-def]
             size_u, size_i, size_j = _sizes_at(t[0], size_u, size_i, size_j, tau_m, tau_i, tau_j, n)
             from_below = u[0] < 0.0
             u, i, j = _state_at(t, u, i, j, tau_m, tau_i, tau_j, n)
-            if u[0] == 0.0 and from_below:
-                u = -1e-300, 0.0  # faded below the smallest number, but not to 0
+            if from_below and theta[0] == 0.0 and u[0] > -_LEAST:
+                u = -_LEAST, 0.0  # no crossing was found, so it is below 0, however far it and the currents have faded
             now = end
             if abs(subtract(u, theta)[0]) <= GRAZING * max(abs(theta[0]), size_u):
                 return spikes, missed, invented, 1, beyond, worst
