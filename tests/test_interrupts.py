@@ -86,7 +86,7 @@ class Interruptions:
 @pytest.mark.parametrize("driver, plastic, threads", KINDS)
 def test_an_interrupt_before_any_line_loses_nothing(driver, plastic, threads, step):
     """Each third line of the start, and each ``step``-th of the rest."""
-    t_stop = 60.0
+    t_stop = 30.0
     whole = Simulation(network(plastic), driver=driver, threads=threads).advance_to(t_stop, trains(t_stop))
     n, hits = 1, 0
     before = sys.gettrace()
