@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,26 @@ import numpy as np
 
 from evsim._kernels.batch_driver import N_FACTORS, arrivals, sweep_samples
 from evsim._kernels.sorting import sort_spikes
-from evsim._kernels.sweep_driver import SWEEP_DONE, SWEEP_ENDLESS, sweep_layer
+from evsim._kernels.sweep_driver import (
+    N_MARKS,
+    N_PROGRESS,
+    N_STATE,
+    SWEEP_DONE,
+    SWEEP_ENDLESS,
+    SWEEP_FULL,
+    sweep_layer,
+)
 from evsim._kernels.sweep_groups import GROUP, group_factors
 from evsim.errors import RunawayError
 from evsim.neurons import neuron_arrays
 from evsim.runaway import Populations
-from evsim.threads import check_halt, over_stretches, workers
+from evsim.threads import check_halt, over_parts, over_stretches
 from evsim.types import LIF, Floats, Ints, SpikeBatch
 
 _MAX_WIDTH = 400
+
+_BUDGET = 2**24
+"""Pairs of an event and a neuron in one call of a kernel. Between two calls a run can be interrupted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,23 +113,34 @@ def run_layer(
 
     name : of the neurons, for errors. Raises RunawayError : neurons that spike without bound.
     """
+    events = _events(layer, times, sources, 0.0, t_stop)
+    n_blocks = layer.weights.shape[0]
+    cuts = np.linspace(0, n_blocks, min(threads, n_blocks) + 1).astype(int)
+    parts = over_parts(
+        lambda first, last: _run_blocks(layer, *events, t_stop, first, last, name), cuts.tolist(), threads
+    )
+    return LayerSpikes(*_sorted(parts, t_stop), grazing=sum(p[3] for p in parts))
+
+
+def _events(
+    layer: SweepLayer, times: Floats, sources: Ints, delay: float, t_stop: float
+) -> tuple[Floats, Ints, Floats]:
+    """Padded arrival times, rows of the weights, and factors of the events of one sample."""
     padded, rows = np.empty(times.size + GROUP), np.empty(times.size + GROUP, np.int32)
-    n = arrivals(times, sources, 0.0, t_stop, layer.n_pre, padded, rows)
+    n = arrivals(times, sources, delay, t_stop, layer.n_pre, padded, rows)
     padded, rows = padded[:n], rows[:n]
     factors = np.empty((n, N_FACTORS))
     tau_m, tau_exc, tau_inh, _, n_receptors, _ = layer.scalars
     group_factors(padded, factors, tau_m, tau_exc, tau_inh, n_receptors)
-    n_blocks = layer.weights.shape[0]
-    cuts = np.linspace(0, n_blocks, min(threads, n_blocks) + 1).astype(int)
-    with workers(threads) as pool:
-        parts = list(
-            pool(lambda k: _run_blocks(layer, padded, rows, factors, t_stop, int(cuts[k]), int(cuts[k + 1]), name),
-                 range(cuts.size - 1))
-        )  # fmt: skip
+    return padded, rows, factors
+
+
+def _sorted(parts: Sequence[tuple[Any, ...]], t_stop: float) -> tuple[Floats, Ints, Floats]:
+    """Spikes of all blocks, ordered by (time, neuron)."""
     t, i, c = (np.concatenate([p[k] for p in parts]) if len(parts) > 1 else parts[0][k] for k in range(3))
     out = np.empty(t.size), np.empty(t.size, np.int32), np.empty(t.size)
     sort_spikes(t, i, c, 0.0, t_stop, *out)
-    return LayerSpikes(*out, grazing=sum(p[3] for p in parts))
+    return out
 
 
 def run_layer_batch(
@@ -128,8 +151,9 @@ def run_layer_batch(
     The result is the same, to the bit, for any number of threads and any way to put samples into batches.
     """
     counts = np.zeros(len(batch), np.int64)
+    work = (batch.offsets[1:] - batch.offsets[:-1]) * layer.size
 
-    def stretch(first: int, last: int) -> tuple[Floats, Ints, Floats]:
+    def samples(first: int, last: int) -> tuple[Floats, Ints, Floats]:
         capacity = 1024 + 16 * layer.size * (last - first)
         out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
         progress = np.array([first, 0])
@@ -143,11 +167,34 @@ def run_layer_batch(
                 break
             if status == SWEEP_ENDLESS:
                 raise _endless(out[0][0], out[1][0], "the layer")
-            out = _doubled(out, layer)
+            need = progress[1] + counts[progress[0]]
+            while out[0].size < need:
+                out = _doubled(out, layer)
             check_halt()
         return out[0][: progress[1]], out[1][: progress[1]], out[2][: progress[1]]
 
-    parts = over_stretches(stretch, len(batch), threads)
+    def long_sample(k: int) -> tuple[Floats, Ints, Floats]:
+        part = slice(batch.offsets[k], batch.offsets[k + 1])
+        events = _events(layer, batch.times[part], batch.neurons[part], delay, t_stop)
+        out = _sorted([_run_blocks(layer, *events, t_stop, 0, layer.weights.shape[0], "the layer")], t_stop)
+        counts[k] = out[0].size
+        return out
+
+    def stretch(first: int, last: int) -> list[tuple[Floats, Ints, Floats]]:
+        found = []
+        while first < last:
+            check_halt()
+            if work[first] > _BUDGET:
+                end = first + 1
+                found.append(long_sample(first))
+            else:
+                # As many as fit into the budget, at least this one, which does.
+                end = first + int(np.searchsorted(np.cumsum(work[first:last]), _BUDGET, side="right"))
+                found.append(samples(first, end))
+            first = end
+        return found
+
+    parts = [part for found in over_stretches(stretch, len(batch), threads) for part in found]
     return SpikeBatch.owning(
         np.concatenate([np.empty(0), *(p[0] for p in parts)]),
         np.concatenate([np.empty(0, np.int32), *(p[1] for p in parts)]),
@@ -162,18 +209,22 @@ def _run_blocks(
 ) -> tuple[Floats, Ints, Floats, int]:
     capacity = 1024 + 16 * layer.size
     out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
-    progress = np.array([first, 0])
+    progress = np.zeros(N_PROGRESS, np.int64)
+    progress[0] = first
     tally = np.zeros(1, np.int64)
-    while progress[0] < last:
-        # Block by block: between two calls it can be interrupted.
+    width = layer.weights.shape[2]
+    state, marks = np.zeros((N_STATE, width)), np.zeros((N_MARKS, width + 1), np.int64)
+    status = SWEEP_FULL
+    while status != SWEEP_DONE:
         status = sweep_layer(
             times, rows, factors, layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
-            *out, progress, tally, t_stop, *layer.scalars, layer.size, progress[0] + 1,
+            state, marks, *out, progress, tally, t_stop, *layer.scalars, layer.size, last, _BUDGET,
         )  # fmt: skip
         if status == SWEEP_ENDLESS:
             raise _endless(out[0][-1], out[1][-1], name)
-        if status != SWEEP_DONE:
+        if status == SWEEP_FULL:
             out = _doubled(out, layer)
+        check_halt()
     n = progress[1]
     return out[0][:n], out[1][:n], out[2][:n], int(tally[0])
 

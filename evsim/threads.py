@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -44,21 +45,19 @@ _here = threading.local()
 
 
 def check_halt() -> None:
-    """To be called now and then by work within ``over_stretches``: ends it where the whole has been interrupted."""
+    """To be called now and then by work within ``over_parts``: ends it where the whole has been interrupted."""
     halt = getattr(_here, "halt", None)
     if halt is not None and halt.is_set():
         raise CancelledError
 
 
-def over_stretches(work: Callable[[int, int], T], n: int, threads: int) -> list[T]:
-    """Results of ``work(first, last)`` over stretches that together cover 0 ... n - 1, in order.
+def over_parts(work: Callable[[int, int], T], cuts: Sequence[int], threads: int) -> list[T]:
+    """Results of ``work(first, last)`` between successive cuts, in order.
 
-    Three stretches a thread even out samples of unequal cost; on one thread a stretch takes about a quarter of a
-    second, so that it can be interrupted. Where a stretch fails, or the whole is interrupted, the others end at their
-    next ``check_halt``.
+    Where one fails, or the whole is interrupted, the others end at their next ``check_halt``.
     """
     if threads == 1:
-        return _one_after_the_other(work, n)
+        return [work(first, last) for first, last in pairwise(cuts)]
     halt = threading.Event()
 
     def part(first: int, last: int) -> T:
@@ -70,12 +69,22 @@ def over_stretches(work: Callable[[int, int], T], n: int, threads: int) -> list[
             _here.halt = None
 
     with workers(threads) as pool:
-        cuts = sorted({n * k // (3 * threads) for k in range(3 * threads + 1)})
         try:
             return list(pool(part, cuts[:-1], cuts[1:]))
         except BaseException:
             halt.set()
             raise
+
+
+def over_stretches(work: Callable[[int, int], T], n: int, threads: int) -> list[T]:
+    """Results of ``work(first, last)`` over stretches that together cover 0 ... n - 1, in order; see ``over_parts``.
+
+    Three stretches a thread even out samples of unequal cost; on one thread a stretch takes about a quarter of a
+    second, so that it can be interrupted.
+    """
+    if threads == 1:
+        return _one_after_the_other(work, n)
+    return over_parts(work, sorted({n * k // (3 * threads) for k in range(3 * threads + 1)}), threads)
 
 
 def _one_after_the_other(work: Callable[[int, int], T], n: int) -> list[T]:

@@ -9,7 +9,16 @@ import numpy as np
 from .jit import kernel
 from .queue_driver import DONE, N_EVENTS, N_GRAZING, N_HEAP, N_SPIKES, OUTDATED, run_queue, start_queue
 from .sorting import sort_spikes
-from .sweep_driver import SWEEP_DONE, SWEEP_ENDLESS, SWEEP_FULL, sweep_layer
+from .sweep_driver import (
+    N_MARKS,
+    N_PROGRESS,
+    N_STATE,
+    SWEEP_DONE,
+    SWEEP_ENDLESS,
+    SWEEP_FULL,
+    UNLIMITED,
+    sweep_layer,
+)
 from .sweep_groups import GROUP, group_factors
 
 N_FACTORS = 11
@@ -40,7 +49,8 @@ def sweep_samples(
 
     times, neurons, offsets : the batch of input spikes; weights ... u_init : as in ``sweep_layer``
     out_* : spikes of these samples one after the other, each ordered by (time, neuron); counts (n_samples,)
-    written. progress : (2,) next sample and spikes so far: enlarge the output and call again.
+    written. progress : (2,) next sample and spikes so far: where it was full, enlarge the output by counts of that
+    sample at least, and call again.
     """
     longest = 0
     for k in range(progress[0], last):
@@ -52,18 +62,21 @@ def sweep_samples(
     raw_times = np.empty(capacity)
     raw_neurons = np.empty(capacity, np.int32)
     raw_currents = np.empty(capacity)
-    state = np.empty(2, np.int64)
+    width = weights.shape[2]
+    state = np.zeros((N_STATE, width))
+    marks = np.zeros((N_MARKS, width + 1), np.int64)
+    done = np.empty(N_PROGRESS, np.int64)
     for k in range(progress[0], last):
         part = slice(offsets[k], offsets[k + 1])
         m = arrivals(times[part], neurons[part], delay, t_stop, weights.shape[1] - 1, padded, rows)
         group_factors(padded[:m], factors[:m], tau_m, tau_exc, tau_inh, n_receptors)
-        state[:] = 0
+        done[:] = 0
         grazing = tally[0]
         while True:
             status = sweep_layer(
                 padded[:m], rows[:m], factors[:m], weights, theta, u_reset, t_ref, u_init,
-                raw_times, raw_neurons, raw_currents, state, tally,
-                t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, weights.shape[0],
+                state, marks, raw_times, raw_neurons, raw_currents, done, tally,
+                t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, weights.shape[0], UNLIMITED,
             )  # fmt: skip
             if status == SWEEP_ENDLESS:
                 out_times[0] = raw_times[raw_times.size - 1]
@@ -74,12 +87,13 @@ def sweep_samples(
             more_times = np.empty(2 * raw_times.size)
             more_neurons = np.empty(2 * raw_times.size, np.int32)
             more_currents = np.empty(2 * raw_times.size)
-            more_times[: state[1]] = raw_times[: state[1]]
-            more_neurons[: state[1]] = raw_neurons[: state[1]]
-            more_currents[: state[1]] = raw_currents[: state[1]]
+            more_times[: done[1]] = raw_times[: done[1]]
+            more_neurons[: done[1]] = raw_neurons[: done[1]]
+            more_currents[: done[1]] = raw_currents[: done[1]]
             raw_times, raw_neurons, raw_currents = more_times, more_neurons, more_currents
-        n = state[1]
+        n = done[1]
         a = progress[1]
+        counts[k] = n
         if a + n > out_times.size:
             tally[0] = grazing
             return SWEEP_FULL
@@ -87,7 +101,6 @@ def sweep_samples(
             raw_times[:n], raw_neurons[:n], raw_currents[:n], 0.0, t_stop,
             out_times[a : a + n], out_neurons[a : a + n], out_currents[a : a + n],
         )  # fmt: skip
-        counts[k] = n
         progress[0] = k + 1
         progress[1] = a + n
     return SWEEP_DONE

@@ -11,8 +11,6 @@ result is the same, to the bit, for any block width and any number of threads.
 
 import math
 
-import numpy as np
-
 from .carried import add, fade_carried, flow_potential
 from .crossing import CLEAR, crossing, crossing_ahead, grazes, may_reach
 from .jit import kernel, leaf
@@ -20,8 +18,13 @@ from .lif import decay, rise_bound
 from .sweep_groups import GROUP, advance_delta, advance_one, advance_two, fade_by, flow_by
 
 FREE = -math.inf
-SWEEP_FULL, SWEEP_DONE, SWEEP_ENDLESS = 0, 1, 2
-"""What the sweep returns. SWEEP_ENDLESS: a neuron spikes for ever, at one instant or nearly so."""
+SWEEP_FULL, SWEEP_DONE, SWEEP_ENDLESS, SWEEP_PAUSED = 0, 1, 2, 3
+"""What the sweep returns. SWEEP_ENDLESS: a neuron spikes for ever, at one instant or nearly so. SWEEP_PAUSED: the
+budget is spent; call again to continue."""
+N_STATE, N_MARKS, N_PROGRESS = 16, 2, 6
+"""Rows of ``state`` and ``marks``, and numbers in ``progress``, of ``sweep_layer``."""
+UNLIMITED = 2**62
+"""A budget that no sweep spends."""
 _STUCK = -1
 _MANY, _FASTEST = 2**18, 1000.0
 """So many spikes in a row of one neuron, at so many a ms and a membrane time constant, are without end."""
@@ -33,27 +36,29 @@ def sweep_block(
     u, i_exc, i_inh, rest, rest_exc, rest_inh, u_new, i_exc_new, i_inh_new, rest_new, rest_exc_new, rest_inh_new,
     top, release, kept, kept_rest, clamped, flags,
     out_times, out_neurons, out_currents, tally,
-    t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first_neuron, width, n_out,
+    t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first_neuron, width, begin, end, n_clamped, n_out,
 ):  # fmt: skip
-    """Run one block of ``width`` neurons through all events; returns the number of spikes so far.
+    """Run one block of ``width`` neurons through the events ``begin`` ... ``end - 1``; returns the number of spikes so
+    far and that of the clamped neurons, to be passed in when it continues.
 
     times, sources, factors : (n,) input events padded to a multiple of GROUP by events of weight 0 at
     t_stop (there is at least one), and their ``group_factors``
     weights : (pre + 1, width) of this block, last row 0; theta, u_reset, t_ref, u_init : (width,)
-    u ... flags : scratch of this block; out_* : spikes are appended from ``n_out`` on. A return value
-    beyond their size says that they were too small: enlarge them and run this block again. -1: a neuron spikes for
-    ever at one instant; it is the last entry of out_neurons.
+    u ... flags : state and scratch of this block; out_* : spikes are appended from ``n_out`` on. A number of spikes
+    beyond their size says that they were too small: enlarge them and run this block from its first event. -1: a neuron
+    spikes for ever at one instant; it is the last entry of out_neurons.
+    begin, end : multiples of 2 GROUP, as the state changes places with u_new ... after each group; or the last event
     tally : (1,) number of grazing peaks, added to
     """
     capacity = out_times.size
-    n_clamped = 0
-    for n in range(width):
-        u[n] = u_init[n]
-        i_exc[n] = i_inh[n] = rest[n] = rest_exc[n] = rest_inh[n] = 0.0
-        release[n] = FREE
-        kept[n] = kept_rest[n] = 0.0
-    t_start = 0.0
-    for k0 in range(0, times.size, GROUP):
+    if begin == 0:
+        for n in range(width):
+            u[n] = u_init[n]
+            i_exc[n] = i_inh[n] = rest[n] = rest_exc[n] = rest_inh[n] = 0.0
+            release[n] = FREE
+            kept[n] = kept_rest[n] = 0.0
+    t_start = times[begin - 1] if begin > 0 else 0.0
+    for k0 in range(begin, end, GROUP):
         t_end = times[k0 + GROUP - 1]
         rise = (t_end - t_start) / tau_m
         if n_receptors == 1:
@@ -143,7 +148,7 @@ def sweep_block(
                                 # It would leave everything as it was.
                                 out_times[capacity - 1] = spike
                                 out_neurons[capacity - 1] = first_neuron + n
-                                return _STUCK
+                                return _STUCK, n_clamped
                             if x == math.inf or spike >= t_stop:
                                 if t0 == t:
                                     gain = exc * factors[k, 2] + inh * factors[k, 4]
@@ -157,7 +162,7 @@ def sweep_block(
                             a0, rest_a0 = fade_carried(spike - t, a_at, rest_a_at, tau_exc)
                             b0, rest_b0 = fade_carried(spike - t, b_at, rest_b_at, tau_inh)
                             if n_out == capacity:
-                                return capacity + 1
+                                return capacity + 1, n_clamped
                             out_times[n_out] = spike
                             out_neurons[n_out] = first_neuron + n
                             out_currents[n_out] = a0 + b0
@@ -196,7 +201,7 @@ def sweep_block(
         rest_exc, rest_exc_new = rest_exc_new, rest_exc
         rest_inh, rest_inh_new = rest_inh_new, rest_inh
         t_start = t_end
-    return n_out
+    return n_out, n_clamped
 
 
 @leaf
@@ -213,47 +218,50 @@ def without_end(times, neurons, tau_m):
 @kernel
 def sweep_layer(
     times, sources, factors, weights, theta, u_reset, t_ref, u_init,
-    out_times, out_neurons, out_currents, progress, tally,
-    t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, last_block,
+    state, marks, out_times, out_neurons, out_currents, progress, tally,
+    t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, last_block, budget,
 ):  # fmt: skip
-    """Run blocks ``progress[0]`` ... ``last_block - 1``; returns SWEEP_DONE, SWEEP_FULL, or SWEEP_ENDLESS: then out_*
-    end with a spike of the neuron that does not stop.
+    """Run blocks ``progress[0]`` ... ``last_block - 1``; returns SWEEP_DONE, SWEEP_FULL, SWEEP_PAUSED, or
+    SWEEP_ENDLESS: then out_* end with a spike of the neuron that does not stop.
 
-    weights : (n_blocks, pre + 1, width); theta ... u_init : (n_blocks, width). progress : (2,) next block
-    and spikes so far, kept up to date so that the caller can enlarge the output and call again.
+    weights : (n_blocks, pre + 1, width); theta ... u_init : (n_blocks, width)
+    state, marks : (N_STATE, width) float64 and (N_MARKS, width + 1) int64, kept between calls, of any content at first
+    progress : (N_PROGRESS,) int64, 0 at first: next block, spikes of those before it; of that block: events done,
+    spikes so far, clamped neurons, grazing peaks before it. Kept up to date so that the caller can call again, with a
+    larger output where it was full.
+    budget : about so many pairs of an event and a neuron, then SWEEP_PAUSED; the result does not depend on it
     """
     width = weights.shape[2]
-    u = np.empty(width)
-    i_exc = np.empty(width)
-    i_inh = np.empty(width)
-    u_new = np.empty(width)
-    i_exc_new = np.zeros(width)
-    i_inh_new = np.zeros(width)
-    rest, rest_exc, rest_inh = np.empty(width), np.empty(width), np.empty(width)
-    rest_new, rest_exc_new, rest_inh_new = np.zeros(width), np.zeros(width), np.zeros(width)
-    top = np.empty(width)
-    release = np.empty(width)
-    kept, kept_rest = np.empty(width), np.empty(width)
-    clamped = np.empty(width, np.int64)
-    flags = np.empty(width + 1, np.int64)
     for block in range(progress[0], last_block):
         first = block * width
-        grazing = tally[0]
-        n_out = sweep_block(
-            times, sources, factors, weights[block],
-            theta[block], u_reset[block], t_ref[block], u_init[block],
-            u, i_exc, i_inh, rest, rest_exc, rest_inh,
-            u_new, i_exc_new, i_inh_new, rest_new, rest_exc_new, rest_inh_new, top, release, kept, kept_rest,
-            clamped, flags,
-            out_times, out_neurons, out_currents, tally,
-            t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first,
-            min(width, size - first), progress[1],
-        )  # fmt: skip
-        if n_out == _STUCK:
-            return SWEEP_ENDLESS
-        if n_out > out_times.size:
-            tally[0] = grazing
-            return SWEEP_ENDLESS if without_end(out_times, out_neurons, tau_m) else SWEEP_FULL
+        if progress[2] == 0:
+            progress[3] = progress[1]
+            progress[4] = 0
+            progress[5] = tally[0]
+        while progress[2] < times.size:
+            if budget <= 0:
+                return SWEEP_PAUSED
+            begin = progress[2]
+            end = min(begin + max(budget // width // (2 * GROUP), 1) * (2 * GROUP), times.size)
+            n_out, n_clamped = sweep_block(
+                times, sources, factors, weights[block],
+                theta[block], u_reset[block], t_ref[block], u_init[block],
+                state[0], state[1], state[2], state[3], state[4], state[5],
+                state[6], state[7], state[8], state[9], state[10], state[11],
+                state[12], state[13], state[14], state[15], marks[0], marks[1],
+                out_times, out_neurons, out_currents, tally,
+                t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first,
+                min(width, size - first), begin, end, progress[4], progress[3],
+            )  # fmt: skip
+            if n_out == _STUCK:
+                return SWEEP_ENDLESS
+            if n_out > out_times.size:
+                tally[0] = progress[5]
+                progress[2] = 0
+                return SWEEP_ENDLESS if without_end(out_times, out_neurons, tau_m) else SWEEP_FULL
+            progress[2], progress[3], progress[4] = end, n_out, n_clamped
+            budget -= (end - begin) * width
         progress[0] = block + 1
-        progress[1] = n_out
+        progress[1] = progress[3]
+        progress[2] = 0
     return SWEEP_DONE
