@@ -223,19 +223,22 @@ def _start(
     with compilation in it.
     """
     state, meta = saved or (None, {})
-    driver = config.driver
-    if driver == "auto":
-        driver = state["driver"] if state else choose(declared.network)
+    driver = state["driver"] if state and config.driver == "auto" else config.driver
+    small, likely = tiny(declared.network), choose(declared.network) if driver == "auto" else driver
     if not has_kernels():
         console.print("compiling kernels, once on this machine: about a minute")
     with console.status("loading kernels"):
-        Simulation(tiny(declared.network), threads=config.threads, driver=driver).advance(2.0)
+        Simulation(small, threads=config.threads, driver=likely).advance(2.0)
     with console.status("building the network"):
         began = time.perf_counter()
         simulation = Simulation(
             declared.network, seed=config.seed, threads=config.threads, driver=driver, state=state
         )
         seconds = time.perf_counter() - began
+    if simulation.driver != likely:
+        # Drawn delays turned out to be none, or too small for the window engine.
+        with console.status("loading kernels"):
+            Simulation(small, threads=config.threads, driver=simulation.driver).advance(2.0)
     new = runs.run_id(_identity(config, declared), simulation.driver, runs.package_versions())
     if state is None:
         return Run(config, declared, simulation, seconds, Tally(), new)

@@ -128,8 +128,9 @@ def tiny(network: Network) -> Network:
         }
         small.add_population(name, _TINY, neuron.with_(**few))
     for p in network.projections:
-        # A delay more, as all-to-all connections without one may be refused where those of the network are not.
-        delay = p.delay if is_distribution(p.delay) else _few(p.delay, (_TINY, _TINY)) + 1.0
+        # As all-to-all connections without a delay may be refused where those of the network are not. Delays that are
+        # drawn may be so small that the window engine, which needs no other kernels for them, would take minutes.
+        delay = 1.0 if is_distribution(p.delay) else _few(p.delay, (_TINY, _TINY)) + 1.0
         weight = p.weight if is_distribution(p.weight) else _few(p.weight, (_TINY, _TINY))
         small.connect(p.source, p.target, weight=weight, delay=delay)
     for d in network.drives:

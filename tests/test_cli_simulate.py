@@ -354,3 +354,32 @@ def test_files_of_equal_runs_are_equal(net, tmp_path):
     for name in ("a", "b"):
         good(net, "--t-stop", 40, "--out", tmp_path / name)
     assert (tmp_path / "a" / "run.h5").read_bytes() == (tmp_path / "b" / "run.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "delay", ['{dist = "uniform", scale = 1e-7}', '{dist = "uniform", loc = -1e-9, scale = 2e-9, min = 0.0}']
+)
+def test_drawn_delays_that_the_window_engine_cannot_use_leave_the_network_to_the_queue(tmp_path, delay):
+    """Only drawing tells: by its declaration the network is one for the window engine."""
+    (tmp_path / "net.toml").write_text(f"""
+[populations.exc]
+size = 100
+bias = 1.2
+t_ref = 2.0
+v_init = {{dist = "uniform", scale = 0.9}}
+[[connect]]
+source = "exc"
+target = "exc"
+rule = "FixedIndegree"
+indegree = 5
+weight = 0.01
+delay = {delay}
+""")
+    network = load_network(tmp_path / "net.toml", 1).network
+    assert choose(network) == "window"
+    good(tmp_path / "net.toml", "--t-stop", 20, "--out", tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["driver"] == "queue" and summary["spikes"] > 0
+    right = network.simulate(20.0, seed=1)["exc"]
+    assert runs.load_recording(tmp_path / "out" / "run.h5").spikes["exc"].times.tobytes() == right.times.tobytes()
+    good(tmp_path / "net.toml", "--t-stop", 30, "--out", tmp_path / "out", "--resume")
