@@ -26,7 +26,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from evsim.analysis import siegert_cv, siegert_rate
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import numpy as np
 from matplotlib import pyplot as plt
 from scipy.stats import t as student
 
-from evsim.cli_bench import machine
-from evsim.cli_presets import settings
-from evsim.cli_train_config import RunConfig, build, start
+from evsim.cli.bench import machine
+from evsim.experiment.config import RunConfig, build, start
+from evsim.experiment.presets import settings
 from evsim.io.datasets import load_dataset
 
 _RANDMAN = {

@@ -35,14 +35,15 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from evsim.cli_bench import machine
-from evsim.cli_train_config import RunConfig, build, start
+from evsim.cli.bench import machine
 from evsim.errors import SilentLayerError
+from evsim.experiment.config import RunConfig, build, start
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.learning import HM2BP, calibrate
-from evsim.learning.terms.count_credit import with_fake_trains
-from evsim.learning.terms.count_slopes import regular_mean
-from evsim.types import Floats, SpikeBatch
+from evsim.learning.rules.counts.signals import with_fake_trains
+from evsim.learning.rules.counts.slopes import regular_mean
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 _COMMON: dict[str, Any] = {
     "rule": "hm2bp", "loss": "count", "train_size": 400, "test_size": 360, "validation": 80, "batch_size": 10,

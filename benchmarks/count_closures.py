@@ -24,10 +24,12 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import Dense, s_psp
-from evsim.learning.terms.count_slopes import poisson_mean, regular_mean, uniform_mean
-from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
+from evsim.learning.rules.counts.slopes import poisson_mean, regular_mean, uniform_mean
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
+from evsim.types import Floats
 
 T, TAU_M, TAU_S, T_REF, N_IN, V_TH = 400.0, 64.0, 8.0, 2.0, 60, 0.5
 NEURON = LIF(tau_m=TAU_M, tau_syn=TAU_S, t_ref=T_REF, v_th=V_TH)

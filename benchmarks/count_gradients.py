@@ -26,11 +26,13 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.encode import poisson
 from evsim.learning import HM2BP, STRSBP, Dense, Sequential, TrainingOptions, calibrate
 from evsim.learning.protocols import backward
-from evsim.types import LIF, Floats, SpikeBatch
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 T, SIZES, STEP = 100.0, (10, 10, 10, 10, 5), 0.04
 WANTED = np.array([8.0, 1.0, 1.0, 1.0, 1.0])

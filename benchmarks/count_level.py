@@ -19,9 +19,11 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import HM2BP, Dense, s_psp
-from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
+from evsim.types import Floats
 
 T, TAU_M, TAU_S, N_IN, N_OUT, V_TH = 400.0, 64.0, 8.0, 60, 200, 0.5
 STEPS = (1.0, 0.5, 0.1)

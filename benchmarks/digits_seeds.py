@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evsim.cli_bench import machine
-from evsim.cli_presets import preset
-from evsim.cli_train import train_run
-from evsim.cli_train_config import RunConfig
+from evsim.cli.bench import machine
+from evsim.cli.train import train_run
+from evsim.experiment.config import RunConfig
+from evsim.experiment.presets import preset
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ _digits: list[Any] = []
 
 def load_run(path: Path) -> str:
     """Load a training run and train one step."""
-    from evsim.cli_train_config import build, config_of
+    from evsim.experiment.config import build, config_of
     from evsim.io import runs
     from evsim.io.datasets import load_dataset
 
@@ -163,21 +163,21 @@ def load_idx(path: Path) -> str:
 
 def load_toml(path: Path) -> str:
     """Declare a network."""
-    from evsim.network_toml import load_network
+    from evsim.networks.toml_file import load_network
 
     return digest(repr(load_network(path).tree))
 
 
 def load_config(path: Path) -> str:
     """Options of ``evsim train`` from a file."""
-    from evsim.cli import train
+    from evsim.cli.main import train
 
     return repr(train.make_context("train", ["--config", str(path), "--out", str(path.parent / "out")]).params)
 
 
 def load_text(path: Path) -> str:
     """Spikes of an input from text."""
-    from evsim.cli_simulate_network import load_spikes
+    from evsim.experiment.network_run import load_spikes
 
     return digest(load_spikes(path, "in", 3).times)
 

@@ -18,7 +18,7 @@ from mpmath import mp, mpf
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from evsim import LIF, Network, SpikeTrains
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import network_gradient
 from evsim.testing.closed_form import DIGITS, Trace, oracle_crossing
 

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evsim import LIF
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.io.datasets import load_dataset
 from evsim.learning import (
     Adam,

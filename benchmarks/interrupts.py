@@ -43,7 +43,9 @@ import numpy as np
 import psutil
 
 import evsim
-from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains, cli, cli_simulate
+from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains
+from evsim.cli import main as cli
+from evsim.cli import simulate as cli_simulate
 from evsim.io import runs
 
 T_STOP, CHUNK, T_COMMAND = 100.0, 2.0, 300.0

@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from evsim.cli_bench import machine  # noqa: E402
+from evsim.cli.bench import machine  # noqa: E402
 from evsim.testing.regimes import DENSE, REGIMES  # noqa: E402
 
 COLUMNS = ("engine", "regime", "neurons", "spikes", "grazing", "missed", "invented", "beyond", "worst")

@@ -30,7 +30,7 @@ from matplotlib import pyplot as plt
 from scipy.stats import spearmanr
 
 from evsim import LIF, encode
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import (
     HM2BP,
     STLLR,
@@ -48,8 +48,8 @@ from evsim.learning import (
     ottt,
 )
 from evsim.learning.baselines.grid import SurrogateBPTT
-from evsim.learning.mean_gradient import Draw, by_rule, compare_means, expected_gradient, mean_gradient
-from evsim.types import SpikeBatch
+from evsim.learning.checks.mean_gradient import Draw, by_rule, compare_means, expected_gradient, mean_gradient
+from evsim.spikes import SpikeBatch
 
 T, WIDTH, CLASSES = 50.0, 10, 5
 LOSS = VoltageCrossEntropy(scale=0.1)

@@ -31,7 +31,7 @@ import psutil
 from matplotlib import pyplot as plt
 
 from evsim import LIF, SpikeBatch, SpikeTrains
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import (
     STLLR,
     TSSLBP,

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from evsim.cli_bench import machine
-from evsim.cli_presets import settings
-from evsim.cli_train_config import RunConfig, build, start
+from evsim.cli.bench import machine
+from evsim.experiment.config import RunConfig, build, start
+from evsim.experiment.presets import settings
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.learning import calibrate
 

@@ -20,10 +20,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from evsim import encode
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import Dense, EventProp, RateBased, Readout, Sequential, VoltageCrossEntropy
 from evsim.learning.protocols import backward
-from evsim.types import LIF, Floats
+from evsim.neurons.lif import LIF
+from evsim.types import Floats
 
 DURATIONS = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0)
 STEPS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)

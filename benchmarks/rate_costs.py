@@ -24,11 +24,12 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import Adam, Dense, EventProp, RateBased, Readout, Sequential, TrainingOptions, VoltageCrossEntropy
 from evsim.learning.baselines.grid import GridTrainer, SurrogateBPTT
 from evsim.learning.protocols import backward
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 SIZES = (64, 100, 100, 10)
 SAMPLES = 8

@@ -23,13 +23,14 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from evsim.cli_bench import machine
-from evsim.cli_presets import preset
-from evsim.cli_train_config import RunConfig, build, start
+from evsim.cli.bench import machine
+from evsim.experiment.config import RunConfig, build, start
+from evsim.experiment.presets import preset
 from evsim.io.datasets import load_dataset
 from evsim.learning import calibrate
-from evsim.learning.remedies import drop_spikes
-from evsim.types import Floats, SpikeBatch, SpikeTrains
+from evsim.learning.training.regularisers import drop_spikes
+from evsim.spikes import SpikeBatch, SpikeTrains
+from evsim.types import Floats
 
 T = 50.0
 JITTER = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)

@@ -27,9 +27,9 @@ import numpy as np
 from matplotlib import pyplot as plt
 from sklearn.linear_model import LogisticRegression
 
-from evsim.cli_bench import machine
-from evsim.cli_published import publication
-from evsim.cli_rules import make_rule
+from evsim.cli.bench import machine
+from evsim.experiment.published import publication
+from evsim.experiment.rules import make_rule
 from evsim.io.datasets import load_dataset
 from evsim.learning import (
     STLLR,
@@ -45,7 +45,8 @@ from evsim.learning import (
     VoltageCrossEntropy,
 )
 from evsim.learning.baselines import GridTrainer, SurrogateBPTT
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 ROW, MOST = 10.0, 3
 

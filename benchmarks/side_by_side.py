@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evsim.cli_bench import bench_network, machine
+from evsim.cli.bench import bench_network, machine
 
 HERE = Path(__file__).resolve().parent
 

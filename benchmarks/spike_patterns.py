@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from evsim import LIF
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.learning import (
     HM2BP,
@@ -33,7 +33,7 @@ from evsim.learning import (
     TrainingOptions,
     VanRossum,
 )
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 TAU = 10.0
 NEURON = LIF(tau_m=20.0, tau_syn=5.0)

@@ -23,9 +23,10 @@ from scipy.linalg import lapack
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from evsim import encode
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.learning import STRSBP, Recurrent
-from evsim.types import LIF, SpikeBatch
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch
 
 T, N_IN, N, ROWS, STEP = 200.0, 8, 10, 3, 0.06
 OFF = {"silent_psp": 0.0, "silent_ratio": 0.0, "fake_target_train": False}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 
 _FIRST_BATCH = """
 import sys, time
@@ -21,9 +21,9 @@ def first(self, *args, **kwargs):
     original(self, *args, **kwargs)
     raise KeyboardInterrupt
 training.Trainer.gradients = first
-from evsim.cli_presets import preset
-from evsim.cli_train import train_run
-from evsim.cli_train_config import RunConfig
+from evsim.experiment.presets import preset
+from evsim.cli.train import train_run
+from evsim.experiment.config import RunConfig
 with TemporaryDirectory() as folder:
     try:
         train_run(RunConfig(**preset("digits")), Path(folder), False)

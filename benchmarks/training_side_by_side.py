@@ -43,7 +43,7 @@ def ours(work: str, data: Path, threads: int) -> dict[str, Any]:
         VoltageCrossEntropy,
     )  # fmt: skip
     from evsim.memory import peak_memory_mb
-    from evsim.types import LIF
+    from evsim.neurons.lif import LIF
 
     neuron = LIF(tau_m=20.0, tau_syn=5.0)
     if work == "yin-yang":
@@ -120,7 +120,7 @@ def main() -> None:
     if a.child:
         print(json.dumps(ours(a.child, a.data, a.threads)))
         return
-    from evsim.cli_bench import machine
+    from evsim.cli.bench import machine
 
     print(machine())
     t = str(a.threads)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from evsim import LIF
-from evsim.cli_bench import machine
+from evsim.cli.bench import machine
 from evsim.errors import SilentLayerError
 from evsim.io.datasets import load_dataset
 from evsim.learning import (
@@ -39,7 +39,7 @@ from evsim.learning import (
     tssl_report,
 )
 from evsim.learning.losses import psc_classes
-from evsim.learning.tssl_report import EXACT
+from evsim.learning.rules.tssl.report import EXACT
 
 T, STEP = 40.0, 4.0
 NEURON = LIF(tau_m=20.0, tau_syn=10.0)

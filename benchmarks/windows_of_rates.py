@@ -21,9 +21,9 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from evsim.cli_bench import machine
-from evsim.cli_presets import preset
-from evsim.cli_train_config import RunConfig, build, start
+from evsim.cli.bench import machine
+from evsim.experiment.config import RunConfig, build, start
+from evsim.experiment.presets import preset
 from evsim.io.datasets import load_dataset
 
 WINDOWS = (1, 2, 5, 10, 20, 50)

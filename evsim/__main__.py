@@ -1,5 +1,5 @@
 """``python -m evsim`` is ``evsim``."""
 
-from evsim.cli import main
+from evsim.cli.main import main
 
 main()

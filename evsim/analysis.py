@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.checks import number, whole, whole_numbers
-from evsim.types import Floats, Ints, SpikeTrains
+from evsim.spikes import SpikeTrains
+from evsim.types import Floats, Ints
 
 _MS_PER_S = 1000.0
 _WHOLE = 1e-9

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from evsim import streams
 from evsim.checks import number, numbers, whole, whole_numbers
 from evsim.memory import check_memory
+from evsim.spikes import SpikeBatch, SpikeTrains
 from evsim.threads import over_stretches
-from evsim.types import Floats, Ints, SpikeBatch, SpikeTrains
+from evsim.types import Floats, Ints
 
 _MANY = 1e6
 """Spikes whose memory is asked for before it is taken."""
@@ -44,7 +45,7 @@ def poisson(
     ValueError : values that are no numbers or out of range, keys that are no integers of 64 bits
     NetworkError : more spikes than the memory holds
     """
-    from evsim._kernels.poisson import poisson_samples
+    from evsim._kernels.random.poisson import poisson_samples
     from evsim.memory import check_memory
 
     values, duration, single = _checked_rates(rates, duration)

@@ -15,15 +15,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evsim.checks import number
-from evsim.connect import dense_weights, expected_synapses, single_delay
-from evsim.door import check_options, checked_inputs, recorded_neurons
+from evsim.description.network import NetworkDescription
+from evsim.description.projections import expected_synapses, single_delay
+from evsim.description.snapshot import take_snapshot
+from evsim.engine.door import check_options, checked_inputs, recorded_neurons
+from evsim.engine.simulation import Simulation
+from evsim.engine.sweep.layers import pack_layer, run_layer, sweepable
 from evsim.errors import NetworkError, warn_of_grazing
 from evsim.memory import NEURON_BYTES, check_memory, free_memory
-from evsim.network import Network
-from evsim.recording import Recording
-from evsim.simulation import Simulation
-from evsim.sweep import pack_layer, run_layer, sweepable
-from evsim.types import Floats, SpikeTrains
+from evsim.results.recording import Recording
+from evsim.spikes import SpikeTrains
+from evsim.synapses.sampling import dense_weights
+from evsim.types import Floats
 
 _LARGE = 2.0**26
 """Bytes that are asked for before they are taken."""
@@ -32,7 +35,7 @@ DRIVERS = ("auto", "queue", "window", "sweep")
 
 
 def simulate(
-    network: Network,
+    network: NetworkDescription,
     t_stop: float,
     inputs: Mapping[str, SpikeTrains] | None = None,
     *,
@@ -62,7 +65,7 @@ def simulate(
     check_options(seed, threads, driver, DRIVERS)
     if not network.populations:
         raise NetworkError("the network has no population to simulate; add one with add_population.")
-    network = network.snapshot()
+    network = take_snapshot(network)
     trains = checked_inputs(network, inputs, 0.0)
     for name in network.inputs:
         if name not in trains:
@@ -99,7 +102,7 @@ def _only(kept: Mapping[str, NDArray[np.bool_]], rec: Recording) -> Recording:
 
 
 def run(
-    network: Network,
+    network: NetworkDescription,
     t_stop: float,
     chunk: float,
     inputs: Mapping[str, SpikeTrains] | None = None,
@@ -125,7 +128,7 @@ def run(
             given = None
 
 
-def _sweep_order(network: Network) -> tuple[list[str], str]:
+def _sweep_order(network: NetworkDescription) -> tuple[list[str], str]:
     """Populations from first to last layer, and what forbids a sweep ("" if nothing does)."""
     graph: dict[str, set[str]] = {name: set() for name in network.populations}
     if network.drives:
@@ -146,7 +149,7 @@ def _sweep_order(network: Network) -> tuple[list[str], str]:
         return [], "it is recurrent"
 
 
-def _mostly_dense(network: Network) -> bool:
+def _mostly_dense(network: NetworkDescription) -> bool:
     for p in network.projections:
         n_pre, n_post = network.size_of(p.source), network.size_of(p.target)
         if expected_synapses(p, n_pre, n_post) < 0.2 * n_pre * n_post:
@@ -154,7 +157,7 @@ def _mostly_dense(network: Network) -> bool:
     return True
 
 
-def _sweep_bytes(network: Network) -> float:
+def _sweep_bytes(network: NetworkDescription) -> float:
     """At the worst moment of the sweep: the weights of one population three times, and what its neurons take."""
     return max(
         (NEURON_BYTES + 24.0 * sum(network.size_of(p.source) for p in network.projections if p.target == name)) * n
@@ -163,8 +166,9 @@ def _sweep_bytes(network: Network) -> float:
 
 
 def _sweep(
-    network: Network, t_stop: float, trains: dict[str, SpikeTrains], order: list[str], seed: int, threads: int
-) -> Recording:
+    network: NetworkDescription, t_stop: float, trains: dict[str, SpikeTrains], order: list[str], seed: int,
+    threads: int,
+) -> Recording:  # fmt: skip
     spikes: dict[str, SpikeTrains] = {}
     currents: dict[str, Floats] = {}
     grazing = events = 0

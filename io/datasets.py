@@ -30,11 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.errors import DataError
-from evsim.types import SpikeBatch
-
-from . import formula
-from .events import EVENT_SETS, EventSet, Recordings, View
-from .idx import read_idx
+from evsim.io import formula
+from evsim.io.events import EVENT_SETS, EventSet, Recordings, View
+from evsim.io.idx import read_idx
+from evsim.spikes import SpikeBatch
 
 Samples: TypeAlias = NDArray[Any] | SpikeBatch
 

@@ -24,7 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from evsim.errors import DataError
 from evsim.io.cochlea import kept_open
 from evsim.io.hdf5_foreign import check_foreign
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 POLARITIES = ("both", "merge", "on", "off")
 _TRANSFORMS = ("transforms", "transform", "target_transform")

@@ -22,10 +22,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from evsim.errors import RunFileError
-
-from .atomic import write_bytes
-from .hdf5_nodes import DEPTH, REMEDY, Nodes, link_of, mark_of
-from .seal import BLOCK, SIGNATURE, is_sealed, seal
+from evsim.io.atomic import write_bytes
+from evsim.io.hdf5_nodes import DEPTH, REMEDY, Nodes, link_of, mark_of
+from evsim.io.seal import BLOCK, SIGNATURE, is_sealed, seal
 
 FORMAT = "evsim"
 SCHEMA = 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evsim.checks import number
-from evsim.types import SpikeTrains
+from evsim.spikes import SpikeTrains
 
 if TYPE_CHECKING:
     import neo

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import RunFileError
-from evsim.types import SpikeTrains
-
-from .runs import Recorded, check_same_run, load_recording, save_recording
+from evsim.io.runs import Recorded, check_same_run, load_recording, save_recording
+from evsim.spikes import SpikeTrains
 
 PARTS = "spikes"
 """Folder of the parts, beside run.h5."""

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import DataError, RunFileError
-from evsim.types import SpikeTrains
-
-from .atomic import write_text
-from .hdf5 import evsim_version, read_tree, write_tree
+from evsim.io.atomic import write_text
+from evsim.io.hdf5 import evsim_version, read_tree, write_tree
+from evsim.spikes import SpikeTrains
 
 RUN_KEYS = ("weights", "optimiser", "random", "parameters", "versions", "seed", "epoch")
 """What a run must hold to be resumed with the same bits."""

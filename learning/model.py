@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from evsim import streams
-from evsim.learning.layers import Layer
-from evsim.learning.readout import Readout
-from evsim.types import Floats, SpikeBatch
+from evsim.learning.layers.dense import Layer
+from evsim.learning.layers.readout import Readout
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 class Sequential:

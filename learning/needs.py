@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import GradientError
-from evsim.learning.analog import Analog
-from evsim.learning.layers import Dense, Layer, Recurrent
-from evsim.learning.readout import Readout
-from evsim.neurons import neuron_arrays
+from evsim.learning.layers.analog import Analog
+from evsim.learning.layers.dense import Dense, Layer, Recurrent
+from evsim.learning.layers.readout import Readout
+from evsim.neurons.arrays import neuron_arrays
 
 DELAYS = ("one", "input", "synapse")
 """Fixed delays, from the coarsest: one of a layer, one per sending neuron, one per synapse."""

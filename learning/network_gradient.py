@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from evsim.errors import GradientError
 from evsim.learning.rules.eventprop import EventProp, neuron_gradients, plan_gradient
-from evsim.plan import make_plan
-from evsim.recording import Recording
-from evsim.types import Floats, SpikeBatch
+from evsim.results.recording import Recording
+from evsim.spikes import SpikeBatch
+from evsim.synapses.flat_network import make_plan
+from evsim.types import Floats
 
 
 @dataclass(frozen=True, eq=False)

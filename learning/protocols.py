@@ -8,10 +8,11 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning.validation import check_arguments, check_result, check_rule, check_signals, loss_and_signal
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 if TYPE_CHECKING:
-    from evsim.learning.dropout import Masks
+    from evsim.learning.training.dropout import Masks
 
 
 class Loss(Protocol):

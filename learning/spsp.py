@@ -9,8 +9,10 @@ import numpy as np
 from evsim.errors import NetworkError
 from evsim.learning._kernels.spsp import prepare_samples, spsp_block
 from evsim.learning.fields import check_numbers
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 from evsim.threads import over_stretches, workers
-from evsim.types import LIF, Floats, SpikeBatch, SpikeTrains
+from evsim.types import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,14 @@ except ImportError as error:
     raise ImportError(why) from error
 
 from evsim.learning.fields import check_number
+from evsim.learning.layers.readout import Readout
 from evsim.learning.losses.checks import at_spikes, first_spikes
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import backward
-from evsim.learning.readout import Readout
 from evsim.learning.rules.eventprop import EventProp
-from evsim.types import LIF, Floats, SpikeBatch
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 class SpikingModule(torch.nn.Module):

@@ -17,12 +17,13 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning.fields import all_finite, check_number
-from evsim.learning.layers import Layer
-from evsim.learning.moments import Moments
+from evsim.learning.layers.dense import Layer
+from evsim.learning.layers.moments import Moments
+from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import check_layer
-from evsim.learning.readout import Readout, Voltages
-from evsim.learning.terms.pull import Pull
-from evsim.types import Floats, SpikeBatch
+from evsim.learning.psc_gradient import Pull
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 KINDS = ("counts", "times", "values", "moments", "psc")
 """By what a loss may have its derivative."""

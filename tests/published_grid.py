@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evsim.types import Floats, SpikeTrains
+from evsim.spikes import SpikeTrains
+from evsim.types import Floats
 
 
 def on_grid(train: SpikeTrains, dt: float, steps: int, down: bool = False) -> Floats:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from evsim.types import LIF
+from evsim.neurons.lif import LIF
 
 NEVER = math.inf
 SPIKE, INPUT = 0, 1

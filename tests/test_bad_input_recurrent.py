@@ -16,8 +16,8 @@ from scipy import stats
 
 import evsim
 from evsim import LIF, FixedIndegree, FixedOutdegree, FixedTotalNumber, Network, NetworkError, Simulation, SpikeTrains
-from evsim.connect import AllToAll, Rule
-from evsim.drive import drive_blocks
+from evsim.description.connectivity import AllToAll, ConnectionRule
+from evsim.synapses.drives import drive_blocks
 
 DRIVERS = ["queue", "window"]
 
@@ -200,7 +200,7 @@ def test_a_threshold_at_or_below_reset_is_refused() -> None:
 # ------------------------------------------------------------------------------------------------- memory
 
 
-def huge(n_pre: int, n_post: int, rule: Rule | None, **values: Any) -> Network:
+def huge(n_pre: int, n_post: int, rule: ConnectionRule | None, **values: Any) -> Network:
     net = Network()
     net.add_input("in", size=n_pre)
     net.add_population("exc", size=n_post, neuron=LIF(tau_syn=None))
@@ -224,7 +224,7 @@ def forbid_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(*_: Any) -> None:
         pytest.fail("synapses were drawn before the memory was checked")
 
-    for name in ("bundles.Drawing", "plan.synapses_of", "choice.synapses_of"):
+    for name in ("engine.window.packing.Drawing", "synapses.flat_network.synapses_of", "engine.select.synapses_of"):
         monkeypatch.setattr(f"evsim.{name}", drawn)
 
 
@@ -302,7 +302,7 @@ def test_making_a_network_takes_about_the_memory_that_was_asked_for(name, driver
     """At most twice that, and 16 MiB."""
     net = MADE[name]()
     asked: list[float] = []
-    for room in ("bundles", "plan"):
+    for room in ("engine.window.packing", "synapses.flat_network"):
         monkeypatch.setattr(f"evsim.{room}.check_memory", lambda need, what: asked.append(need))
     tracemalloc.start()
     Simulation(net, driver=driver)

@@ -34,8 +34,8 @@ def test_a_benchmark_finds_what_it_imports(script):
 
 
 def test_a_name_that_is_gone_is_seen_also_in_a_program_within_a_string():
-    assert absent("from evsim.cli_train import preset") == ["evsim.cli_train.preset"]
-    assert absent('PROGRAM = """\nfrom evsim.cli_train import preset\n"""') == ["evsim.cli_train.preset"]
+    assert absent("from evsim.cli.train import preset") == ["evsim.cli.train.preset"]
+    assert absent('PROGRAM = """\nfrom evsim.cli.train import preset\n"""') == ["evsim.cli.train.preset"]
 
 
 def test_no_figure_of_memory_leaves_out_what_kernels_allocate():

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import evsim
-import evsim.presets
-from evsim.cli_pairs import is_spiking
-from evsim.cli_rules import RULES, make_rule
+import evsim.networks.literature
+from evsim.experiment.pairs import is_spiking
+from evsim.experiment.rules import RULES, make_rule
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ROOT / "benchmarks"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli import main
+from evsim.cli.main import main
 from evsim.io import runs
 
 SMALL = [

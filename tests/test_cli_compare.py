@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli import main
-from evsim.cli_compare import read_comparison
-from evsim.cli_compare_results import collect
-from evsim.cli_train import train_run
+from evsim.cli.compare import read_comparison
+from evsim.cli.compare_results import collect
+from evsim.cli.main import main
+from evsim.cli.train import train_run
 from evsim.io import runs
 from evsim.io.datasets import load_dataset
 from evsim.learning import check_gradient
 from evsim.learning.baselines import GridTrainer
-from evsim.learning.gradcheck import training_agreement
+from evsim.learning.checks.gradcheck import training_agreement
 
 COMMON = """
 [common]
@@ -160,7 +160,7 @@ def test_a_wrong_description_is_refused_before_anything_runs(tmp_path, text, wor
 
 def test_agreement_in_training_is_that_of_check_gradient(tmp_path):
     """EventProp agrees with itself to 1e-12; HM2-BP as `evsim gradcheck` says."""
-    from evsim.cli_train_config import build, start
+    from evsim.experiment.config import build, start
 
     config = described(tmp_path, COMMON + '[[run]]\nrule = "eventprop"\n[[run]]\nrule = "hm2bp"\n')
     data = load_dataset("yin-yang", train_size=60, test_size=10)
@@ -181,7 +181,7 @@ def test_agreement_in_training_is_that_of_check_gradient(tmp_path):
 
 def test_the_baseline_is_compared_with_the_exact_models_gradient(tmp_path):
     """Without a hidden layer all is linear, and with a fine step the grid's gradient tends to the exact one."""
-    from evsim.cli_train_config import build, start
+    from evsim.experiment.config import build, start
 
     text = COMMON.replace("hidden = [12]\n", "").replace("[2.0, 1.0]", "[0.3]").replace("[0.8, 0.3]", "[0.3]")
     config = described(tmp_path, text + '[[run]]\nrule = "surrogate-bptt"\nrule_options = { dt = 0.01 }\n')
@@ -216,7 +216,7 @@ print(high - low, peak_memory_mb() - low)
 
 
 def test_results_of_nothing_are_empty(tmp_path):
-    from evsim.cli_compare_results import Run
+    from evsim.cli.compare_results import Run
 
     config = read_comparison(described(tmp_path, COMMON + '[[run]]\nrule = "ann"\n')).runs[0][2]
     found = collect([Run("ann", 1, config, tmp_path / "nothing")])

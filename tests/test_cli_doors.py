@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim import cli_named as named
-from evsim.cli import main
-from evsim.cli_compare import read_comparison
-from evsim.cli_examples import EXAMPLES, example_names, find_file
-from evsim.cli_losses import LOSSES
-from evsim.cli_options import Number, wrapped
-from evsim.cli_rules import RULES, make_rule
-from evsim.cli_simulate_network import SimulateConfig, declare
-from evsim.cli_train_config import RunConfig, load_data
+from evsim.cli.compare import read_comparison
+from evsim.cli.main import main
+from evsim.cli.options import Number, wrapped
+from evsim.experiment import named as named
+from evsim.experiment.config import RunConfig, load_data
+from evsim.experiment.examples import EXAMPLES, example_names, find_file
+from evsim.experiment.losses import LOSSES
+from evsim.experiment.network_run import SimulateConfig, declare
+from evsim.experiment.rules import RULES, make_rule
 from evsim.io import runs
 
 SMALL = [
@@ -193,7 +193,7 @@ def test_no_name_is_cut_in_the_list_of_rules(monkeypatch, width):
 
 
 def test_a_closed_pipe_is_no_error():
-    code = "import sys; from evsim.cli import main; sys.stdout.flush(); main(['rules'])"
+    code = "import sys; from evsim.cli.main import main; sys.stdout.flush(); main(['rules'])"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child.stdout.close()
     assert child.stderr.read() == "" and child.wait() != 0
@@ -201,7 +201,7 @@ def test_a_closed_pipe_is_no_error():
 
 def test_names_complete_in_a_shell():
     env = {**os.environ, "_EVSIM_COMPLETE": "bash_complete", "COMP_WORDS": "evsim train --rule ev", "COMP_CWORD": "3"}
-    child = subprocess.run([sys.executable, "-c", "from evsim.cli import main; main(prog_name='evsim')"],
+    child = subprocess.run([sys.executable, "-c", "from evsim.cli.main import main; main(prog_name='evsim')"],
                            env=env, capture_output=True, text=True)  # fmt: skip
     assert "eventprop" in child.stdout
 

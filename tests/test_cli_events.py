@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from test_io_events import atis
 
-from evsim.cli import main
+from evsim.cli.main import main
 from evsim.io import runs
 
 

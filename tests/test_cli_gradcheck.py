@@ -3,8 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli import main
-from evsim.learning.agreement import LIMITS
+from evsim.cli.main import main
+from evsim.learning.checks.agreement import LIMITS
 
 
 @pytest.mark.pictures
@@ -22,7 +22,7 @@ def test_gradcheck_prints_a_table_and_writes_it_with_a_picture(tmp_path):
 def test_a_rule_that_is_not_what_it_claims_ends_with_status_1(monkeypatch):
     arguments = ["gradcheck", "--hidden", "6", "--samples", "2"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
-    monkeypatch.setattr("evsim.learning.agreement.LIMITS", dict.fromkeys(LIMITS, -1.0))
+    monkeypatch.setattr("evsim.learning.checks.agreement.LIMITS", dict.fromkeys(LIMITS, -1.0))
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1 and "WRONG" in result.output
 

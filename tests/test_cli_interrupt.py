@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim import cli_simulate
-from evsim.cli import main
-from evsim.cli_simulate import _stops
-from evsim.cli_simulate_network import SimulateConfig
+from evsim.cli import simulate as cli_simulate
+from evsim.cli.main import main
+from evsim.cli.simulate import _stops
+from evsim.engine.simulation import Simulation
+from evsim.experiment.network_run import SimulateConfig
 from evsim.io import atomic, parts, runs
 from evsim.learning import Trainer
-from evsim.simulation import Simulation
-from evsim.types import SpikeTrains
+from evsim.spikes import SpikeTrains
 
 NETWORK = """
 [populations.exc]

@@ -3,11 +3,11 @@
 import pytest
 from click.testing import CliRunner
 
-from evsim import cli_named as named
-from evsim.cli import main
-from evsim.cli_losses import make_loss
-from evsim.cli_presets import settings
-from evsim.cli_rules import RULES, make_rule
+from evsim.cli.main import main
+from evsim.experiment import named as named
+from evsim.experiment.losses import make_loss
+from evsim.experiment.presets import settings
+from evsim.experiment.rules import RULES, make_rule
 from evsim.io import runs
 from evsim.io.datasets import load_dataset
 from evsim.learning import HM2BP, EventProp

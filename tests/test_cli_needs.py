@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim import cli_options
-from evsim.cli import main
-from evsim.cli_losses import LOSSES
-from evsim.cli_needs import ALWAYS, DATA, NEEDS, NO_OPTIONS, check_used, unused
-from evsim.cli_presets import settings
-from evsim.cli_rules import RULES
-from evsim.cli_train_config import RunConfig, build, start
+from evsim.cli import options as cli_options
+from evsim.cli.main import main
 from evsim.errors import SilentLayerError
+from evsim.experiment.config import RunConfig, build, start
+from evsim.experiment.losses import LOSSES
+from evsim.experiment.presets import settings
+from evsim.experiment.rules import RULES
+from evsim.experiment.used_options import ALWAYS, DATA, NEEDS, NO_OPTIONS, check_used, unused
 from evsim.io.datasets import LOADERS, load_dataset
 from evsim.learning import calibrate
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 # Values that differ from every preset, strong enough to act within two epochs on few samples; several for an option
 # whose effect depends on the network.

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli import main
-from evsim.cli_losses import LOSSES
-from evsim.cli_needs import DATA, check_used
-from evsim.cli_pairs import fits, rules_and_layers, rules_and_losses
-from evsim.cli_presets import settings
-from evsim.cli_rules import RULES
-from evsim.cli_train_config import RunConfig, build, calibrate_start, start
+from evsim.cli.main import main
 from evsim.errors import SilentLayerError
+from evsim.experiment.config import RunConfig, build, calibrate_start, start
+from evsim.experiment.losses import LOSSES
+from evsim.experiment.pairs import fits, rules_and_layers, rules_and_losses
+from evsim.experiment.presets import settings
+from evsim.experiment.rules import RULES
+from evsim.experiment.used_options import DATA, check_used
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.io.events import EVENT_SETS
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 NEEDED = {"psc-count": {"tau": 10.0}, "psc-trains": {"tau": 10.0}, "target-times": {"correct": 10.0, "wrong": 20.0}}
 """Options of losses that have no default."""

@@ -6,13 +6,13 @@ from dataclasses import fields
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli import main
-from evsim.cli_compare import read_comparison
-from evsim.cli_needs import DATA, unused
-from evsim.cli_presets import preset, settings
-from evsim.cli_published import PUBLICATIONS, publication
-from evsim.cli_rules import RULES, make_rule
-from evsim.cli_train_config import RunConfig
+from evsim.cli.compare import read_comparison
+from evsim.cli.main import main
+from evsim.experiment.config import RunConfig
+from evsim.experiment.presets import preset, settings
+from evsim.experiment.published import PUBLICATIONS, publication
+from evsim.experiment.rules import RULES, make_rule
+from evsim.experiment.used_options import DATA, unused
 from evsim.learning import Analog, Recurrent
 
 RUNS = [(rule, dataset) for rule, found in PUBLICATIONS.items() for dataset in found.runs]
@@ -113,7 +113,7 @@ rule = "hm2bp"
 
 
 def test_thresholds_delay_analog_and_recurrent_layers_reach_the_model(tmp_path):
-    from evsim.cli_train_config import build, start
+    from evsim.experiment.config import build, start
     from evsim.io.datasets import load_dataset
 
     data = load_dataset("digits", train_size=10, test_size=4)

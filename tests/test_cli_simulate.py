@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 import evsim
 from evsim.analysis import cv_isi, mean_correlation
-from evsim.choice import choose
-from evsim.cli import main
-from evsim.cli_simulate_network import load_spikes, tiny
-from evsim.cli_simulate_results import first_excitatory
+from evsim.cli.main import main
+from evsim.cli.simulate_results import first_excitatory
+from evsim.engine.select import choose
+from evsim.experiment.network_run import load_spikes, tiny
 from evsim.io import runs
-from evsim.network_toml import load_network
+from evsim.networks.toml_file import load_network
 
 NETWORK = """
 [inputs.in]
@@ -335,7 +335,7 @@ def test_the_first_excitatory_population(net):
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys; from evsim.cli import main\ntry: main(['simulate', '--help'])\nexcept SystemExit: pass\n"
+    code = "import sys; from evsim.cli.main import main\ntry: main(['simulate', '--help'])\nexcept SystemExit: pass\n"
     code += "print(sorted({'numba', 'scipy', 'matplotlib', 'rich', 'h5py', 'elephant'} & set(sys.modules)))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert child.stdout.strip().endswith("[]")

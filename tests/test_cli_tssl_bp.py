@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli import main
+from evsim.cli.main import main
 from evsim.io import runs
 
 SMALL = ["train", "--dataset", "digits", "--train-size", "60", "--test-size", "20", "--threads", "1", "--epochs", "2"]

@@ -14,20 +14,12 @@ from goodness import fit
 from scipy import stats
 
 from evsim import AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, Network, NetworkError, OneToOne
-from evsim.bundles import FEW_DELAYS, Packed, pack
-from evsim.connect import (
-    STRIDE,
-    Drawing,
-    Projection,
-    Rule,
-    Synapses,
-    expected_synapses,
-    is_distribution,
-    synapses_of,
-    synapses_onto,
-)
-from evsim.plan import network_arrays
-from evsim.types import LIF
+from evsim.description.connectivity import ConnectionRule
+from evsim.description.projections import STRIDE, Projection, expected_synapses, is_distribution
+from evsim.engine.window.packing import FEW_DELAYS, Packed, pack
+from evsim.neurons.lif import LIF
+from evsim.synapses.flat_network import network_arrays
+from evsim.synapses.sampling import Drawing, Synapses, synapses_of, synapses_onto
 
 N_PRE, N_POST = 700, 1300
 """Three blocks of targets, the last one of 276."""
@@ -36,11 +28,13 @@ RULES = [AllToAll(), FixedIndegree(30), FixedOutdegree(40), FixedTotalNumber(25_
 TINY = [AllToAll(), FixedIndegree(1), FixedOutdegree(1), FixedTotalNumber(1), Bernoulli(0.5), Bernoulli(1.0)]
 
 
-def projection(rule: Rule | None, weight: Any = 1.0, delay: Any = 1.0) -> Projection:
+def projection(rule: ConnectionRule | None, weight: Any = 1.0, delay: Any = 1.0) -> Projection:
     return Projection("pre", "post", weight, delay, rule)
 
 
-def drawn(rule: Rule | None, n_pre: int = N_PRE, n_post: int = N_POST, seed: int = 1, **values: Any) -> Synapses:
+def drawn(
+    rule: ConnectionRule | None, n_pre: int = N_PRE, n_post: int = N_POST, seed: int = 1, **values: Any
+) -> Synapses:
     return synapses_of(projection(rule, **values), 0, n_pre, n_post, seed)
 
 

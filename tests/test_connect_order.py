@@ -23,7 +23,8 @@ from evsim import (
     OneToOne,
     SpikeTrains,
 )
-from evsim.connect import STRIDE, Synapses, synapses_of, synapses_onto
+from evsim.description.projections import STRIDE
+from evsim.synapses.sampling import Synapses, synapses_of, synapses_onto
 
 SIZES = [3, STRIDE, STRIDE + 1, 2 * STRIDE + 100]
 DRIVERS = ["queue", "window", "sweep"]

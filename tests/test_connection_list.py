@@ -10,7 +10,7 @@ from scipy import stats
 
 import evsim
 from evsim import LIF, STDP, FixedIndegree, Network, NetworkError, SpikeTrains
-from evsim.connect import STRIDE
+from evsim.description.projections import STRIDE
 
 N_PRE, N_POST = 40, 2 * STRIDE + 77
 

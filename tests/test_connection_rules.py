@@ -15,8 +15,9 @@ from goodness import fit
 from scipy import stats
 
 from evsim import LIF, AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, Network, NetworkError
-from evsim.connect import STRIDE, Projection, Rule, Synapses, expected_synapses, synapses_of
-from evsim.connection_rules import distinct
+from evsim.description.connectivity import ConnectionRule, distinct
+from evsim.description.projections import STRIDE, Projection, expected_synapses
+from evsim.synapses.sampling import Synapses, synapses_of
 
 N = 1300
 """Three blocks of targets, the last one of 276."""
@@ -24,12 +25,12 @@ N = 1300
 DRAWING = [FixedIndegree, FixedOutdegree, FixedTotalNumber]
 
 
-def within(rule: Rule, n: int = N, seed: int = 1) -> Synapses:
+def within(rule: ConnectionRule, n: int = N, seed: int = 1) -> Synapses:
     """Synapses of a population onto itself."""
     return synapses_of(Projection("a", "a", 1.0, 1.0, rule), 0, n, n, seed)
 
 
-def between(rule: Rule, n_pre: int, n_post: int, seed: int = 1) -> Synapses:
+def between(rule: ConnectionRule, n_pre: int, n_post: int, seed: int = 1) -> Synapses:
     return synapses_of(Projection("a", "b", 1.0, 1.0, rule), 0, n_pre, n_post, seed)
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from evsim.learning import HM2BP, Dense, s_psp
-from evsim.learning.terms.count_slopes import regular_mean
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.learning.rules.counts.slopes import regular_mean
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T = 120.0
 

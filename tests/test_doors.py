@@ -12,6 +12,7 @@ import pytest
 import evsim
 from evsim import LIF, FixedIndegree, Network, NetworkError, Simulation, SpikeBatch, SpikeTrains, analysis, encode, plot
 from evsim.checks import numbers
+from evsim.synapses import flat_network
 
 NO_SPIKES = SpikeTrains([], [], 2)
 
@@ -238,9 +239,8 @@ def test_the_largest_id_is_kept() -> None:
 
 
 def test_more_neurons_than_32_bits_can_number_are_refused(monkeypatch) -> None:
-    import evsim.plan
 
-    monkeypatch.setattr(evsim.plan, "MOST", 4)
+    monkeypatch.setattr(flat_network, "MOST", 4)
     with pytest.raises(NetworkError, match="at most 4 inputs and neurons; this one has 5"):
         Simulation(network())
 

@@ -15,10 +15,11 @@ from goodness import fit
 from scipy import stats
 
 from evsim import LIF, Network
-from evsim._kernels.drive import drive_cell, poisson_count, thin
-from evsim._kernels.poisson import alias_table
-from evsim.connect import STRIDE
-from evsim.drive import PoissonDrive, drive_blocks, drive_spikes
+from evsim._kernels.random.drive import drive_cell, poisson_count, thin
+from evsim._kernels.random.poisson import alias_table
+from evsim.description.poisson import PoissonDrive
+from evsim.description.projections import STRIDE
+from evsim.synapses.drives import drive_blocks, drive_spikes
 
 C = 0.5
 """Length of a cell, ms."""

@@ -11,7 +11,7 @@ import pytest
 from evsim.errors import DataError
 from evsim.io import datasets
 from evsim.io.datasets import load_dataset, parameters_of
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 NAMES = (
     "train-images-idx3-ubyte",

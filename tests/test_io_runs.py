@@ -16,7 +16,7 @@ from resealed import edited
 
 from evsim.errors import DataError, RunFileError
 from evsim.io import hdf5, runs
-from evsim.types import SpikeTrains
+from evsim.spikes import SpikeTrains
 
 STATE = {key: None for key in runs.RUN_KEYS} | {"weights": [np.eye(2)], "seed": 1, "epoch": 2}
 TIMES = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20)

@@ -14,7 +14,7 @@ from resealed import edited
 
 from evsim.errors import RunFileError
 from evsim.io import hdf5, runs
-from evsim.types import SpikeTrains
+from evsim.spikes import SpikeTrains
 
 OLD = Path(__file__).parent / "schema_1"
 """Files written by the last version whose files had no checksum."""

@@ -16,7 +16,7 @@ needs_jit = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reaso
 _ASK = "from evsim._kernels.jit import cache_folder; print(cache_folder())"
 _OUT_OF_BOUNDS = """
 import numpy as np
-from evsim._kernels.window_block import choose
+from evsim._kernels.window.block import choose
 print(choose(np.zeros(3), np.zeros(2), 3, np.zeros(3, np.int32)))
 """
 
@@ -205,6 +205,6 @@ def test_a_kernel_source_in_a_folder_below_counts(tmp_path):
 def test_a_run_without_a_cache_folder_warns_and_runs(tmp_path):
     """The whole way, as in a container whose home cannot be written to."""
     (tmp_path / "file").write_text("")
-    code = "from evsim._kernels.lif import decay; print(decay(0.0, 1.0))"
+    code = "from evsim._kernels.neurons.lif import decay; print(decay(0.0, 1.0))"
     result = _run(code, EVSIM_CACHE_DIR=os.fspath(tmp_path / "file"))
     assert result.stdout.strip() == "1.0" and "EVSIM_CACHE_DIR" in result.stderr

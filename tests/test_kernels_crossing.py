@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
-from evsim._kernels.crossing import (
+from evsim._kernels.neurons.crossing import (
     crossing,
     crossing_delta,
     crossing_double,
@@ -19,7 +19,7 @@ from evsim._kernels.crossing import (
     grazes,
     peak_time,
 )
-from evsim._kernels.lif import psp_peak
+from evsim._kernels.neurons.lif import psp_peak
 from evsim.testing.closed_form import flow, oracle_crossing
 from evsim.testing.strategies import ratios
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evsim._kernels.heap import delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
+from evsim._kernels.queue.heap import delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
 
 entry = st.tuples(
     st.sampled_from([0.0, 0.5, 1.0, 1.5]), st.integers(0, 2), st.integers(0, 3), st.integers(0, 3)

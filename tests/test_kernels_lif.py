@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
-from evsim._kernels.lif import decay, fade, flow_u, phi, psp, psp_peak, rise_bound
+from evsim._kernels.neurons.lif import decay, fade, flow_u, phi, psp, psp_peak, rise_bound
 from evsim.testing.closed_form import flow
 from evsim.testing.strategies import ratios
 

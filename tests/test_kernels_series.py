@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from evsim._kernels.series import LONG, current_factors, kick_factors
+from evsim._kernels.window.series import LONG, current_factors, kick_factors
 from evsim.testing.closed_form import flow
 
 ROUND = 2.0**-53

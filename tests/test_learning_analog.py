@@ -21,7 +21,7 @@ from evsim.learning import (
     tssl_report,
 )
 from evsim.learning.protocols import backward
-from evsim.learning.tssl_report import EXACT
+from evsim.learning.rules.tssl.report import EXACT
 
 T, TAU_M, TAU_S = 50.0, 20.0, 7.0
 NEURON = LIF(tau_m=TAU_M, tau_syn=TAU_S, t_ref=1.0, v_reset=-0.2, bias=0.05, v_init=0.1)

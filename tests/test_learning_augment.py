@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evsim.learning import TrainingOptions
-from evsim.learning.augment import jiggle
-from evsim.types import SpikeBatch
+from evsim.learning.training.augmentation import jiggle
+from evsim.spikes import SpikeBatch
 
 GRID = (7, 5, 2)
 

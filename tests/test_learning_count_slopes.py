@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 
 from evsim.learning import s_psp
-from evsim.learning.terms.count_slopes import (
+from evsim.learning.rules.counts.slopes import (
     elasticity,
     interval_means,
     poisson_mean,
@@ -13,7 +13,8 @@ from evsim.learning.terms.count_slopes import (
     regular_mean,
     uniform_mean,
 )
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T, TAU = 400.0, 64.0
 

@@ -25,8 +25,8 @@ from evsim.learning import (
     ottt,
 )
 from evsim.learning.baselines import GridModel, GridTrainer, SurrogateBPTT
-from evsim.learning.dropout import Masks
 from evsim.learning.protocols import backward
+from evsim.learning.training.dropout import Masks
 
 T = 40.0
 NEURON = LIF(tau_m=20.0, tau_syn=5.0)

@@ -22,7 +22,7 @@ from evsim.learning import (
     check_gradient,
     conditioning,
 )
-from evsim.learning.optimisers import SGD
+from evsim.learning.training.optimisers import SGD
 
 T_STOP = 50.0
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.3, bias=0.1, v_init=0.2)

@@ -22,10 +22,10 @@ from evsim.learning import (
     TTFSLoss,
     check_gradient,
 )
-from evsim.learning.agreement import LIMITS, GradientReport, agreement_of
-from evsim.learning.gradcheck import telling_entries
+from evsim.learning.checks.agreement import LIMITS, GradientReport, agreement_of
+from evsim.learning.checks.gradcheck import telling_entries
+from evsim.learning.checks.properties import weighted_times
 from evsim.testing import assert_gradient
-from evsim.testing.models import weighted_times
 
 ROOT = Path(__file__).resolve().parents[1]
 T = 60.0
@@ -211,6 +211,6 @@ def test_the_third_block_of_the_readme_runs_in_a_plain_install():
 
 
 def test_gradcheck_runs_in_a_plain_install_and_says_what_it_left_out():
-    done = without_extras("from evsim.cli import main\nmain(['gradcheck', '--hidden', '8', '--samples', '2'])")
+    done = without_extras("from evsim.cli.main import main\nmain(['gradcheck', '--hidden', '8', '--samples', '2'])")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "pip install mpmath hypothesis" in " ".join(done.stdout.split()) and "exact: every row" in done.stdout

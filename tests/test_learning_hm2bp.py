@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from evsim.learning import HM2BP, CountLoss, Dense, Sequential
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T_STOP = 100.0
 SILENT_INPUTS, SILENT_OUTPUTS = [10, 11], [3, 18]

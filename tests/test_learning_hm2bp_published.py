@@ -14,7 +14,7 @@ import pytest
 
 from evsim import LIF, SpikeTrains
 from evsim.learning import HM2BP, CountLoss, Dense
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 pytestmark = pytest.mark.data
 

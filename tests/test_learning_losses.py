@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evsim.learning import CountLoss
-from evsim.types import SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 
 def with_counts(*rows):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evsim.errors import GradientError
+from evsim.learning.layers.readout import Voltages
 from evsim.learning.losses import (
     CountLoss,
     CustomLoss,
@@ -14,8 +15,7 @@ from evsim.learning.losses import (
     VanRossum,
     VoltageCrossEntropy,
 )
-from evsim.learning.readout import Voltages
-from evsim.types import SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 TARGETS = SpikeBatch(np.array([3.0, 9.0, 5.0]), np.array([0, 1, 2]), np.array([0, 2, 3]), 3)
 OF_SPIKES = [

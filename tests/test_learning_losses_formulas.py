@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evsim.learning.layers.readout import Voltages
 from evsim.learning.losses import SmoothCountLoss, TargetTimes, TargetTrains, TTFSLoss, VanRossum, VoltageCrossEntropy
 from evsim.learning.losses.checks import first_spikes
-from evsim.learning.readout import Voltages
-from evsim.types import SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 N_OUT = 3
 

@@ -8,7 +8,7 @@ import pytest
 
 from evsim import LIF, encode
 from evsim.learning import Dense, EventProp, Readout, Sequential, VoltageCrossEntropy
-from evsim.learning.mean_gradient import (
+from evsim.learning.checks.mean_gradient import (
     GradientBlocks,
     by_rule,
     compare_means,
@@ -17,7 +17,7 @@ from evsim.learning.mean_gradient import (
     mean_gradient,
     smoothed_gradient,
 )
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 T, TAU = 30.0, 20.0
 WEIGHTS = np.array([[0.7], [0.8]])

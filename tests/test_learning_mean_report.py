@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from evsim import LIF, encode
-from evsim.cli import main
+from evsim.cli.main import main
 from evsim.errors import GradientError
 from evsim.learning import (
     HM2BP,
@@ -19,8 +19,8 @@ from evsim.learning import (
     check_gradient,
 )
 from evsim.learning.baselines.grid import SurrogateBPTT
-from evsim.learning.mean_gradient import MeanAgreement
-from evsim.learning.mean_report import MeanReport, row_verdict
+from evsim.learning.checks.mean_gradient import MeanAgreement
+from evsim.learning.checks.mean_report import MeanReport, row_verdict
 
 T = 50.0
 LIF1 = LIF(tau_m=20.0, tau_syn=5.0)

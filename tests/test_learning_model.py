@@ -6,7 +6,8 @@ from reference import simulate_twin
 
 from evsim.errors import NetworkError
 from evsim.learning import SGD, Adam, Dense, Readout, Recurrent, Sequential
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, t_ref=1.5, v_th=0.25)
 T_STOP = 60.0

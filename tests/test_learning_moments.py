@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from evsim import LIF, SpikeBatch, SpikeTrains
-from evsim.cli import main
-from evsim.cli_presets import settings
-from evsim.cli_train_config import RunConfig, build
+from evsim.cli.main import main
 from evsim.errors import GradientError
+from evsim.experiment.config import RunConfig, build
+from evsim.experiment.presets import settings
 from evsim.io.datasets import load_dataset
 from evsim.learning import (
     STLLR,
@@ -26,7 +26,7 @@ from evsim.learning import (
     check_gradient,
     ottt,
 )
-from evsim.learning.moments import Moments
+from evsim.learning.layers.moments import Moments
 from evsim.learning.protocols import backward
 from evsim.learning.surrogates import S3
 from evsim.learning.validation import loss_and_signal

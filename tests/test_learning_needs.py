@@ -24,10 +24,10 @@ from evsim.learning import (
     VoltageCrossEntropy,
     ottt,
 )
-from evsim.learning.analog import AnalogBatch
 from evsim.learning.baselines.grid import GridTrainer, SurrogateBPTT
+from evsim.learning.layers.analog import AnalogBatch
 from evsim.learning.needs import Needs, check_layer, obstacles, takes
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 T = 40.0
 LIF1 = LIF(tau_m=20.0, tau_syn=5.0, t_ref=1.0)

@@ -22,8 +22,9 @@ from evsim.learning import (
     VoltageCrossEntropy,
     check_gradient,
 )
-from evsim.learning.neuron_parameters import NeuronParameters
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.learning.layers.neuron_parameters import NeuronParameters
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T = 40.0
 ALL = ("v_th", "tau_m", "tau_syn", "bias")

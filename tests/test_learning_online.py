@@ -10,7 +10,7 @@ from evsim.errors import GradientError
 from evsim.learning import STLLR, Dense, MomentaryCrossEntropy, Readout, Recurrent, Sequential, StreamingSTLLR, ottt
 from evsim.learning.protocols import backward
 from evsim.learning.surrogates import S3
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 T = 40.0
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.2, bias=0.1)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from evsim import LIF
-from evsim.cli import main
+from evsim.cli.main import main
 from evsim.errors import GradientError
 from evsim.io import runs
 from evsim.learning import (
@@ -28,7 +28,7 @@ from evsim.learning import (
     VoltageCrossEntropy,
     ottt,
 )
-from evsim.learning.optimisers import Optimiser
+from evsim.learning.training.optimisers import Optimiser
 
 T = 40.0
 NEURON = LIF(tau_m=20.0, tau_syn=5.0)

@@ -7,16 +7,17 @@ import pytest
 from click.testing import CliRunner
 from scipy.integrate import solve_ivp
 
-from evsim.cli import main
+from evsim.cli.main import main
 from evsim.errors import GradientError
 from evsim.io.runs import load_run
 from evsim.learning import CountLoss, Dense, EventProp, RateBased, Readout, Recurrent, Sequential, VoltageCrossEntropy
+from evsim.learning.layers.readout import Voltages
 from evsim.learning.protocols import backward
-from evsim.learning.readout import Voltages
+from evsim.learning.rules.rates.windows import later_windows, output_of_input, pull_back_windows, window_counts
 from evsim.learning.surrogates import S1, S3, Surrogate
-from evsim.learning.terms.rate_windows import later_windows, output_of_input, pull_back_windows, window_counts
+from evsim.neurons.lif import LIF
 from evsim.simulate import simulate
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T = 60.0
 TAU = 12.0

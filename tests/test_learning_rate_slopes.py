@@ -6,10 +6,11 @@ from scipy.integrate import quad
 from scipy.special import erfcx
 
 from evsim.learning import Dense, RateBased
-from evsim.learning.terms.rate_slopes import analytic_rate, diffusion_rate, interval_slope
+from evsim.learning.rules.rates.slopes import analytic_rate, diffusion_rate, interval_slope
 from evsim.network import Network
+from evsim.neurons.lif import LIF
 from evsim.simulate import simulate
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 TAU, THETA, RESET, T_REF = 20.0, 1.2, -0.3, 2.0
 

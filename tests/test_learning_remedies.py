@@ -21,7 +21,7 @@ from evsim.learning import (
     WeightBumping,
     WeightLimit,
 )
-from evsim.learning.remedies import drop_spikes
+from evsim.learning.training.regularisers import drop_spikes
 
 T_STOP = 40.0
 

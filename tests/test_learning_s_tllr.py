@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from evsim import LIF, SpikeBatch, SpikeTrains, streams
-from evsim.cli_presets import settings
-from evsim.cli_train import RunConfig, train_run
+from evsim.cli.train import RunConfig, train_run
 from evsim.errors import GradientError
+from evsim.experiment.presets import settings
 from evsim.io.runs import load_run
 from evsim.learning import STLLR, CountLoss, Dense, Readout, Recurrent, Sequential, VoltageCrossEntropy, ottt
 from evsim.learning.protocols import backward
 from evsim.learning.rules.s_tllr import Traces
+from evsim.learning.rules.traces.events import Membrane, layer_events
+from evsim.learning.rules.traces.signals import Separable
 from evsim.learning.surrogates import S1, S2, S3, S4
-from evsim.learning.terms.credit import Separable
-from evsim.learning.terms.events import Membrane, layer_events
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.2, bias=0.1, v_init=0.05)
 DELTA = LIF(tau_m=20.0, tau_syn=None, v_init=0.0)

@@ -21,7 +21,8 @@ from scipy.integrate import quad
 
 from evsim.errors import NetworkError
 from evsim.learning import Dense, s_psp
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 RATIOS = (1.0, 1.0 + 1e-8, 2.0, 8.0, 0.5, 0.125)
 """tau_m / tau_syn: equal, nearly equal, moderate, the published one, and both inverted."""

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.integrate import quad
 
-from evsim.cli import main
+from evsim.cli.main import main
 from evsim.errors import GradientError
 from evsim.learning import (
     HM2BP,
@@ -21,10 +21,11 @@ from evsim.learning import (
     VoltageCrossEntropy,
     s_psp,
 )
+from evsim.learning.layers.readout import arrival_factors
 from evsim.learning.protocols import backward
-from evsim.learning.readout import arrival_factors
-from evsim.learning.terms.count_slopes import interval_means, poisson_mean, published_slope, regular_mean
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.learning.rules.counts.slopes import interval_means, poisson_mean, published_slope, regular_mean
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T_STOP = 100.0
 QUIET = {"silent_psp": 0.0, "silent_ratio": 0.0, "fake_target_train": False, "least_diagonal": 1e-9}

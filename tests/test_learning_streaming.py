@@ -10,7 +10,7 @@ from evsim.errors import GradientError, RunawayError
 from evsim.learning import STLLR, Dense, Readout, Recurrent, Sequential, StreamingSTLLR, VoltageCrossEntropy, ottt
 from evsim.learning.protocols import backward
 from evsim.learning.surrogates import S3
-from evsim.neurons import neuron_arrays
+from evsim.neurons.arrays import neuron_arrays
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.2, bias=0.1)
 LOSS = VoltageCrossEntropy(0.02)

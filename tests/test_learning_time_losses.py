@@ -15,8 +15,8 @@ from evsim.learning import (
     VanRossum,
     VoltageCrossEntropy,
 )
-from evsim.learning.readout import Voltages
-from evsim.types import SpikeBatch, SpikeTrains
+from evsim.learning.layers.readout import Voltages
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 N_OUT = 3
 

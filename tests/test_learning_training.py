@@ -19,8 +19,9 @@ from evsim.learning import (
     TrainingOptions,
     calibrate,
 )
-from evsim.learning.training import _boost, _regulariser_gradient
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.learning.training.trainer import _boost, _regulariser_gradient
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, t_ref=1.0)
 OPTIONS = TrainingOptions(duration=50.0, max_rate=200.0, epochs=3, batch_size=16, rate=0.02, seed=3)

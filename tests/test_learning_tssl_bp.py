@@ -27,10 +27,10 @@ from evsim.learning import (
     desired_trains,
 )
 from evsim.learning._kernels.tssl import SPIKE
-from evsim.learning.optimisers import Adam
 from evsim.learning.protocols import backward
+from evsim.learning.rules.tssl.events import blame, replay
 from evsim.learning.surrogates import TSSL
-from evsim.learning.terms.tssl_events import blame, replay
+from evsim.learning.training.optimisers import Adam
 
 T = 60.0
 TAU_M, TAU_S = 20.0, 5.0

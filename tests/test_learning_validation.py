@@ -47,9 +47,9 @@ from evsim.learning import (
     s_psp,
 )
 from evsim.learning.baselines.grid import SurrogateBPTT
+from evsim.learning.psc_gradient import Pull
 from evsim.learning.spsp import s_psp_batch
 from evsim.learning.surrogates import Surrogate
-from evsim.learning.terms.pull import Pull
 
 T = 60.0
 NEURON = LIF(tau_m=20.0, tau_syn=5.0)

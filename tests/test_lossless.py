@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from evsim import LIF, Network, SpikeTrains
-from evsim._kernels.window_arrays import N_FLOW, Blocks
-from evsim._kernels.window_block import flow_driven
-from evsim.cell_factors import cell_factors
+from evsim._kernels.window.arrays import N_FLOW, Blocks
+from evsim._kernels.window.block import flow_driven
+from evsim.engine.window.cell_factors import cell_factors
 from evsim.testing.closed_form import oracle_crossing
 from evsim.testing.judge import judge
 from evsim.testing.regimes import DENSE, REGIMES, Case

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import evsim
-from evsim.connect import synapses_of
-from evsim.network_toml import declare, load_network
+from evsim.networks.toml_file import declare, load_network
+from evsim.synapses.sampling import synapses_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BASE = """

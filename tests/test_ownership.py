@@ -16,8 +16,8 @@ from scipy import stats
 
 import evsim
 from evsim import LIF, FixedIndegree, Network, NetworkError, Simulation, SpikeBatch, SpikeTrains, encode
+from evsim.description.network import Population
 from evsim.learning import Dense
-from evsim.network import Population
 
 PARAMETERS = ("tau_m", "tau_syn", "v_th", "v_reset", "v_rest", "t_ref", "bias", "v_init")
 

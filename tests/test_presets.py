@@ -6,10 +6,11 @@ from scipy.optimize import brentq
 from scipy.stats import truncnorm
 
 import evsim
-from evsim import presets
 from evsim.analysis import siegert_rate
-from evsim.connect import expected_synapses, synapses_of
-from evsim.truncated import Truncated, normal
+from evsim.description.distributions import Truncated, normal
+from evsim.description.projections import expected_synapses
+from evsim.networks import literature as presets
+from evsim.synapses.sampling import synapses_of
 
 
 def projection(net, source, target):

@@ -6,9 +6,10 @@ from published_grid import distance, on_grid, order
 from published_ottt import MEAN_SQUARE, error, held, run
 
 from evsim.learning import Dense, MomentaryCrossEntropy, Readout, Sequential, backward, ottt
-from evsim.learning.terms.credit import Separable
+from evsim.learning.rules.traces.signals import Separable
+from evsim.neurons.lif import LIF
 from evsim.simulate import simulate
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T, H, TAU_M, LABEL = 60.0, 4.0, 6.0, 2
 STEPS = (0.4, 0.2, 0.1, 0.05)

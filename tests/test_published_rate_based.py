@@ -6,8 +6,9 @@ from published_grid import distance, on_grid, order
 from published_rate_based import backward, forward, of_mean_logits, slope
 
 from evsim.learning import Dense, RateBased, Sequential, protocols
+from evsim.neurons.lif import LIF
 from evsim.simulate import simulate
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T, TAU_M, TAU_S, H = 60.0, 12.0, 4.0, 5.0
 STEPS = (0.4, 0.2, 0.1, 0.05, 0.025)

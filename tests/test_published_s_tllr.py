@@ -7,10 +7,11 @@ from published_grid import distance, on_grid, order
 
 from evsim import streams
 from evsim.learning import STLLR, Dense, MomentaryCrossEntropy, Readout, Recurrent, Sequential, backward
+from evsim.learning.rules.traces.signals import Separable
 from evsim.learning.surrogates import S1, S2, S3, S4, Surrogate
-from evsim.learning.terms.credit import Separable
+from evsim.neurons.lif import LIF
 from evsim.simulate import simulate
-from evsim.types import LIF, SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
 
 T, H, TAU_PRE, TAU_POST = 60.0, 4.0, 9.0, 5.0
 STEPS = (0.4, 0.2, 0.1, 0.05)

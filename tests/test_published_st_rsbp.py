@@ -10,7 +10,7 @@ from published_st_rsbp import Times, feed_forward, lateral_factor, recurrent, ta
 from evsim import LIF, SpikeBatch, SpikeTrains
 from evsim.learning import STRSBP, CountLoss, Dense, Recurrent, Sequential
 from evsim.learning.protocols import backward
-from evsim.learning.terms.count_slopes import uniform_mean
+from evsim.learning.rules.counts.slopes import uniform_mean
 
 T, TAU_M, TAU_S, T_REF, DELAY = 160.0, 32.0, 8.0, 1.2, 2.0
 UNIT = TAU_S / TAU_M

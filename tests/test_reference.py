@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 from reference import first_crossing, simulate_twin
 
+from evsim.neurons.lif import LIF
 from evsim.testing.closed_form import oracle_crossing
 from evsim.testing.oracle import Replay, replay_network, replay_neuron
 from evsim.testing.strategies import NetworkDescription, lif_parameters, ratios, small_networks, spike_trains
-from evsim.types import LIF
 
 EPS = 2.0**-52
 GRAZING = 1e-9

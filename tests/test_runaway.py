@@ -85,7 +85,7 @@ def test_no_synapse_of_a_projection_with_delays_of_its_own_is_no_crash():
 
 
 def test_buffers_that_outgrow_the_memory_are_a_network_error(monkeypatch):
-    from evsim import runaway
+    from evsim.engine import runaway
 
     monkeypatch.setattr(runaway, "_LARGE", 1 << 16)
     monkeypatch.setattr("evsim.memory.free_memory", lambda: float(1 << 18))

@@ -16,8 +16,8 @@ from reference import psp, simulate_twin
 
 import evsim
 from evsim import LIF, GrazingWarning, Network, NetworkError, SpikeBatch, SpikeTrains
-from evsim._kernels.lif import psp_peak
-from evsim.sweep import pack_layer, run_layer, run_layer_batch
+from evsim._kernels.neurons.lif import psp_peak
+from evsim.engine.sweep.layers import pack_layer, run_layer, run_layer_batch
 from evsim.testing.closed_form import flow
 from evsim.testing.derivatives import untied
 from evsim.testing.oracle import Replay, replay_network, replay_neuron

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import evsim
-from evsim._kernels.window_arrays import CHUNK, NO_CHUNK
+import evsim.engine.simulation
+from evsim._kernels.window.arrays import CHUNK, NO_CHUNK
+from evsim.engine.window.state import packed_calendar, unpacked_calendar
 from evsim.io import runs
-from evsim.window_state import packed_calendar, unpacked_calendar
 
 OLD = Path(__file__).parent / "schema_1"
 INPUT = {"in": evsim.SpikeTrains([1.0, 12.0, 31.0], [0, 1, 2], 3)}
@@ -246,7 +247,7 @@ def of_version_1(size, seed, connection, monkeypatch):
     sim = evsim.Simulation(net, seed=seed)
     sim.advance(1.0)
     with monkeypatch.context() as old:
-        old.setattr(evsim.simulation, "names_of_drawn", lambda *_: [])
+        old.setattr(evsim.engine.simulation, "names_of_drawn", lambda *_: [])
         old.setattr(evsim.streams, "renamed", lambda *_: [])
         state = sim.state()
     evsim.Simulation(net, seed=seed, state=sim.state()).advance(1.0)

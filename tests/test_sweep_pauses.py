@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from evsim import LIF, SpikeTrains, sweep
-from evsim.sweep import pack_layer, run_layer, run_layer_batch
-from evsim.types import SpikeBatch
+from evsim import LIF, SpikeTrains
+from evsim.engine.sweep import layers as sweep
+from evsim.engine.sweep.layers import pack_layer, run_layer, run_layer_batch
+from evsim.spikes import SpikeBatch
 
 NEURONS = {
     "one receptor": LIF(tau_m=20.0, tau_syn=5.0, t_ref=2.0),

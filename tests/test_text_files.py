@@ -7,7 +7,7 @@ import pytest
 
 import evsim
 from evsim.errors import DataError
-from evsim.network_toml import load_network
+from evsim.networks.toml_file import load_network
 from evsim.text_files import read_spikes, read_text, read_toml
 
 NETWORK = """t_stop = 20.0

@@ -8,8 +8,8 @@ import click
 import pytest
 from test_text_files import mutants
 
-from evsim.cli import train
-from evsim.cli_compare import read_comparison
+from evsim.cli.compare import read_comparison
+from evsim.cli.main import train
 from evsim.errors import DataError
 
 CONFIG = 'dataset = "digits"\nhidden = [8, 4]\nepochs = 2\nrate = 5e-3\nrule = "hm2bp"\n[loss_options]\ndesired = 5\n'
@@ -43,7 +43,8 @@ def test_a_byte_order_mark_is_skipped_in_both(tmp_path):
 def test_another_locale_changes_nothing(tmp_path):
     (tmp_path / "t.toml").write_bytes(("# Größe\n" + CONFIG).encode())
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    code = "import sys; from evsim.cli import train; print(train.make_context('train', sys.argv[1:]).params['epochs'])"
+    made = "train.make_context('train', sys.argv[1:])"
+    code = f"import sys; from evsim.cli.main import train; print({made}.params['epochs'])"
     command = [sys.executable, "-c", code, "--config", tmp_path / "t.toml", "--out", "x"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.stdout.strip() == "2", result.stderr

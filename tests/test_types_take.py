@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evsim.types import SpikeBatch
+from evsim.spikes import SpikeBatch
 
 BATCH = SpikeBatch(
     times=np.array([1.0, 2.0, 2.0, 0.5, 3.0, 4.0]),

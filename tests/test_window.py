@@ -282,7 +282,7 @@ def test_drawn_weights_and_delays_are_those_of_the_queue(rule) -> None:
 
 
 def test_grazing_peaks_of_a_recurrent_network_are_counted() -> None:
-    from evsim._kernels.lif import psp_peak
+    from evsim._kernels.neurons.lif import psp_peak
 
     net = Network()
     net.add_input("in", size=1)

@@ -15,6 +15,11 @@ Needs hypothesis and mpmath (``pip install hypothesis mpmath``). A property of a
 Where a tie has no derivative `SpikesChanged` is raised; let hypothesis pass over such cases by ``assume(False)``.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from evsim.testing.derivatives import KINDS as KINDS
 from evsim.testing.derivatives import Direction as Direction
 from evsim.testing.derivatives import gradient as gradient
@@ -24,9 +29,6 @@ from evsim.testing.derivatives import spike_time_derivatives as spike_time_deriv
 from evsim.testing.derivatives import unit_direction as unit_direction
 from evsim.testing.derivatives import untied as untied
 from evsim.testing.follow import SpikesChanged as SpikesChanged
-from evsim.testing.models import SmallModel as SmallModel
-from evsim.testing.models import assert_gradient as assert_gradient
-from evsim.testing.models import small_models as small_models
 from evsim.testing.oracle import replay_network as replay_network
 from evsim.testing.oracle import replay_neuron as replay_neuron
 from evsim.testing.strategies import NetworkDescription as NetworkDescription
@@ -35,3 +37,12 @@ from evsim.testing.strategies import lif_parameters as lif_parameters
 from evsim.testing.strategies import small_networks as small_networks
 from evsim.testing.strategies import spike_trains as spike_trains
 from evsim.testing.tangent import tangent as tangent
+
+_OF_RULES = ("SmallModel", "assert_gradient", "small_models")
+
+
+def __getattr__(name: str) -> Any:
+    """The properties of learning rules, which stand with the rules: loaded where they are asked for."""
+    if name in _OF_RULES:
+        return getattr(importlib.import_module("evsim.learning.checks.properties"), name)
+    raise AttributeError(f"module 'evsim.testing' has no attribute {name!r}")

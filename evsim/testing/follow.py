@@ -15,10 +15,10 @@ from functools import lru_cache
 
 from mpmath import mp, mpf
 
+from evsim.neurons.lif import LIF
 from evsim.testing.closed_form import DIGITS
 from evsim.testing.oracle import OracleNeuron, Parameters, replay_network, zero_delay_depth
 from evsim.testing.strategies import NetworkDescription
-from evsim.types import LIF
 
 MpSynapse = tuple[int, int, mpf, mpf]
 SAME = mpf(10) ** -32  # ms: instants nearer than this are one; steps are 1e-16, rounding is 1e-40

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from evsim.neurons.lif import LIF
 from evsim.testing.double_double import add, divide, exponential, growth, multiply, negative, subtract
-from evsim.types import LIF, Floats
+from evsim.types import Floats
 
 GRAZING = 2e-12
 """Relative to the size of the terms: nearer to the threshold a peak is not judged."""

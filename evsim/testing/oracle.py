@@ -16,8 +16,8 @@ from typing import Any
 
 from mpmath import mp, mpf
 
+from evsim.neurons.lif import LIF
 from evsim.testing.closed_form import DIGITS, NEVER, Flow, Trace, flow, later, search
-from evsim.types import LIF
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from evsim._kernels.lif import psp_peak
+from evsim._kernels.neurons.lif import psp_peak
 from evsim.network import Network
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeTrains
 from evsim.testing.judge import Verdict, judge
-from evsim.types import LIF, Floats, SpikeTrains
+from evsim.types import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 
 from evsim.network import Network
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeTrains
 from evsim.testing.oracle import Replay
-from evsim.types import LIF, SpikeTrains
 
 RATIOS = (1.0, 1.0 + 1e-12, 1.0 - 1e-12, 1.0 + 1e-8, 1.0 - 1e-8, 2.0, 0.5, 0.1, 4.0, 100.0)
 """tau_m / tau_syn worth trying by name: equal, nearly equal, 2:1, inverted, extreme."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evsim.neurons.lif import LIF
 from evsim.testing.derivatives import NEURON_KINDS, Direction
 from evsim.testing.follow import SpikesChanged
 from evsim.testing.oracle import zero_delay_depth
 from evsim.testing.strategies import NetworkDescription
-from evsim.types import LIF, Floats
+from evsim.types import Floats
 
 
 @dataclass

@@ -15,7 +15,7 @@ need is linear in weights and resets too, with the filtered adjoints
 import math
 
 from evsim._kernels.jit import formula
-from evsim._kernels.lif import psp
+from evsim._kernels.neurons.lif import psp
 
 _SERIES = 0.7
 """Below this the closed forms of g and h lose digits; their series needs 15 terms."""

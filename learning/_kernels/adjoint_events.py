@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from evsim._kernels.jit import kernel, leaf
-from evsim._kernels.lif import decay
+from evsim._kernels.neurons.lif import decay
 
 from .adjoint import adjoint_k, weighted_convolution
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from evsim._kernels.jit import kernel
-from evsim._kernels.poisson import seed_stream, uniform
+from evsim._kernels.random.poisson import seed_stream, uniform
 
 
 @kernel

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from evsim._kernels.jit import formula, kernel, leaf
-from evsim._kernels.lif import psp
+from evsim._kernels.neurons.lif import psp
 
 from .surrogates import surrogate
 

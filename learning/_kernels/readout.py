@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from evsim._kernels.crossing import peak_time
 from evsim._kernels.jit import formula, kernel
-from evsim._kernels.lif import decay, phi, psp
+from evsim._kernels.neurons.crossing import peak_time
+from evsim._kernels.neurons.lif import decay, phi, psp
 
 from .adjoint import moment, weighted_convolution
 

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from evsim._kernels.jit import formula, kernel
-from evsim._kernels.lif import decay, psp
+from evsim._kernels.neurons.lif import decay, psp
 from evsim._kernels.sorting import sort_spikes
 
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from evsim._kernels.jit import kernel
-from evsim._kernels.lif import decay, psp
+from evsim._kernels.neurons.lif import decay, psp
 
 from .surrogates import TRIANGLE, surrogate
 

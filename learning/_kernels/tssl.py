@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
-from evsim._kernels.crossing import peak_time
 from evsim._kernels.jit import kernel, leaf
-from evsim._kernels.lif import decay, psp
+from evsim._kernels.neurons.crossing import peak_time
+from evsim._kernels.neurons.lif import decay, psp
 
 from .adjoint import adjoint_k
 

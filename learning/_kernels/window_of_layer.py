@@ -3,7 +3,7 @@
 import numpy as np
 
 from evsim._kernels.jit import kernel
-from evsim._kernels.walk import walk
+from evsim._kernels.window.integrate import walk
 
 
 @kernel

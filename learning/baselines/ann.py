@@ -14,16 +14,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.learning.dropout import Masks
-from evsim.learning.layers import Layer
+from evsim.learning.layers.dense import Layer
+from evsim.learning.layers.readout import Voltages
 from evsim.learning.losses import VoltageCrossEntropy
 from evsim.learning.model import Sequential
-from evsim.learning.optimisers import Optimiser
-from evsim.learning.readout import Voltages
-from evsim.learning.training import Trainer
-from evsim.learning.training_options import TrainingOptions
+from evsim.learning.training.dropout import Masks
+from evsim.learning.training.optimisers import Optimiser
+from evsim.learning.training.options import TrainingOptions
+from evsim.learning.training.trainer import Trainer
 from evsim.learning.validation import loss_and_signal, weighted
-from evsim.types import LIF, Floats, SpikeBatch
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 @dataclass(frozen=True)

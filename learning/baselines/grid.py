@@ -16,17 +16,18 @@ import numpy as np
 
 from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
 from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
-from evsim.learning.dropout import Masks
 from evsim.learning.fields import check_fields
-from evsim.learning.layers import Recurrent
+from evsim.learning.layers.dense import Recurrent
+from evsim.learning.layers.readout import Readout
 from evsim.learning.model import Sequential
 from evsim.learning.needs import Needs, check_layers
-from evsim.learning.readout import Readout
 from evsim.learning.surrogates import Surrogate
-from evsim.learning.training import Trainer
+from evsim.learning.training.dropout import Masks
+from evsim.learning.training.trainer import Trainer
 from evsim.learning.validation import loss_and_signal, weighted
-from evsim.neurons import neuron_arrays
-from evsim.types import Floats, SpikeBatch
+from evsim.neurons.arrays import neuron_arrays
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from evsim._kernels.lif import psp
+from evsim._kernels.neurons.lif import psp
 from evsim.learning._kernels.grid import collect, deliver, run_steps
-from evsim.learning.layers import Recurrent
-from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample
-from evsim.neurons import neuron_arrays
-from evsim.types import Floats, SpikeBatch
+from evsim.learning.layers.dense import Recurrent
+from evsim.learning.layers.readout import Readout, Voltages, arrival_factors, by_sample
+from evsim.neurons.arrays import neuron_arrays
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 def check_labels(labels: Any, samples: int, classes: int | None) -> np.ndarray:

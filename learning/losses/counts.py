@@ -9,7 +9,8 @@ import numpy as np
 
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 def _wanted(desired: float, undesired: float, shape: tuple[int, int], labels: np.ndarray) -> Floats:

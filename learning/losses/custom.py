@@ -11,7 +11,8 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
-from evsim.types import Floats, SpikeBatch, SpikeTrains
+from evsim.spikes import SpikeBatch, SpikeTrains
+from evsim.types import Floats
 
 
 @dataclass(frozen=True, eq=False)

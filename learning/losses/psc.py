@@ -14,8 +14,9 @@ from evsim.learning._kernels.psc import distances, match_samples
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
 from evsim.learning.losses.trains import by_neuron, check_against
-from evsim.learning.terms.pull import Pull
-from evsim.types import Floats, SpikeBatch
+from evsim.learning.psc_gradient import Pull
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 PREDICTS = ("most", "nearest")
 

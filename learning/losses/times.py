@@ -10,7 +10,8 @@ import numpy as np
 from evsim.errors import GradientError
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import at_spikes, check_labels, first_spikes
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 _MOST = 700.0
 """exp of this is still finite, with room for the factors."""

@@ -10,7 +10,8 @@ import numpy as np
 from evsim.learning._kernels.van_rossum import van_rossum_samples
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 def by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:

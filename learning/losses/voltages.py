@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from evsim.learning.fields import check_fields
+from evsim.learning.layers.readout import Voltages
 from evsim.learning.losses.checks import check_labels
-from evsim.learning.readout import Voltages
 from evsim.types import Floats
 
 

@@ -17,15 +17,17 @@ from evsim.learning._kernels.adjoint_layer import adjoint_layer
 from evsim.learning._kernels.readout import highest_by_taus
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
-from evsim.learning.layers import Dense, Recurrent
-from evsim.learning.moments import by_arrival, shares_of, weight_gradient
+from evsim.learning.layers.dense import Dense, Recurrent
+from evsim.learning.layers.moments import by_arrival, shares_of, weight_gradient
+from evsim.learning.layers.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
 from evsim.learning.needs import Needs
-from evsim.learning.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
 from evsim.learning.validation import checked_arguments
-from evsim.neurons import NeuronArrays, neuron_arrays
-from evsim.plan import Plan
+from evsim.neurons.arrays import NeuronArrays, neuron_arrays
+from evsim.neurons.lif import LIF
+from evsim.spikes import SpikeBatch
+from evsim.synapses.flat_network import Plan
 from evsim.threads import workers
-from evsim.types import LIF, Floats, SpikeBatch
+from evsim.types import Floats
 
 _SHARED_FACTORS = {"v_th", "bias"}
 """Parameters whose derivatives need no derivative of the factors that a layer's neurons share."""

@@ -18,14 +18,15 @@ import numpy as np
 
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.fields import check_fields
-from evsim.learning.layers import Dense
+from evsim.learning.layers.dense import Dense
+from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs
-from evsim.learning.readout import Readout, Voltages
+from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_fake_trains
 from evsim.learning.spsp import prepare
-from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
 from evsim.learning.validation import checked_arguments
+from evsim.spikes import SpikeBatch
 from evsim.threads import workers
-from evsim.types import Floats, SpikeBatch
+from evsim.types import Floats
 
 MODES = ("paper", "none", "meanfield")
 SILENT_SOURCES = ("active", "all")

@@ -16,12 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.learning.fields import check_fields
-from evsim.learning.layers import Dense
+from evsim.learning.layers.dense import Dense
+from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs, check_layer
-from evsim.learning.readout import Readout, Voltages
 from evsim.learning.rules.eventprop import EventProp
-from evsim.learning.surrogates import S3, Surrogate
-from evsim.learning.terms.rate_windows import (
+from evsim.learning.rules.rates.windows import (
     ESTIMATORS,
     LayerRates,
     later_windows,
@@ -30,8 +29,10 @@ from evsim.learning.terms.rate_windows import (
     pull_back_windows,
     recurrent_area,
 )
+from evsim.learning.surrogates import S3, Surrogate
 from evsim.learning.validation import checked_arguments
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,18 @@ from evsim.learning._kernels.readout import integral_factors
 from evsim.learning._kernels.traces import eligibility
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
-from evsim.learning.layers import Recurrent
-from evsim.learning.moments import shares_of, weight_gradient, windows_before
+from evsim.learning.layers.dense import Recurrent
+from evsim.learning.layers.moments import shares_of, weight_gradient, windows_before
+from evsim.learning.layers.readout import Readout, arrival_factors, by_sample
 from evsim.learning.needs import Needs
-from evsim.learning.readout import Readout, arrival_factors, by_sample
+from evsim.learning.rules.traces.events import LayerEvents, Membrane, layer_events, pieces
+from evsim.learning.rules.traces.signals import Credit, Separable, Through, check_credit, is_credit
 from evsim.learning.surrogates import S2, S3, Surrogate
-from evsim.learning.terms.credit import Credit, Separable, Through, check_credit, is_credit
-from evsim.learning.terms.events import LayerEvents, Membrane, layer_events, pieces
 from evsim.learning.validation import checked_arguments
-from evsim.neurons import neuron_arrays
+from evsim.neurons.arrays import neuron_arrays
+from evsim.spikes import SpikeBatch
 from evsim.threads import workers
-from evsim.types import Floats, SpikeBatch
+from evsim.types import Floats
 
 FORMS = ("integral", "spikes")
 TRACES = ("exponential", "psp")

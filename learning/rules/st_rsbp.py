@@ -21,15 +21,16 @@ from scipy.linalg import lapack
 from evsim.errors import GradientError
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.fields import check_fields
-from evsim.learning.layers import Dense, Recurrent
+from evsim.learning.layers.dense import Dense, Recurrent
+from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs, check_layer
-from evsim.learning.readout import Readout, Voltages
+from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_fake_trains
+from evsim.learning.rules.counts.slopes import FORMS, elasticity, published_slope
 from evsim.learning.spsp import prepare, s_psp_batch
-from evsim.learning.terms.count_credit import lateral_factor, readout_by_counts, with_fake_trains
-from evsim.learning.terms.count_slopes import FORMS, elasticity, published_slope
 from evsim.learning.validation import checked_arguments
+from evsim.spikes import SpikeBatch
 from evsim.threads import workers
-from evsim.types import Floats, SpikeBatch
+from evsim.types import Floats
 
 CREDITS = ("adjoint", "published", "transposed")
 LATERAL = ("system", "two-hops")

@@ -19,15 +19,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.learning._kernels import tssl as kernels
-from evsim.learning.analog import Analog
 from evsim.learning.fields import check_fields
+from evsim.learning.layers.analog import Analog
+from evsim.learning.layers.readout import Readout, Voltages, arrival_factors
 from evsim.learning.needs import Needs
-from evsim.learning.readout import Readout, Voltages, arrival_factors
+from evsim.learning.psc_gradient import Pull
 from evsim.learning.rules.eventprop import EventProp, peaks_of
-from evsim.learning.terms.pull import Pull
-from evsim.learning.terms.tssl_events import Blame, blame, credit, weight_gradient
+from evsim.learning.rules.tssl.events import Blame, blame, credit, weight_gradient
 from evsim.learning.validation import checked_arguments
-from evsim.types import Floats, SpikeBatch
+from evsim.spikes import SpikeBatch
+from evsim.types import Floats
 
 INTER, INTRA, SILENT = ("code", "true"), ("code", "exact", "none"), (
     "virtual", "steps", "replace", "none", "only",

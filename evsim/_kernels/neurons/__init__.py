@@ -1,0 +1,1 @@
+"""Formulas of one neuron between two events."""

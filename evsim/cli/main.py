@@ -1,0 +1,241 @@
+"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``compare``, ``gradcheck``, ``rules``, ``simulate``,
+``bench``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evsim.cli.options import (
+    COMMON,
+    COUNT,
+    COUNT_OR_0,
+    DATASETS,
+    NOT_NEGATIVE,
+    NOT_NEGATIVE_MS,
+    OPTION,
+    OVERWRITE,
+    POSITIVE,
+    POSITIVE_MS,
+    PRESET,
+    RULE_NAMES,
+    TRAIN,
+    OneOf,
+    given_only,
+    with_options,
+    wrapped,
+)
+from evsim.cli.signals import exit_code, interrupts, remember
+from evsim.errors import DataError, NetworkError, RunFileError, SilentLayerError
+
+
+class _Commands(click.Group):
+    """Turns the errors that a user can mend into one sentence and status 1, and signals into 128 + their number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        remember(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with interrupts():
+                return super().invoke(ctx)
+        except (click.BadParameter, click.NoSuchOption) as error:
+            raise click.UsageError(wrapped(error.format_message()), error.ctx) from error
+        except BrokenPipeError:  # the reader of a pipe has enough; click ends quietly
+            raise
+        except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError, MemoryError) as error:
+            raise click.ClickException(wrapped(f"{error}" or type(error).__name__)) from error
+        except KeyboardInterrupt as interrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(exit_code(interrupt))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="evsim")
+def main() -> None:
+    """Exact, event-driven simulation of spiking networks, and learning from the spike times."""
+
+
+@main.command()
+@with_options(COMMON)
+@click.option("--out", type=click.Path(path_type=Path), show_default=False,
+              help="Folder of the results; default: runs/demo, where an earlier demo is replaced.")
+@click.option("--epochs", default=None, type=COUNT, help="Passes over the data.")
+@click.option("--resume", is_flag=True, help="Continue from the last complete epoch in --out.")
+@OVERWRITE
+def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: bool, overwrite: bool) -> None:
+    """Train a spiking classifier with HM2-BP on handwritten digits that ship with scikit-learn."""
+    from evsim.cli.train import train_run
+    from evsim.experiment.config import RunConfig
+    from evsim.experiment.presets import preset
+
+    changes: dict[str, Any] = {"seed": seed, "threads": threads}
+    if epochs is not None:
+        changes["epochs"] = epochs
+    replaced = out is None and not resume and (Path("runs/demo") / "run.h5").exists()
+    if replaced:
+        click.echo("replacing the earlier demo in runs/demo")
+    config = RunConfig(**{**preset("digits"), **changes})
+    train_run(config, out or Path("runs/demo"), resume=resume, overwrite=overwrite or replaced)
+
+
+@main.command()
+@with_options(TRAIN)
+def train(
+    out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, preset: str, **given: Any
+) -> None:
+    """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""
+    from evsim.cli.rules import say_differences
+    from evsim.cli.train import train_run
+    from evsim.experiment.config import RunConfig
+    from evsim.experiment.presets import settings
+    from evsim.experiment.used_options import check_used
+
+    asked = given_only(given)
+    if "data_dir" in asked:  # the run is to find its data from any folder
+        asked["data_dir"] = str(Path(asked["data_dir"]).expanduser().resolve())
+    config = RunConfig(**settings(dataset, rule, asked, preset == "published"))
+    for note in check_used(config, asked):
+        click.echo(f"note: {note}", err=True)
+    if preset == "published":
+        say_differences(config.rule, config.dataset)
+    train_run(config, out, resume=resume, overwrite=overwrite)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=str), help="Where the data set is now.")
+@with_options(COMMON[1:])
+def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
+    """Accuracy of a saved run on its test set: last epoch and the epoch selected by validation."""
+    from evsim.cli.train import evaluate_run
+
+    evaluate_run(run, data_dir, threads)
+
+
+@main.command()
+@click.argument("config")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results and of the runs.")
+@click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1), help="Runs at a time, a process each.")
+@click.option("--resume", is_flag=True, help="Continue the runs in --out; complete ones stay as they are.")
+@OVERWRITE
+@click.option("--agreement", type=COUNT_OR_0, help="Compare gradients with the true one on N samples per epoch.")
+@click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
+def compare(
+    config: str, out: Path, jobs: int, resume: bool, overwrite: bool, agreement: int | None, data_dir: str | None
+) -> None:
+    """Train the rules and seeds of CONFIG, and write tables and pictures of them.
+
+    CONFIG is a TOML file (see docs/compare.md), or the name of one that ships with evsim: compare_digits or
+    compare_mnist.
+    """
+    from evsim.cli.compare import compare_run
+    from evsim.experiment.examples import find_file
+
+    compare_run(find_file(config), out, jobs, resume, agreement, data_dir, overwrite=overwrite)
+
+
+@main.command()
+@with_options(COMMON[:1])
+@click.option("--dataset", default="yin-yang", type=OneOf("data set", DATASETS), metavar="NAME",
+              help="As in train; its first samples are taken.")
+@click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
+@click.option("--rule", default="eventprop", type=OneOf("rule", RULE_NAMES), metavar="RULE",
+              help="The rule to be judged; evsim rules lists them.")
+@PRESET
+@click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="NAME=VALUE of the rule; repeat.")
+@click.option("--hidden", type=COUNT, multiple=True, help="Hidden neurons; repeat for more layers.")
+@click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Delays too.")
+@click.option("--max-delay", type=POSITIVE_MS, help="Largest trained delay, ms.")
+@click.option("--recurrent-scale", type=NOT_NEGATIVE, help="> 0: hidden layers are recurrent.")
+@click.option("--samples", default=3, type=COUNT, help="Samples of the data set to compare gradients on.")
+@click.option("--reference", default="pathwise", type=click.Choice(["pathwise", "mean"]),
+              help="The true gradient: of the given input, or of the mean loss over draws of the Poisson encoder.")
+@click.option("--draws", type=COUNT, help="Of mean: most draws of the input; default 800.", show_default=False)
+@click.option("--precision", type=POSITIVE, show_default=False,
+              help="Of mean: standard error by norm at which it stops; default 0.1.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
+@OVERWRITE
+def gradcheck(
+    dataset: str, rule: str, preset: str, samples: int, out: Path | None, overwrite: bool, reference: str,
+    draws: int | None, precision: float | None, **given: Any,
+) -> None:  # fmt: skip
+    """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits.
+
+    With --reference mean the true one is the gradient of the mean loss over random input, by differences, with error
+    bars (docs/mean_gradient.md).
+
+    The exit status is 1 if a rule that claims to be exact is not, or if nothing could be compared.
+    """
+    from evsim.cli.folder import results_or_none
+    from evsim.cli.gradcheck import check_mean, gradcheck_run, mean_run
+    from evsim.experiment.config import RunConfig
+    from evsim.experiment.presets import settings
+    from evsim.experiment.used_options import check_used
+
+    asked = given_only(given)
+    config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}, preset == "published"))
+    check_used(config, asked.keys() - {"rule_options"})  # here the rule's gradients are all that is wanted
+    mean = reference == "mean"
+    check_mean(config, mean, draws=draws, precision=precision)
+    with results_or_none(out, ("gradcheck.csv",) if mean else ("gradcheck.csv", "gradcheck.png"), overwrite):
+        good = mean_run(config, samples, out, draws or 800, precision or 0.1) if mean else (
+            gradcheck_run(config, samples, out)
+        )
+    if not good:
+        raise SystemExit(1)
+
+
+@main.command()
+def rules() -> None:
+    """List the learning rules and losses with their options."""
+    from evsim.cli.rules import list_parts
+
+    list_parts()
+
+
+@main.command()
+@click.argument("network")
+@click.option("--t-stop", type=POSITIVE_MS, help="Biological time to simulate, ms; default: what suits the network.")
+@with_options(COMMON)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: runs/ and the name.")
+@click.option("--driver", default="auto", type=click.Choice(["auto", "window", "queue"]), help="Engine.")
+@click.option("--scale", default=1.0, type=POSITIVE, help="Of a preset: factor on neurons, and inputs per neuron.")
+@click.option("--warmup", default=0.0, type=NOT_NEGATIVE_MS, help="Time simulated before, which does not count, ms.")
+@click.option("--record", type=COUNT, help="Save spikes of the first N neurons of each population only.")
+@click.option("--chunk", type=POSITIVE_MS, show_default=False,
+              help="Save after every so many ms, twice a second at most; default: at the end, or when interrupted.")
+@click.option("--resume", is_flag=True, help="Continue what --out holds, to the same or a later --t-stop.")
+@OVERWRITE
+@click.option("--no-plots", is_flag=True, help="Draw nothing.")
+def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, **given: Any) -> None:
+    """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file.
+
+    An example of such a file ships with evsim, under the name "network".
+    """
+    from evsim.cli.simulate import simulate_run
+    from evsim.experiment.network_run import SimulateConfig
+
+    out = out or Path("runs") / Path(network).stem
+    simulate_run(SimulateConfig(network, **given), out, resume=resume, overwrite=overwrite, plots=not no_plots)
+
+
+@main.command()
+@with_options(COMMON)
+@click.option("--out", default=None, type=click.Path(path_type=Path), help="Also write bench.json there.")
+@OVERWRITE
+def bench(seed: int, threads: int, out: Path | None, overwrite: bool) -> None:
+    """Nanoseconds per synaptic event of each driver, and samples per second, on this machine."""
+    from evsim.cli.bench import run_bench
+    from evsim.cli.folder import results_or_none
+
+    with results_or_none(out, ("bench.json",), overwrite):
+        run_bench(seed, threads, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The priority-queue engine: any network."""

@@ -1,0 +1,339 @@
+"""The queue engine on a planned network: state and buffers around the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evsim._kernels.queue import events as queue_driver
+from evsim._kernels.queue.stdp import Plastic
+from evsim._kernels.samples import SAMPLES_FULL, queue_samples
+from evsim.description.network import NetworkDescription
+from evsim.engine.feed import Feed
+from evsim.engine.queue.state import checked_queue
+from evsim.engine.runaway import Populations
+from evsim.engine.select import cell_length, smallest_delay
+from evsim.engine.state_check import checked_cells, integer, sequence, table
+from evsim.spikes import SpikeBatch, spike_order
+from evsim.synapses.drives import exposed, exposed_trains
+from evsim.synapses.flat_network import Plan, make_plan
+from evsim.threads import check_halt, over_stretches
+from evsim.types import Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class PlanRun:
+    """Spikes of all neurons of a plan, ordered by (time, neuron); events delivered; grazing peaks."""
+
+    times: Floats
+    neurons: Ints
+    currents: Floats
+    events: int
+    grazing: int
+
+
+class _Live(NamedTuple):
+    """What the kernel changes in place.
+
+    Whatever belongs together is replaced by one assignment, and everything else happens in a kernel: so an interrupt
+    between any two steps of Python leaves a state to go on from.
+
+    state : counters; neurons, pending, out : arrays as ``run_queue`` takes them; inputs : those on their way; mark :
+    which cells of drives and which feed are among them
+    """
+
+    state: np.ndarray
+    neurons: list[np.ndarray]
+    pending: list[np.ndarray]
+    inputs: tuple[Floats, np.ndarray]
+    out: list[np.ndarray]
+    mark: tuple[int, int]
+
+
+def _no_spikes() -> list[np.ndarray]:
+    return [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
+
+
+class QueueRun:
+    """A plan being simulated; ``run_to`` carries it on."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._populations = Populations(plan.source_offset, plan.n_inputs, plan.neurons.tau_m)
+        p = plan.neurons
+        n = p.theta.size
+        neurons = [
+            p.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, np.bool_),
+            np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, queue_driver.N_RESTS)),
+            np.full((n, queue_driver.N_ANCHOR), queue_driver.OUTDATED),
+        ]  # fmt: skip
+        self._plastic = plastic_arrays(plan)
+        self.weight = plan.weight.copy() if plan.plastic else plan.weight
+        self._touched = np.zeros(n, np.int64), np.zeros(n, np.int8)
+        pending = [np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))]
+        state = np.zeros(queue_driver.N_STATE, np.int64)
+        u, i_exc, _, _, bound, solved, key, heap, position, *_ = neurons
+        state[queue_driver.N_HEAP] = queue_driver.start_queue(
+            u, i_exc, p.theta, p.tau_m, p.peak, p.n_receptors, plan.level, bound, solved, key, heap, position
+        )
+        nothing = np.empty(0), np.empty(0, np.int64)
+        self._live = _Live(state, neurons, pending, nothing, _no_spikes(), (0, 0))
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """What ``feed`` was last given."""
+        return self._live.mark
+
+    @property
+    def events(self) -> int:
+        """Synaptic events so far."""
+        return int(self._live.state[queue_driver.N_EVENTS])
+
+    @property
+    def grazing(self) -> int:
+        """Peaks met within 1e-12 of threshold."""
+        return int(self._live.state[queue_driver.N_GRAZING])
+
+    def feed(self, times: Floats, sources: np.ndarray, mark: tuple[int, int]) -> None:
+        """Add external spikes to those on their way: times (n,) ms, sources (n,) int64."""
+        live = self._live
+        done = live.state[queue_driver.NEXT_INPUT]
+        t, s = (np.concatenate([old[done:], new]) for old, new in zip(live.inputs, (times, sources)))
+        order = spike_order(t, s)
+        state = live.state.copy()
+        state[queue_driver.NEXT_INPUT] = 0
+        self._live = live._replace(state=state, inputs=(t[order], s[order].astype(np.int64)), mark=mark)
+
+    def forget(self, before: float) -> None:
+        """Drop the spikes before a time, ms."""
+        live = self._live
+        n = int(live.state[queue_driver.N_SPIKES])
+        done = int(np.searchsorted(live.out[0][:n], before))
+        if done:
+            state = live.state.copy()
+            state[queue_driver.N_SPIKES] = n - done
+            out = [np.concatenate([a[done:n], room]) for a, room in zip(live.out, _no_spikes())]
+            self._live = live._replace(state=state, out=out)
+
+    def run_to(self, t_stop: float) -> None:
+        """Carry on to t_stop (ms); interrupted, it can be called again."""
+        plan, p = self.plan, self.plan.neurons
+        while True:
+            live = self._live
+            status = queue_driver.run_queue(
+                p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,
+                plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
+                plan.target, self.weight, self._plastic, *live.inputs, *live.neurons, *live.pending,
+                *self._touched, *live.out, live.state, float(t_stop), plan.n_inputs,
+            )  # fmt: skip
+            if status == queue_driver.DONE:
+                return
+            if status == queue_driver.STUCK:
+                key, heap = live.neurons[6], live.neurons[7]
+                raise self._populations.stuck(int(heap[0]), float(key[heap[0]]))
+            self._enlarge(live, status)
+
+    def _enlarge(self, live: _Live, status: int) -> None:
+        n = live.state[queue_driver.N_SPIKES]
+        last = float(live.out[0][n - 1]) if n else 0.0
+        if status == queue_driver.FULL_QUEUE:
+            pending = self._populations.grown(live.pending, f"{live.pending[0].size:,} spikes on their way", last)
+            self._live = live._replace(pending=pending)
+        elif status == queue_driver.FULL_SPIKES:
+            self._populations.check(live.out[0][:n], live.out[1][:n])
+            self._live = live._replace(out=self._populations.grown(live.out, f"{n:,} spikes", last))
+
+    def spikes(self, since: float, until: float) -> tuple[Floats, np.ndarray, Floats]:
+        """Times, neurons and currents of the spikes in [since, until), ordered by (time, neuron)."""
+        live = self._live
+        times = live.out[0][: live.state[queue_driver.N_SPIKES]]
+        some = slice(*np.searchsorted(times, [since, until]))
+        t, i, c = (a[some] for a in live.out)
+        order = spike_order(t, i)
+        return t[order], i[order], c[order]
+
+    def state(self) -> dict[str, Any]:
+        """Arrays from which ``set_state`` goes on, bit for bit; spikes are not among them."""
+        live = self._live
+        state = live.state.copy()
+        state[queue_driver.N_SPIKES] = 0
+        n_queue = state[queue_driver.N_QUEUE]
+        return {
+            "state": state,
+            "neurons": [a.copy() for a in live.neurons],
+            "pending": [a[:n_queue].copy() for a in live.pending],
+            "inputs": [a.copy() for a in live.inputs],
+            "weight": self.weight.copy() if self.plan.plastic else np.empty(0),
+            "traces": [a.copy() for a in self._plastic[4:]],
+        }
+
+    def set_state(self, state: dict[str, Any], time: float, mark: tuple[int, int] = (0, 0)) -> None:
+        """Continue from what ``state`` gave at ``time`` ms. Raises ValueError : see ``checked_queue``."""
+        state = checked_queue(state, self.state(), self.plan, time)
+        t, s = (a.copy() for a in state["inputs"])
+        neurons, pending = ([a.copy() for a in state[name]] for name in ("neurons", "pending"))
+        if self.plan.plastic:
+            self.weight = state["weight"].copy()
+            self._plastic = Plastic(*self._plastic[:4], *(a.copy() for a in state["traces"]))
+        self._live = _Live(state["state"].copy(), neurons, pending, (t, s), _no_spikes(), mark)
+
+    def weights(self) -> dict[int, Floats]:
+        """Present weights of the plastic projections, by their number, in the order of ``synapses_of``."""
+        if not self.plan.plastic:
+            return {}
+        given = np.empty_like(self.weight)
+        given[self.plan.order] = self.weight
+        return {k: given[self.plan.projection_start[k] : self.plan.projection_start[k + 1]] for k in self.plan.plastic}
+
+
+def plastic_arrays(plan: Plan) -> Plastic:
+    """Rules and resting traces of a plan; all empty where nothing is plastic."""
+    rules = list(plan.plastic.values())
+    n, n_neurons = (plan.target.size, plan.neurons.theta.size) if rules else (0, 0)
+    of_given = np.full(n, -1, np.int64)
+    for r, k in enumerate(plan.plastic):
+        of_given[plan.projection_start[k] : plan.projection_start[k + 1]] = r
+    rule = of_given[plan.order] if rules else of_given
+    mine = np.flatnonzero(rule >= 0)
+    incoming = mine[np.argsort(plan.target[mine], kind="stable")]
+    start = np.searchsorted(plan.target[incoming], np.arange(n_neurons + 1))
+    return Plastic(
+        rule, np.array([astuple(r) for r in rules], dtype=np.float64).reshape(len(rules), 6), start, incoming,
+        np.zeros(n), np.zeros(n), np.zeros((len(rules), n_neurons)), np.zeros((len(rules), n_neurons)),
+    )  # fmt: skip
+
+
+_EVENTS_A_STEP = 500_000
+"""Events of drives that are drawn, and kept, at a time."""
+
+
+class QueueEngine:
+    """The queue on a declared network; Poisson drives become inputs."""
+
+    def __init__(self, network: NetworkDescription, seed: int) -> None:
+        self.network, self._hidden = exposed(network, lambda drive: True)
+        self._seed = seed
+        self._run = QueueRun(make_plan(self.network, seed))
+        self.offset = self._run.plan.source_offset
+        self.n_inputs = self._run.plan.n_inputs
+        self.c = cell_length(network, smallest_delay(network, seed)) if network.drives else 1.0
+        self.cells_a_window = 1
+        drawn = self.c * sum(float(d.highest(network.size_of(d.target)).sum()) for d in network.drives) / 1000.0
+        self._cells_a_step = max(1, int(_EVENTS_A_STEP / drawn)) if drawn > 0.0 else 2**62
+        self.n_synapses = self._run.plan.target.size
+
+    @property
+    def events(self) -> int:
+        """Synaptic events delivered so far, those of drives among them."""
+        return self._run.events
+
+    @property
+    def grazing(self) -> int:
+        """Peaks met within 1e-12 of threshold."""
+        return self._run.grazing
+
+    def run_to(self, stop: float, feed: Feed, returned: float) -> None:
+        """As ``WindowEngine.run_to``."""
+        run = self._run
+        run.forget(returned)
+        last = int(np.ceil(stop / self.c)) + 1
+        while True:
+            drawn, fed = run.mark
+            reach = min(max(drawn, last), drawn + self._cells_a_step)
+            if reach > drawn or fed != feed.number:
+                trains = exposed_trains(self.network, self._hidden, self._seed, self.c, range(drawn, reach))
+                new = feed.times, feed.sources
+                if fed == feed.number:
+                    new = np.empty(0), np.empty(0, np.int64)
+                run.feed(
+                    np.concatenate([new[0], *(x.times for x in trains.values())]),
+                    np.concatenate([new[1], *(x.neurons + self.offset[k] for k, x in trains.items())]).astype(np.int64),
+                    (reach, feed.number),
+                )
+            run.run_to(stop if reach >= last else min(stop, reach * self.c))
+            if reach >= last:
+                return
+
+    def spikes(self, since: float, until: float) -> tuple[Floats, np.ndarray, Floats]:
+        """As ``WindowEngine.spikes``."""
+        return self._run.spikes(since, until)
+
+    def weights(self) -> dict[int, Floats]:
+        """Present weights of the plastic projections, by their number."""
+        return self._run.weights()
+
+    def state(self) -> dict[str, Any]:
+        """Arrays and numbers to continue from."""
+        return {"queue": self._run.state(), "drawn_cells": self._run.mark[0],
+                "tally": [self.events, self.grazing]}  # fmt: skip
+
+    def set_state(self, state: dict[str, Any], time: float) -> None:
+        """Continue from what ``state`` gave at ``time`` ms. Raises ValueError : no state of this network."""
+        table(state, "engine", "queue", "drawn_cells", "tally")
+        for k, value in enumerate(sequence(state["tally"], "engine/tally", 2)):
+            integer(value, f"engine/tally/{k}")
+        drawn = checked_cells(state["drawn_cells"], "engine/drawn_cells", time, self.c, bool(self._hidden))
+        self._run.set_state(state["queue"], time, (drawn, 0))
+
+
+def run_plan(plan: Plan, times: Floats, sources: np.ndarray, t_stop: float) -> PlanRun:
+    """The queue engine on flat arrays from 0 ms: times (n,) sorted external spikes, sources (n,) int64."""
+    run = QueueRun(plan)
+    run.feed(times, sources, (0, 1))
+    run.run_to(t_stop)
+    return PlanRun(*run.spikes(0.0, t_stop), run.events, run.grazing)
+
+
+def run_plan_batch(plan: Plan, batch: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
+    """Every sample of a batch of input spikes through a planned network, from its initial state, by the queue.
+
+    Stretches of samples run on threads; the result does not depend on them, nor on how samples are batched.
+    Spikes of all neurons of the plan.
+
+    Raises RunawayError : neurons that spike without bound.
+    """
+    p = plan.neurons
+    n = p.theta.size
+    counts = np.zeros(len(batch), np.int64)
+    sources = batch.neurons.astype(np.int64)
+    plastic = plastic_arrays(plan)
+    populations = Populations(plan.source_offset, plan.n_inputs, p.tau_m)
+
+    def stretch(first: int, last: int) -> list[np.ndarray]:
+        out = _no_spikes()
+        raw: list[np.ndarray] = [np.empty(256), np.empty(256, np.int32), np.empty(256)]
+        pending: list[np.ndarray] = [np.empty(256), np.empty(256), *(np.empty(256, np.int64) for _ in range(3))]
+        neurons: list[np.ndarray] = [
+            *(np.empty(n) for _ in range(5)), np.empty(n, np.bool_), np.empty(n), np.empty(n, np.int64),
+            np.empty(n, np.int64), np.empty((n, queue_driver.N_RESTS)), np.empty((n, queue_driver.N_ANCHOR)),
+        ]  # fmt: skip
+        touched, state = (np.empty(n, np.int64), np.zeros(n, np.int8)), np.empty(queue_driver.N_STATE, np.int64)
+        progress = np.array([first, 0, 0])
+        while True:
+            status = queue_samples(
+                batch.times, sources, batch.offsets,
+                p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,
+                p.u_init, plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
+                plan.target, plan.weight, plastic, *neurons, *pending, *touched, *raw, state,
+                *out, counts, progress, np.zeros(2, np.int64), float(t_stop), plan.n_inputs, last,
+            )  # fmt: skip
+            k = state[queue_driver.N_SPIKES]
+            if status == queue_driver.DONE:
+                return [a[: progress[1]] for a in out]
+            if status == queue_driver.STUCK:
+                raise populations.stuck(int(neurons[7][0]), float(neurons[6][neurons[7][0]]))
+            if status == queue_driver.FULL_QUEUE:
+                pending = populations.grown(pending, f"{pending[0].size:,} spikes on their way", float(pending[0][0]))
+            elif status == queue_driver.FULL_SPIKES:
+                populations.check(raw[0][:k], raw[1][:k])
+                raw = populations.grown(raw, f"{k:,} spikes of a sample", float(raw[0][k - 1]))
+            elif status == SAMPLES_FULL:
+                out = populations.grown(out, f"{progress[1]:,} spikes of a batch", t_stop)
+            check_halt()
+
+    parts = over_stretches(stretch, len(batch), threads)
+    nothing = np.empty(0), np.empty(0, np.int32), np.empty(0)
+    t, i, c = (np.concatenate([empty, *(part[k] for part in parts)]) for k, empty in enumerate(nothing))
+    return SpikeBatch.owning(t, i, np.append(0, np.cumsum(counts)), p.theta.size, c)

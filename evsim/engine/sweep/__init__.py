@@ -1,0 +1,1 @@
+"""The sweep: feed-forward layers, on threads."""

@@ -1,0 +1,342 @@
+"""The window driver on a declared network: what it can run, its state, and buffers around the kernel."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evsim._kernels.window import arrays as layout
+from evsim._kernels.window.windows import run_windows
+from evsim.description.network import NetworkDescription
+from evsim.engine.feed import Feed
+from evsim.engine.runaway import Populations
+from evsim.engine.select import cell_length
+from evsim.engine.state_check import checked_cells
+from evsim.engine.window.cell_factors import cell_factors
+from evsim.engine.window.packing import check_size, pack
+from evsim.engine.window.state import checked_window, packed_calendar, unpacked_calendar
+from evsim.engine.window.team import Team
+from evsim.errors import NetworkError, ZeroDelayError
+from evsim.memory import check_memory
+from evsim.spikes import spike_order
+from evsim.synapses.drives import N_STREAMS, drive_blocks, exposed, exposed_trains
+from evsim.synapses.flat_network import network_arrays
+from evsim.types import Floats
+
+_MOST_CELLS = 64
+"""Of a window, where no delay bounds it."""
+
+_MANY = 100_000
+"""Delivered spikes that are worth dropping."""
+
+_SHORT, _LONG = 0.1, 0.3
+"""Seconds that a stay in the kernel should take: a run can only be interrupted between two."""
+
+
+class _Live(NamedTuple):
+    """What the kernel changes in place, as it takes it. mark : cells of drives drawn so far, and the last feed.
+
+    Whatever belongs together is replaced by one assignment, and everything else happens in a kernel: so an interrupt
+    between any two steps of Python leaves a state to go on from.
+    """
+
+    neurons: layout.Neurons
+    blocks: layout.Blocks
+    bundles: layout.Bundles
+    spikes: layout.Spikes
+    found: layout.Found
+    calendar: layout.Calendar
+    control: np.ndarray
+    mark: tuple[int, int]
+
+    def mutable(self) -> list[list[np.ndarray]]:
+        """Copies of what changes, but for the list of spikes, which only grows."""
+        parts = [
+            list(self.neurons[3:]),
+            [self.blocks.cell, self.blocks.events, self.blocks.grazing],
+            [self.bundles.cursor, self.control],
+            list(self.calendar),
+        ]
+        return [[a.copy() for a in part] for part in parts]
+
+    def replaced(self, parts: list[list[np.ndarray]]) -> _Live:
+        """With what ``mutable`` gave."""
+        neurons, (cell, events, grazing), (cursor, control), calendar = parts
+        return self._replace(
+            neurons=layout.Neurons(*self.neurons[:3], *neurons),
+            blocks=self.blocks._replace(cell=cell, events=events, grazing=grazing),
+            bundles=self.bundles._replace(cursor=cursor),
+            found=self.found._replace(n=np.zeros_like(self.found.n)),
+            calendar=layout.Calendar(*calendar),
+            control=control,
+        )
+
+
+class WindowEngine:
+    """A network being simulated; ``run_to`` carries it on, ``spikes`` tells what it emitted."""
+
+    def __init__(self, network: NetworkDescription, seed: int, threads: int) -> None:
+        self.network, self._hidden = exposed(network, lambda drive: drive.varies)
+        self._seed = seed
+        check_size(self.network, threads)
+        offset, neurons = network_arrays(self.network)
+        self.offset = offset
+        self.n_inputs = sum(self.network.inputs.values())
+        self._populations = Populations(offset, self.n_inputs, neurons.tau_m)
+        packed = pack(self.network, offset, neurons, seed, threads)
+        self.table, self.n_synapses, self.synapse_bytes = packed.table, packed.n_synapses, packed.nbytes()
+        if packed.min_delay == 0.0:
+            raise ZeroDelayError(
+                "driver 'window' cannot run this network: a synapse between neurons has no delay. Use driver='queue'."
+            )
+        self.c = cell_length(network, packed.min_delay)
+        self.cells_a_window = int(min(packed.min_delay / self.c, _MOST_CELLS))
+        # The quotient may have been rounded up; a window must not be longer than the smallest delay.
+        self.cells_a_window -= self.cells_a_window * self.c > packed.min_delay
+        # More threads than blocks would only wait.
+        self.threads = min(threads, packed.blocks.first.size)
+        self._team = Team(self.threads)
+        n = neurons.theta.size
+        self._drives, drive_start = self._make_drives(packed.blocks)
+        n_blocks = packed.blocks.first.size
+        room = 64 + int(packed.blocks.width.max()) // 4
+        self._live = _Live(
+            layout.Neurons(
+                neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
+                np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
+            ),
+            packed.blocks._replace(drive_start=drive_start, flow=cell_factors(self.c, packed.blocks)),
+            packed.bundles,
+            layout.Spikes(np.empty(0), np.empty(0, np.int64), np.empty(1024), np.empty(1024, np.int32), np.empty(1024)),
+            layout.Found(
+                np.empty((n_blocks, room)), np.empty((n_blocks, room), np.int32), np.empty((n_blocks, room)),
+                np.zeros(n_blocks, np.int64),
+            ),
+            self._make_calendar(n_blocks, packed.max_delay, bool(np.any(np.isnan(packed.bundles.delay)))),
+            np.zeros(layout.N_CONTROL, np.int64),
+            (0, 0),
+        )  # fmt: skip
+        self._windows_a_call = 4
+
+    @property
+    def events(self) -> int:
+        """Synaptic events delivered so far, those of drives among them."""
+        return int(self._live.blocks.events.sum())
+
+    @property
+    def grazing(self) -> int:
+        """Peaks met within 1e-12 of threshold."""
+        return int(self._live.blocks.grazing.sum())
+
+    def run_to(self, stop: float, feed: Feed, returned: float) -> None:
+        """Carry on to ``stop`` ms; interrupted, by any exception, it can be called again and goes on.
+
+        feed : further input spikes, taken once; returned : spikes before this time are not asked for again
+        """
+        self._team.settle()
+        self._forget(returned)
+        last, whole = self._whole_cells(stop)
+        self._feed(feed, last if whole else last + 1)
+        self._run(self._live, last, own=True)
+
+    def spikes(self, since: float, until: float) -> tuple[Floats, np.ndarray, Floats]:
+        """Times, neurons (counted over all populations) and currents of the spikes in [since, until).
+
+        Ordered by (time, neuron). until : where the last ``run_to`` stopped
+        """
+        last, whole = self._whole_cells(until)
+        live = self._live
+        if not whole:
+            # The cell in which the end lies is run on a copy: it will be run again, whole, with later inputs.
+            live = self._run(live.replaced(live.mutable()), last + 1, own=False)
+        known = live.spikes.times[: int(live.control[layout.N_SPIKES])]
+        new = slice(*np.searchsorted(known, [since, until]))
+        return known[new].copy(), live.spikes.sources[new] - np.int32(self.n_inputs), live.spikes.currents[new].copy()
+
+    def weights(self) -> dict[int, Floats]:
+        """Weights that have changed, by projection: none, this driver has no plasticity."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Arrays and numbers from which ``set_state`` goes on, bit for bit; the synapses are not among them."""
+        live = self._live
+        n = int(live.control[layout.N_SPIKES])
+        spikes = live.spikes
+        return {
+            "drawn_cells": live.mark[0],
+            "spikes": [spikes.input_times, spikes.input_sources, *(a[:n].copy() for a in spikes[2:])],
+            "mutable": [*live.mutable()[:3], list(unpacked_calendar(packed_calendar(live.calendar)))],
+        }
+
+    def set_state(self, state: dict[str, Any], time: float) -> None:
+        """Continue from what ``state`` gave at ``time`` ms; the network, seed and versions must be the same.
+
+        Raises ValueError : see ``checked_window``.
+        """
+        live = self._live
+        state = checked_window(
+            state, self.state(), live.bundles, live.blocks, live.calendar, self.n_inputs, self.c, time
+        )
+        drawn = checked_cells(state["drawn_cells"], "engine/drawn_cells", time, self.c, bool(self._hidden))
+        self._live = live.replaced(state["mutable"])._replace(spikes=layout.Spikes(*state["spikes"]), mark=(drawn, 0))
+
+    def _whole_cells(self, stop: float) -> tuple[int, bool]:
+        """Cells that end by ``stop`` ms, and whether the last of them ends there."""
+        last = int(stop / self.c)
+        while last * self.c > stop:
+            last -= 1
+        return last, last * self.c == stop
+
+    def _feed(self, feed: Feed, cells: int) -> None:
+        """Add input spikes to those on their way, and what drives of varying rate emit before the cell ``cells``."""
+        live = self._live
+        drawn, fed = live.mark
+        some = range(drawn, max(cells, drawn))
+        new = [(feed.times, feed.sources)] if fed != feed.number else []
+        if self._hidden and some:
+            trains = exposed_trains(self.network, self._hidden, self._seed, self.c, some)
+            new += [(x.times, x.neurons + self.offset[k]) for k, x in trains.items()]
+        if sum(t.size for t, _ in new):
+            t = np.concatenate([live.spikes.input_times, *(t for t, _ in new)])
+            s = np.concatenate([live.spikes.input_sources, *(s for _, s in new)])
+            order = spike_order(t, s)
+            spikes = live.spikes._replace(input_times=t[order], input_sources=s[order].astype(np.int64))
+            live = live._replace(spikes=spikes)
+        self._live = live._replace(mark=(some.stop, feed.number))
+
+    def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
+        """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
+        room = 256 + int(live.blocks.width.max())
+        while live.control[layout.CELL] < last_cell:
+            first = int(live.control[layout.CELL])
+            until = min(last_cell, first + self._windows_a_call * self.cells_a_window)
+            began = time.perf_counter()
+
+            def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until) -> None:
+                run_windows(
+                    live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.found,
+                    live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
+                    self.threads, room,
+                )  # fmt: skip
+
+            live.control[[layout.NEXT_BLOCK, layout.REPORT, layout.STATUS]] = 0, layout.RUNNING, layout.RUNNING
+            try:
+                self._team.run(thread)
+            except MemoryError as error:
+                raise NetworkError(
+                    f"there is no memory left for the spikes that arrive or are emitted within {self.c:g} ms at about "
+                    f"{first * self.c:.6g} ms: use fewer input spikes at a time, or fewer threads."
+                ) from error
+            seconds = time.perf_counter() - began
+            if seconds > _LONG:
+                self._windows_a_call = max(1, self._windows_a_call // 2)
+            elif seconds < _SHORT and until < last_cell:
+                self._windows_a_call *= 2
+            live = self._enlarged(live, int(live.control[layout.STATUS]))
+            if own:
+                self._live = live
+        return live
+
+    def _enlarged(self, live: _Live, status: int) -> _Live:
+        t = float(live.control[layout.CELL]) * self.c
+        status, which = status % layout.N_STATUS, status // layout.N_STATUS
+        if status == layout.STUCK:
+            b = int(np.searchsorted(live.blocks.first, which, side="right")) - 1
+            raise self._populations.stuck(which, float(live.blocks.cell[b] + 1) * self.c)
+        if status == layout.FULL_SPIKES:
+            s = live.spikes
+            n = int(live.control[layout.N_SPIKES])
+            self._populations.check(s.times[:n], s.sources[:n] - np.int32(self.n_inputs))
+            more = self._populations.grown(s[2:], f"{s.times.size:,} spikes", t)
+            return live._replace(spikes=layout.Spikes(*s[:2], *more))
+        if status == layout.FULL_FOUND:
+            f = live.found
+            self._populations.check(f.times[which], f.neurons[which] - np.int32(self.n_inputs))
+            times, neurons, currents = self._populations.grown(
+                f[:3], f"{f.times.size:,} spikes of one window", t, axis=1
+            )
+            return live._replace(found=layout.Found(times, neurons, currents, f.n))
+        if status == layout.FULL_CALENDAR:
+            k = live.calendar
+            n_blocks, n_chunks = k.following.shape
+            following, free, times, weights, targets = self._populations.grown(
+                [k.following, k.free, k.times, k.weights, k.targets], f"{k.times.size:,} arrivals", t, axis=1
+            )
+            new = np.arange(following.shape[1] - 1, n_chunks - 1, -1, dtype=np.int32)
+            for b in range(n_blocks):
+                free[b, k.n_free[b] : k.n_free[b] + new.size] = new
+            calendar = layout.Calendar(
+                k.head, k.tail, k.filled, following, free, k.n_free + new.size, times, weights, targets
+            )
+            return live._replace(calendar=calendar)
+        return live
+
+    def _forget(self, returned: float) -> None:
+        """Drop spikes that all bundles have delivered and that lie before ``returned`` ms."""
+        live = self._live
+        bundles, spikes = live.bundles, live.spikes
+        given = bundles.source_first < self.n_inputs
+        n_inputs = int(bundles.cursor[given].min()) if np.any(given) else spikes.input_times.size
+        n = int(live.control[layout.N_SPIKES])
+        n_spikes = int(bundles.cursor[~given].min()) if np.any(~given) else n
+        n_spikes = min(n_spikes, int(np.searchsorted(spikes.times[:n], returned)))
+        if n_inputs + n_spikes < _MANY:
+            return
+        rest = (a[n_spikes:n] for a in (spikes.times, spikes.sources, spikes.currents))
+        room = max(1024, (n - n_spikes) // 2)
+        control, cursor = live.control.copy(), bundles.cursor.copy()
+        control[layout.N_SPIKES] -= n_spikes
+        cursor[given] -= n_inputs
+        cursor[~given] -= n_spikes
+        self._live = live._replace(
+            spikes=layout.Spikes(
+                spikes.input_times[n_inputs:].copy(), spikes.input_sources[n_inputs:].copy(),
+                *(np.concatenate([a, np.empty(room, a.dtype)]) for a in rest),
+            ),
+            bundles=bundles._replace(cursor=cursor),
+            control=control,
+        )  # fmt: skip
+
+    def _make_drives(self, blocks: layout.Blocks) -> tuple[layout.Drives, np.ndarray]:
+        """The drives of constant rate, by block; and where each block's begin."""
+        population_of = np.searchsorted(
+            [self.offset[name] - self.n_inputs for name in self.network.populations], blocks.first, side="right"
+        ) - 1  # fmt: skip
+        names = list(self.network.populations)
+        rows: list[tuple[Any, ...]] = []
+        tables: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0, np.int64))]
+        for k, drive in enumerate(self.network.drives):
+            if drive.varies:
+                continue
+            begin = self.offset[drive.target] - self.n_inputs
+            mine = np.flatnonzero(population_of == names.index(drive.target))
+            for part in drive_blocks(drive, k, self.network.size_of(drive.target), self._seed, self.c):
+                b = mine[np.searchsorted(blocks.first[mine], begin + part.first, side="right") - 1]
+                at = sum(t.size for t, _ in tables) if part.threshold.size else -1
+                tables.append((part.threshold, part.alias))
+                local = begin + part.first - blocks.first[b]
+                rows.append((int(b), local, part.width, part.mean, drive.weight, part.streams, at))
+        rows.sort(key=lambda row: row[0])
+        columns = list(zip(*rows)) if rows else [()] * 7
+        drives = layout.Drives(
+            np.array(columns[1], np.int64), np.array(columns[2], np.int64), np.array(columns[3], np.float64),
+            np.array(columns[4], np.float64), np.array(columns[5], np.uint64).reshape(len(rows), N_STREAMS),
+            np.array(columns[6], np.int64), *(np.concatenate(t) for t in zip(*tables)),
+        )  # fmt: skip
+        return drives, np.searchsorted(np.array(columns[0], np.int64), np.arange(blocks.first.size + 1))
+
+    def _make_calendar(self, n_blocks: int, max_delay: float, used: bool) -> layout.Calendar:
+        """Empty; of no size where no projection has delays that differ by synapse (used)."""
+        n = n_blocks if used else 0
+        n_cells = int(np.ceil(max_delay / self.c)) + 3
+        n_chunks = 2 * n_cells
+        check_memory(n * n_chunks * layout.CHUNK * 18.0, f"delays of up to {max_delay:g} ms in cells of {self.c:g} ms")
+        shape = (n, n_chunks, layout.CHUNK)
+        return layout.Calendar(
+            np.full((n, n_cells), layout.NO_CHUNK, np.int32), np.full((n, n_cells), layout.NO_CHUNK, np.int32),
+            np.zeros((n, n_cells), np.int32), np.empty((n, n_chunks), np.int32),
+            np.tile(np.arange(n_chunks - 1, -1, -1, dtype=np.int32), (n, 1)), np.full(n, n_chunks, np.int64),
+            np.empty(shape), np.empty(shape), np.empty(shape, np.uint16),
+        )  # fmt: skip

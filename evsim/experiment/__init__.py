@@ -1,0 +1,1 @@
+"""What an experiment is made of: rules, losses, options, presets. Returns values, prints nothing."""

@@ -1,0 +1,1 @@
+"""Neuron models: their parameters, and the flat arrays that every kernel takes."""

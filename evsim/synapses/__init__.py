@@ -1,0 +1,1 @@
+"""Synapses and Poisson input, sampled block by block, and as flat arrays."""

@@ -1,0 +1,1 @@
+"""A rule's gradient beside the true one."""

@@ -1,0 +1,1 @@
+"""What rate-based backpropagation is made of."""

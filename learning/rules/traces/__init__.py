@@ -1,0 +1,1 @@
+"""What S-TLLR and OTTT are made of."""

@@ -1,0 +1,157 @@
+"""Learning signals of layers, as functions of time: what a spike of a neuron at t does to the loss.
+
+Errors of the last layer are coefficients times one function of time. A layer below gets them through weights (of the
+layer above, or random ones), or, if spiking layers lie between, through their secondary activations at each instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from evsim import streams
+from evsim.errors import GradientError
+from evsim.learning.rules.traces.events import LayerEvents, Membrane
+from evsim.learning.surrogates import Surrogate
+from evsim.types import Floats
+
+
+class Credit(Protocol):
+    """Learning signal of the n neurons of a layer in each sample."""
+
+    def breaks(self, sample: int) -> Floats:
+        """Times at which it jumps or bends, ms."""
+        ...
+
+    def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
+        """coefficients (rows, n), row (q,) and phi (q,) at sorted times: the signal is phi coefficients[row]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Separable:
+    """phi(t) times the coefficients of the window that holds t; 0 before the first window, before ``begin`` and from
+    ``end`` on.
+
+    coefficients : (samples, windows, n)
+    windows : (windows,) where each begins, ms
+    profile : times (q,) -> phi (q,)
+    end : ms
+    top : the errors of the last layer that these came from, for ``Credit`` by random feedback
+    depth : spiking layers from here to the last layer
+    begin : ms
+    """
+
+    coefficients: Floats
+    windows: Floats
+    profile: Callable[[Floats], Floats]
+    end: float
+    top: Floats
+    depth: int = 0
+    begin: float = 0.0
+
+    def breaks(self, sample: int) -> Floats:
+        """The beginnings of the windows, and beginning and end of the signal."""
+        return np.append(self.windows, [self.begin, self.end])
+
+    def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
+        """As in ``Credit``."""
+        row = np.searchsorted(self.windows, times, side="right") - 1
+        phi = np.where((row >= 0) & (times >= self.begin) & (times < self.end), self.profile(times), 0.0)
+        return self.coefficients[sample], np.maximum(row, 0), phi
+
+    def through(self, weight: Floats) -> Separable:
+        """The same for neurons that reach these by ``weight``, (n_below, n)."""
+        return replace(self, coefficients=self.coefficients @ weight.T)
+
+    def random(self, n: int, seed: int, depth: int | None = None) -> Separable:
+        """Direct feedback alignment (Nokland 2016): the last layer's errors through a fixed random matrix.
+
+        Its entries are U(-b, b), b = 1/sqrt(n_top), drawn from (seed, depth); None: the depth of now.
+        """
+        bound = 1.0 / np.sqrt(self.top.shape[2])
+        depth = self.depth if depth is None else depth
+        rng = streams.rng("feedback", seed, depth)
+        feedback = rng.uniform(-bound, bound, (n, self.top.shape[2]))
+        return replace(self, coefficients=self.top @ feedback.T, depth=depth + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Through:
+    """Credit of the inputs of a spiking layer: sum_k q_ki psi(u_k(t))/d_ref delta_k(t), t when their spike arrives.
+
+    q = w tau_syn/tau_m, the kick of the potential that has the area of a synapse's PSP; with delta synapses q = w.
+
+    layer : the layer above; upper : its own credit; weight : (n_in, n_out); delay : ms, of its synapses
+    """
+
+    layer: LayerEvents
+    upper: Credit
+    weight: Floats
+    delay: float
+    psi: Surrogate
+    d_ref: float
+    end: float
+
+    def breaks(self, sample: int) -> Floats:
+        """Arrivals, spikes and releases of the layer above, and what breaks its own credit; seen from below."""
+        arrivals, _, spikes, fired = self.layer.window(sample, 0.0, self.end)
+        found = [arrivals, spikes, self.layer.releases(spikes, fired), self.upper.breaks(sample)]
+        return np.concatenate(found) - self.delay
+
+    def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
+        """As in ``Credit``; one row for each instant."""
+        t = times + self.delay
+        arrivals, sources, spikes, fired = self.layer.window(sample, 0.0, np.inf)
+        u = Membrane.at_rest(self.layer.neurons).follow(self.layer, t, arrivals, sources, spikes, fired)
+        coefficients, row, phi = self.upper.at(sample, t)
+        delta = coefficients[row] * np.where(t < self.end, phi, 0.0)[:, None]
+        slope = self.psi(u / self.layer.neurons.theta) / self.d_ref
+        q = self.weight * (self.layer.tau_s / self.layer.tau_m if self.layer.tau_s else 1.0)
+        return (delta * slope) @ q.T, np.arange(times.size), np.ones(times.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """Credit of a layer of which some neurons hand nothing on. keep : (samples, n) bool"""
+
+    credit: Credit
+    keep: np.ndarray
+
+    def breaks(self, sample: int) -> Floats:
+        """As of all neurons."""
+        return self.credit.breaks(sample)
+
+    def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
+        """As in ``Credit``."""
+        coefficients, row, phi = self.credit.at(sample, times)
+        return coefficients * self.keep[sample], row, phi
+
+
+def masked(credit: Credit, keep: np.ndarray) -> Credit:
+    """The same, 0 for neurons that hand nothing on. keep : (samples, n) bool"""
+    if isinstance(credit, Separable):
+        return replace(credit, coefficients=credit.coefficients * keep[:, None, :])
+    return Masked(credit, keep)
+
+
+def check_credit(credit: Credit, samples: int, n: int) -> None:
+    """Raises GradientError : a learning signal of other samples or neurons."""
+    shape = (samples, n)
+    found = shape
+    if isinstance(credit, Separable):
+        found = credit.coefficients.shape[0], credit.coefficients.shape[2]
+    elif isinstance(credit, Through):
+        found = len(credit.layer.arrivals), credit.weight.shape[0]
+    elif isinstance(credit, Masked):
+        found = credit.keep.shape
+    if found != shape:
+        raise GradientError(f"the learning signal is of {found} (samples, neurons), the layer's outputs of {shape}.")
+
+
+def is_credit(signal: Any) -> bool:
+    """Did a layer above give it, rather than a loss?"""
+    return isinstance(signal, Separable | Through | Masked)

@@ -1,0 +1,1 @@
+"""What TSSL-BP is made of."""
