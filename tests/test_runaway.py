@@ -64,7 +64,7 @@ def test_many_spikes_at_a_bearable_rate_take_no_more_memory_than_they_need():
     sim = Simulation(net, driver="queue")
     n = len(sim.advance(4000.0)["n"])
     assert n == 50 * int(np.floor(4000.0 / (20.0 * np.log(10.0 / 9.0))))
-    assert sim.engine._run._live.pending[0].size <= 2048
+    assert sim.engine._run._live.deliveries.times.size <= 2048
 
 
 def test_no_synapse_of_a_projection_with_delays_of_its_own_is_no_crash():

@@ -63,3 +63,7 @@ and every array taken from a tuple; threads that share arrays would wait for eac
 
 formula = _compiled(inline="never", _nrt=False)
 """For scalar formulas; LLVM inlines them into the kernels where that pays."""
+
+stage = _compiled(inline="always", _nrt=False)
+"""For the stages of a leaf, which take its tuples of arrays: written into it, for a call would hand over each array in
+seven parts."""

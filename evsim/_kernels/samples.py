@@ -7,7 +7,8 @@ whole stretch of samples does not. What is computed for a sample does not depend
 import numpy as np
 
 from .jit import kernel
-from .queue.events import DONE, N_EVENTS, N_GRAZING, N_HEAP, N_SPIKES, OUTDATED, run_queue, start_queue
+from .queue.arrays import DONE, N_HEAP, N_SPIKES, OUTDATED, Inputs
+from .queue.events import run_queue, start_queue
 from .sorting import sort_spikes
 from .sweep.groups import GROUP, group_factors
 from .sweep.layer import N_MARKS, N_PROGRESS, N_STATE, SWEEP_DONE, SWEEP_ENDLESS, SWEEP_FULL, UNLIMITED, sweep_layer
@@ -103,55 +104,44 @@ SAMPLES_FULL = 8
 
 @kernel
 def queue_samples(
-    times, sources, offsets,
-    theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, u_init, level,
-    group_start, group_delay, group_level, synapse_start, target, weight, plastic,
-    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest, anchor,
-    queue_time, queue_spike, queue_level, queue_source, queue_group,
-    touched, stamp, raw_times, raw_neurons, raw_currents, state,
-    out_times, out_neurons, out_currents, counts, progress, tally, t_stop, n_inputs, last,
+    inputs, offsets, neurons, level, synapses, plastic, own, out, done, t_stop, n_inputs, last
 ):  # fmt: skip
-    """Run samples ``progress[0]`` ... ``last - 1`` of a planned network through the queue, each from its initial state.
+    """Run samples ``progress[0]`` ... ``last - 1`` of a flat network through the queue, each from its initial state.
 
-    times, sources, offsets : the batch of input spikes; theta ... state : as in ``run_queue``, raw_* for its out_*
-    out_* : spikes, ordered by (time, neuron) within a sample; counts (n_samples,) written
-    progress : (3,) next sample, spikes so far, and whether that sample has begun; tally : (2,) synaptic events and
-    grazing peaks, added to
+    inputs, offsets : the batch of input spikes; own : (state, deliveries, scratch, spikes, counters) of this thread, as
+    ``run_queue`` takes them; out : Spikes, ordered by (time, neuron) within a sample
+    done : (counts, progress); counts (n_samples,) written, progress (3,) next sample, spikes so far, and whether that
+    sample has begun
     Returns DONE, or what ``run_queue`` returned, or SAMPLES_FULL: see to it and call again.
     """
+    state, deliveries, scratch, spikes, counters = own
+    counts, progress = done
     for k in range(progress[0], last):
         if progress[2] == 0:
-            u[:] = u_init
-            i_exc[:] = 0.0
-            i_inh[:] = 0.0
-            valid_at[:] = 0.0
-            rest[:] = 0.0
-            anchor[:] = OUTDATED
-            state[:] = 0
-            state[N_HEAP] = start_queue(
-                u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position
-            )
+            state.u[:] = neurons.u_init
+            state.i_exc[:] = 0.0
+            state.i_inh[:] = 0.0
+            state.valid_at[:] = 0.0
+            state.rest[:] = 0.0
+            state.anchor[:] = OUTDATED
+            counters[:] = 0
+            counters[N_HEAP] = start_queue(neurons, level, state)
             progress[2] = 1
+        part = slice(offsets[k], offsets[k + 1])
         status = run_queue(
-            theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
-            group_start, group_delay, group_level, synapse_start, target, weight, plastic,
-            times[offsets[k] : offsets[k + 1]], sources[offsets[k] : offsets[k + 1]],
-            u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest, anchor,
-            queue_time, queue_spike, queue_level, queue_source, queue_group,
-            touched, stamp, raw_times, raw_neurons, raw_currents, state, t_stop, n_inputs,
+            neurons, level, synapses, plastic, Inputs(inputs.times[part], inputs.sources[part]), state, deliveries,
+            scratch, spikes, counters, t_stop, n_inputs,
         )  # fmt: skip
         if status != DONE:
             return status
-        m = state[N_SPIKES]
+        m = counters[N_SPIKES]
         a = progress[1]
-        if a + m > out_times.size:
+        if a + m > out.times.size:
             return SAMPLES_FULL
         sort_spikes(
-            raw_times[:m], raw_neurons[:m], raw_currents[:m], 0.0, t_stop,
-            out_times[a : a + m], out_neurons[a : a + m], out_currents[a : a + m],
+            spikes.times[:m], spikes.neurons[:m], spikes.currents[:m], 0.0, t_stop,
+            out.times[a : a + m], out.neurons[a : a + m], out.currents[a : a + m],
         )  # fmt: skip
-        tally[0] += state[N_EVENTS]
-        tally[1] += state[N_GRAZING]
         counts[k] = m
         progress[0] = k + 1
         progress[1] = a + m

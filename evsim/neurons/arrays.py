@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from evsim.neurons.lif import LIF
 from evsim.types import Floats
 
 
-@dataclass(frozen=True, eq=False)
-class NeuronArrays:
+class NeuronArrays(NamedTuple):
     """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias.
 
     n_receptors : currents that are simulated; declared : receptors of the LIF. Two that share a time constant are one
@@ -47,8 +45,8 @@ def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:
 @lru_cache(maxsize=64)
 def _of_equal_neurons(neuron: LIF, size: int) -> NeuronArrays:
     arrays = _arrays(neuron, size)
-    for f in fields(arrays):
-        getattr(arrays, f.name).flags.writeable = False
+    for array in arrays:
+        array.flags.writeable = False
     return arrays
 
 

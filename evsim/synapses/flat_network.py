@@ -66,7 +66,7 @@ def network_arrays(network: NetworkDescription) -> tuple[dict[str, int], NeuronA
         parts.append(neuron_arrays(population.neuron, population.size))
     if not parts:
         raise NetworkError("the network has no population to simulate; add one with add_population.")
-    columns = (np.concatenate([getattr(p, f) for p in parts]) for f in NeuronArrays.__dataclass_fields__)
+    columns = (np.concatenate([getattr(p, f) for p in parts]) for f in NeuronArrays._fields)
     return offset, NeuronArrays(*columns)
 
 

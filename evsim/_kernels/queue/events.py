@@ -11,29 +11,37 @@ below zero-delay delta synapses, so that all inputs of one instant are summed be
 
 import math
 
-from ..jit import formula, leaf
+from ..jit import formula, leaf, stage
 from ..neurons.carried import add, fade_carried, step
 from ..neurons.crossing import GRAZING, crossing, grazes
 from ..neurons.lif import decay
+from .arrays import (
+    DONE,
+    EXC,
+    EXC_AT,
+    EXC_REST,
+    FULL_QUEUE,
+    FULL_SPIKES,
+    INH,
+    INH_AT,
+    INH_REST,
+    N_EVENTS,
+    N_GRAZING,
+    N_HEAP,
+    N_QUEUE,
+    N_SPIKES,
+    NEXT_INPUT,
+    OUTDATED,
+    PAUSED,
+    POTENTIAL,
+    SINCE,
+    STUCK,
+)
 from .heap import NOT_IN_HEAP, delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
 from .stdp import arrive, emit
 
-DONE, FULL_QUEUE, FULL_SPIKES, PAUSED, STUCK = 0, 1, 2, 3, 4
-
 BUDGET = 2_000_000
 """Synaptic events and steps after which a run pauses, well within a second: between calls it can be stopped."""
-
-# Rows of the state that survives between calls, so that a full buffer can be enlarged and the run goes on.
-N_HEAP, N_QUEUE, NEXT_INPUT, N_SPIKES, N_EVENTS, N_GRAZING, N_STATE = 0, 1, 2, 3, 4, 5, 6
-
-# Columns of the rests: what rounding u, i_exc and i_inh has lost.
-POTENTIAL, EXC, INH, N_RESTS = 0, 1, 2, 3
-
-# Columns of the anchors: the currents, with their rests, at the latest arrival, and since when (ms; OUTDATED: another
-# arrival has come since). A neuron's own spikes change no current: after each it is taken from there in one step, since
-# steps of regular spikes would repeat the same rounding error.
-SINCE, EXC_AT, EXC_REST, INH_AT, INH_REST, N_ANCHOR = 0, 1, 2, 3, 4, 5
-OUTDATED = -1.0
 
 # A tangent is an upper bound in exact arithmetic; this keeps the rounded crossing time a lower bound.
 _SHRINK = 1.0 - 1e-14
@@ -53,31 +61,165 @@ def _earliest(u, i_exc, theta, tau_m, peak, n_receptors):
     return tau_m * ((theta - u) / (current - u)) * _SHRINK
 
 
+@stage
+def _wait(n, neurons, level, state, n_heap):
+    """Put a neuron under the bound of its next spike into the heap, or take it out; returns the heap's new size."""
+    exc = state.i_exc[n] + state.rest[n, EXC]
+    bound = state.valid_at[n] + _earliest(
+        state.u[n], exc, neurons.theta[n], neurons.tau_m[n], neurons.peak[n], neurons.n_receptors[n]
+    )
+    state.bound[n] = bound
+    state.solved[n] = False
+    if bound == math.inf:
+        n_heap = neuron_remove_top(state.heap, state.position, state.key, level, n_heap)
+    else:
+        n_heap = neuron_update(state.heap, state.position, state.key, level, n_heap, n, bound)
+    return n_heap
+
+
+@stage
+def _solve(n, neurons, level, state, counters, n_heap):
+    """The first neuron's bound is reached: a later bound that inputs have left, or else the spike itself."""
+    if state.bound[n] <= state.key[n]:
+        # Only now is a crossing worth its exponentials.
+        exc = state.i_exc[n] + state.rest[n, EXC]
+        inh = state.i_inh[n] + state.rest[n, INH]
+        x = crossing(
+            state.u[n], exc, inh, neurons.theta[n], neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n],
+            neurons.peak[n], neurons.n_receptors[n], math.inf,
+        )  # fmt: skip
+        if grazes(
+            state.u[n], exc, inh, neurons.theta[n], neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n],
+            neurons.n_receptors[n], math.inf,
+        ):  # fmt: skip
+            counters[N_GRAZING] += 1
+        state.bound[n] = state.valid_at[n] + x
+        state.solved[n] = x < math.inf
+    if state.bound[n] == math.inf:
+        n_heap = neuron_remove_top(state.heap, state.position, state.key, level, n_heap)
+    else:
+        n_heap = neuron_update(state.heap, state.position, state.key, level, n_heap, n, state.bound[n])
+    return n_heap
+
+
+@stage
+def _currents_at(t, n, neurons, state):
+    """The currents of a neuron at t, from the latest arrival in one step."""
+    x = t - state.anchor[n, SINCE]
+    exc, rest = fade_carried(x, state.anchor[n, EXC_AT], state.anchor[n, EXC_REST], neurons.tau_exc[n])
+    state.i_exc[n], state.rest[n, EXC] = exc, rest
+    inh, rest = fade_carried(x, state.anchor[n, INH_AT], state.anchor[n, INH_REST], neurons.tau_inh[n])
+    state.i_inh[n], state.rest[n, INH] = inh, rest
+
+
+@stage
+def _fire(n, t, neurons, state, spikes, n_spikes):
+    """A neuron spikes at t and is held at its reset until its release."""
+    if state.anchor[n, SINCE] == OUTDATED:
+        state.anchor[n, SINCE] = state.valid_at[n]
+        state.anchor[n, EXC_AT], state.anchor[n, EXC_REST] = state.i_exc[n], state.rest[n, EXC]
+        state.anchor[n, INH_AT], state.anchor[n, INH_REST] = state.i_inh[n], state.rest[n, INH]
+    _currents_at(t, n, neurons, state)
+    spikes.times[n_spikes] = t
+    spikes.neurons[n_spikes] = n
+    spikes.currents[n_spikes] = state.i_exc[n] + state.i_inh[n]
+    state.u[n] = neurons.u_reset[n]
+    state.rest[n, POTENTIAL] = 0.0
+    state.valid_at[n] = t + neurons.t_ref[n]
+    if neurons.t_ref[n] > 0.0:
+        _currents_at(state.valid_at[n], n, neurons, state)
+
+
+@stage
+def _send(source, t, synapses, deliveries, n_queue):
+    """A source spikes at t: its first delivery is entered, each later one when that before it is made."""
+    g = synapses.group_start[source]
+    if g < synapses.group_start[source + 1]:
+        n_queue = delivery_push(
+            deliveries.times, deliveries.spike, deliveries.level, deliveries.source, deliveries.group, n_queue,
+            t + synapses.group_delay[g], t, synapses.group_level[g], source, g,
+        )  # fmt: skip
+    return n_queue
+
+
+@stage
+def _next_group(synapses, deliveries, n_queue):
+    """Take the first delivery; the source's next one takes its place. Returns (group, new size)."""
+    g = deliveries.group[0]
+    source = deliveries.source[0]
+    spike = deliveries.spike[0]
+    if g + 1 < synapses.group_start[source + 1]:
+        delivery_replace(
+            deliveries.times, deliveries.spike, deliveries.level, deliveries.source, deliveries.group, n_queue,
+            spike + synapses.group_delay[g + 1], spike, synapses.group_level[g + 1], source, g + 1,
+        )  # fmt: skip
+    else:
+        n_queue = delivery_pop(
+            deliveries.times, deliveries.spike, deliveries.level, deliveries.source, deliveries.group, n_queue
+        )
+    return g, n_queue
+
+
+@stage
+def _receive(n, t, w, neurons, state):
+    """A spike of weight w arrives at neuron n."""
+    x = t - state.valid_at[n]
+    receptors = neurons.n_receptors[n]
+    u, rest_u = state.u[n], state.rest[n, POTENTIAL]
+    exc, rest_exc = state.i_exc[n], state.rest[n, EXC]
+    inh, rest_inh = state.i_inh[n], state.rest[n, INH]
+    if x > 0.0:
+        u, rest_u, exc, rest_exc, inh, rest_inh = step(
+            x, u, rest_u, exc, rest_exc, inh, rest_inh,
+            neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n], receptors,
+        )  # fmt: skip
+        state.valid_at[n] = t
+        x = 0.0
+    if receptors == 0:
+        # u itself is the sum in the order of sources, as the threshold test wants it.
+        if x == 0.0:
+            u, rest_u = add(u, rest_u, w)
+        elif neurons.keep_input[n]:
+            u, rest_u = add(u, rest_u, w * decay(-x, neurons.tau_m[n]))
+    elif receptors == 1 or w > 0.0:
+        exc, rest_exc = add(exc, rest_exc, w * decay(-x, neurons.tau_exc[n]))
+    else:
+        inh, rest_inh = add(inh, rest_inh, w * decay(-x, neurons.tau_inh[n]))
+    state.u[n], state.rest[n, POTENTIAL] = u, rest_u
+    state.i_exc[n], state.rest[n, EXC] = exc, rest_exc
+    state.i_inh[n], state.rest[n, INH] = inh, rest_inh
+
+
+@stage
+def _test_touched(n_touched, neurons, level, state, scratch, n_heap):
+    """One threshold test for each target of an instant, after all its inputs; returns the heap's new size."""
+    for q in range(n_touched):
+        n = scratch.touched[q]
+        scratch.stamp[n] = 0
+        state.solved[n] = False
+        state.anchor[n, SINCE] = OUTDATED
+        exc = state.i_exc[n] + state.rest[n, EXC]
+        bound = state.valid_at[n] + _earliest(
+            state.u[n], exc, neurons.theta[n], neurons.tau_m[n], neurons.peak[n], neurons.n_receptors[n]
+        )
+        state.bound[n] = bound
+        if bound < state.key[n] or (state.position[n] == NOT_IN_HEAP and bound < math.inf):
+            n_heap = neuron_update(state.heap, state.position, state.key, level, n_heap, n, bound)
+    return n_heap
+
+
 @leaf
 def run_queue(
-    theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, level,
-    group_start, group_delay, group_level, synapse_start, target, weight, plastic,
-    input_times, input_sources,
-    u, i_exc, i_inh, valid_at, bound, solved, key, heap, position, rest, anchor,
-    queue_time, queue_spike, queue_level, queue_source, queue_group,
-    touched, stamp, out_times, out_neurons, out_currents, state, t_stop, n_inputs,
+    neurons, level, synapses, plastic, inputs, state, deliveries, scratch, spikes, counters, t_stop, n_inputs
 ):  # fmt: skip
-    """Run all events before t_stop; returns DONE, or why it stopped before.
+    """Run all events before t_stop; returns DONE, or why it stopped before (see ``arrays``).
 
-    FULL_QUEUE, FULL_SPIKES : a buffer must be enlarged; PAUSED : the budget of one call is spent; in all three cases
-    call again. STUCK : the first neuron of the heap would spike for ever at one instant of the clock
-
-    theta ... level : (n_neurons,) parameters; source s (inputs first, then neurons) owns the groups
-    ``group_start[s]:group_start[s + 1]``, sorted by (delay, level), and group g the synapses
-    ``synapse_start[g]:synapse_start[g + 1]``. input_times, input_sources : sorted external spikes.
-    u ... position : (n_neurons,) state; rest : (n_neurons, N_RESTS); anchor : (n_neurons, N_ANCHOR); queue_* : delivery
-    heap; touched, stamp : scratch; state : (N_STATE,) counters.
+    neurons : NeuronArrays; level : (n,) depth below zero-delay delta synapses; plastic : see ``stdp``; the others are
+    the tuples of ``arrays``. counters : (N_COUNTERS,)
     """
     some_plastic = plastic.parameters.shape[0] > 0
-    n_heap = state[N_HEAP]
-    n_queue = state[N_QUEUE]
-    next_input = state[NEXT_INPUT]
-    n_spikes = state[N_SPIKES]
+    n_heap, n_queue = counters[N_HEAP], counters[N_QUEUE]
+    next_input, n_spikes = counters[NEXT_INPUT], counters[N_SPIKES]
     status = DONE
     left = BUDGET
     while True:
@@ -85,168 +227,67 @@ def run_queue(
         if left < 0:
             status = PAUSED
             break
-        t_neuron = key[heap[0]] if n_heap > 0 else math.inf
-        t_queue = queue_time[0] if n_queue > 0 else math.inf
+        t_neuron = state.key[state.heap[0]] if n_heap > 0 else math.inf
+        t_queue = deliveries.times[0] if n_queue > 0 else math.inf
         t = min(t_neuron, t_queue)
-        full = n_queue + 2 > queue_time.size or n_spikes + 1 > out_times.size
-        if next_input < input_times.size and input_times[next_input] <= t and input_times[next_input] < t_stop:
-            if full:
-                status = FULL_QUEUE if n_queue + 2 > queue_time.size else FULL_SPIKES
-                break
-            source = input_sources[next_input]
-            spike = input_times[next_input]
-            next_input += 1
-            g = group_start[source]
-            if g < group_start[source + 1]:
-                n_queue = delivery_push(
-                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue,
-                    spike + group_delay[g], spike, group_level[g], source, g,
-                )  # fmt: skip
-            continue
+        is_input = next_input < inputs.times.size and inputs.times[next_input] <= t
+        t = inputs.times[next_input] if is_input else t
         if not t < t_stop:
             break
-        if full:
-            status = FULL_QUEUE if n_queue + 2 > queue_time.size else FULL_SPIKES
+        if n_queue + 2 > deliveries.times.size or n_spikes + 1 > spikes.times.size:
+            status = FULL_QUEUE if n_queue + 2 > deliveries.times.size else FULL_SPIKES
             break
-        if t_neuron < t_queue or (t_neuron == t_queue and level[heap[0]] <= queue_level[0]):
-            n = heap[0]
-            if not solved[n]:
-                if bound[n] > t_neuron:
-                    if bound[n] == math.inf:
-                        n_heap = neuron_remove_top(heap, position, key, level, n_heap)
-                    else:
-                        n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
-                    continue
-                exc = i_exc[n] + rest[n, EXC]
-                inh = i_inh[n] + rest[n, INH]
-                x = crossing(
-                    u[n], exc, inh, theta[n], tau_m[n], tau_exc[n], tau_inh[n], peak[n],
-                    n_receptors[n], math.inf,
-                )  # fmt: skip
-                if grazes(
-                    u[n], exc, inh, theta[n], tau_m[n], tau_exc[n], tau_inh[n], n_receptors[n],
-                    math.inf,
-                ):  # fmt: skip
-                    state[N_GRAZING] += 1
-                bound[n] = valid_at[n] + x
-                if x == math.inf:
-                    n_heap = neuron_remove_top(heap, position, key, level, n_heap)
-                else:
-                    solved[n] = True
-                    n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
+        if is_input:
+            n_queue = _send(inputs.sources[next_input], t, synapses, deliveries, n_queue)
+            next_input += 1
+        elif t_neuron < t_queue or (t_neuron == t_queue and level[state.heap[0]] <= deliveries.level[0]):
+            n = state.heap[0]
+            if not state.solved[n]:
+                n_heap = _solve(n, neurons, level, state, counters, n_heap)
                 continue
-            x = t_neuron - valid_at[n]
-            if x == 0.0 and u[n] == u_reset[n] and t_neuron + t_ref[n] == t_neuron:
+            if t == state.valid_at[n] and state.u[n] == neurons.u_reset[n] and t + neurons.t_ref[n] == t:
                 # The spike would leave everything as it was.
                 status = STUCK
                 break
-            if anchor[n, SINCE] == OUTDATED:
-                anchor[n, SINCE] = valid_at[n]
-                anchor[n, EXC_AT], anchor[n, EXC_REST] = i_exc[n], rest[n, EXC]
-                anchor[n, INH_AT], anchor[n, INH_REST] = i_inh[n], rest[n, INH]
-            x = t_neuron - anchor[n, SINCE]
-            i_exc[n], rest[n, EXC] = fade_carried(x, anchor[n, EXC_AT], anchor[n, EXC_REST], tau_exc[n])
-            i_inh[n], rest[n, INH] = fade_carried(x, anchor[n, INH_AT], anchor[n, INH_REST], tau_inh[n])
-            out_times[n_spikes] = t_neuron
-            out_neurons[n_spikes] = n
-            out_currents[n_spikes] = i_exc[n] + i_inh[n]
+            _fire(n, t, neurons, state, spikes, n_spikes)
             n_spikes += 1
             if some_plastic:
-                emit(plastic, weight, n, t_neuron)
-            u[n] = u_reset[n]
-            rest[n, POTENTIAL] = 0.0
-            valid_at[n] = t_neuron + t_ref[n]
-            if t_ref[n] > 0.0:
-                x = valid_at[n] - anchor[n, SINCE]
-                i_exc[n], rest[n, EXC] = fade_carried(x, anchor[n, EXC_AT], anchor[n, EXC_REST], tau_exc[n])
-                i_inh[n], rest[n, INH] = fade_carried(x, anchor[n, INH_AT], anchor[n, INH_REST], tau_inh[n])
-            solved[n] = False
-            exc = i_exc[n] + rest[n, EXC]
-            bound[n] = valid_at[n] + _earliest(u[n], exc, theta[n], tau_m[n], peak[n], n_receptors[n])
-            if bound[n] == math.inf:
-                n_heap = neuron_remove_top(heap, position, key, level, n_heap)
-            else:
-                n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
-            source = n_inputs + n
-            g = group_start[source]
-            if g < group_start[source + 1]:
-                n_queue = delivery_push(
-                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue,
-                    t_neuron + group_delay[g], t_neuron, group_level[g], source, g,
-                )  # fmt: skip
-            continue
-        # All deliveries of this instant and level, then one threshold test for each target.
-        t = t_queue
-        lv = queue_level[0]
-        n_touched = 0
-        while n_queue > 0 and queue_time[0] == t and queue_level[0] == lv:
-            g = queue_group[0]
-            source = queue_source[0]
-            spike = queue_spike[0]
-            if g + 1 < group_start[source + 1]:
-                delivery_replace(
-                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue,
-                    spike + group_delay[g + 1], spike, group_level[g + 1], source, g + 1,
-                )  # fmt: skip
-            else:
-                n_queue = delivery_pop(
-                    queue_time, queue_spike, queue_level, queue_source, queue_group, n_queue
-                )
-            for s in range(synapse_start[g], synapse_start[g + 1]):
-                n = target[s]
-                if some_plastic and plastic.rule[s] >= 0:
-                    arrive(plastic, weight, s, n, t)
-                w = weight[s]
-                x = t - valid_at[n]
-                receptors = n_receptors[n]
-                if x > 0.0:
-                    u[n], rest[n, POTENTIAL], i_exc[n], rest[n, EXC], i_inh[n], rest[n, INH] = step(
-                        x, u[n], rest[n, POTENTIAL], i_exc[n], rest[n, EXC], i_inh[n], rest[n, INH],
-                        tau_m[n], tau_exc[n], tau_inh[n], receptors,
-                    )  # fmt: skip
-                    valid_at[n] = t
-                    x = 0.0
-                if receptors == 0:
-                    # u itself is the sum in the order of sources, as the threshold test wants it.
-                    if x == 0.0:
-                        u[n], rest[n, POTENTIAL] = add(u[n], rest[n, POTENTIAL], w)
-                    elif keep_input[n]:
-                        u[n], rest[n, POTENTIAL] = add(u[n], rest[n, POTENTIAL], w * decay(-x, tau_m[n]))
-                elif receptors == 1 or w > 0.0:
-                    i_exc[n], rest[n, EXC] = add(i_exc[n], rest[n, EXC], w * decay(-x, tau_exc[n]))
-                else:
-                    i_inh[n], rest[n, INH] = add(i_inh[n], rest[n, INH], w * decay(-x, tau_inh[n]))
-                if stamp[n] == 0:
-                    stamp[n] = 1
-                    touched[n_touched] = n
-                    n_touched += 1
-            state[N_EVENTS] += synapse_start[g + 1] - synapse_start[g]
-            left -= synapse_start[g + 1] - synapse_start[g]
-        for q in range(n_touched):
-            n = touched[q]
-            stamp[n] = 0
-            solved[n] = False
-            anchor[n, SINCE] = OUTDATED
-            exc = i_exc[n] + rest[n, EXC]
-            bound[n] = valid_at[n] + _earliest(u[n], exc, theta[n], tau_m[n], peak[n], n_receptors[n])
-            if bound[n] < key[n] or (position[n] == NOT_IN_HEAP and bound[n] < math.inf):
-                n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
-    state[N_HEAP] = n_heap
-    state[N_QUEUE] = n_queue
-    state[NEXT_INPUT] = next_input
-    state[N_SPIKES] = n_spikes
+                emit(plastic, synapses.weight, n, t)
+            n_heap = _wait(n, neurons, level, state, n_heap)
+            n_queue = _send(n_inputs + n, t, synapses, deliveries, n_queue)
+        else:
+            lv = deliveries.level[0]
+            n_touched = 0
+            while n_queue > 0 and deliveries.times[0] == t and deliveries.level[0] == lv:
+                g, n_queue = _next_group(synapses, deliveries, n_queue)
+                for s in range(synapses.start[g], synapses.start[g + 1]):
+                    n = synapses.target[s]
+                    if some_plastic and plastic.rule[s] >= 0:
+                        arrive(plastic, synapses.weight, s, n, t)
+                    _receive(n, t, synapses.weight[s], neurons, state)
+                    if scratch.stamp[n] == 0:
+                        scratch.stamp[n] = 1
+                        scratch.touched[n_touched] = n
+                        n_touched += 1
+                counters[N_EVENTS] += synapses.start[g + 1] - synapses.start[g]
+                left -= synapses.start[g + 1] - synapses.start[g]
+            n_heap = _test_touched(n_touched, neurons, level, state, scratch, n_heap)
+    counters[N_HEAP], counters[N_QUEUE] = n_heap, n_queue
+    counters[NEXT_INPUT], counters[N_SPIKES] = next_input, n_spikes
     return status
 
 
 @leaf
-def start_queue(u, i_exc, theta, tau_m, peak, n_receptors, level, bound, solved, key, heap, position):
+def start_queue(neurons, level, state):
     """First bounds of all neurons at t = 0; returns the size of the neuron heap."""
     n_heap = 0
-    for n in range(u.size):
-        position[n] = NOT_IN_HEAP
-        solved[n] = False
-        key[n] = math.inf
-        bound[n] = _earliest(u[n], i_exc[n], theta[n], tau_m[n], peak[n], n_receptors[n])
-        if bound[n] < math.inf:
-            n_heap = neuron_update(heap, position, key, level, n_heap, n, bound[n])
+    for n in range(state.u.size):
+        state.position[n] = NOT_IN_HEAP
+        state.solved[n] = False
+        state.key[n] = math.inf
+        state.bound[n] = _earliest(
+            state.u[n], state.i_exc[n], neurons.theta[n], neurons.tau_m[n], neurons.peak[n], neurons.n_receptors[n]
+        )
+        if state.bound[n] < math.inf:
+            n_heap = neuron_update(state.heap, state.position, state.key, level, n_heap, n, state.bound[n])
     return n_heap

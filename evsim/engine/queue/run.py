@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim._kernels.queue import events as queue_driver
+from evsim._kernels.queue import arrays as layout
+from evsim._kernels.queue.events import run_queue, start_queue
 from evsim._kernels.queue.stdp import Plastic
 from evsim._kernels.samples import SAMPLES_FULL, queue_samples
 from evsim.description.network import NetworkDescription
@@ -40,20 +41,42 @@ class _Live(NamedTuple):
     Whatever belongs together is replaced by one assignment, and everything else happens in a kernel: so an interrupt
     between any two steps of Python leaves a state to go on from.
 
-    state : counters; neurons, pending, out : arrays as ``run_queue`` takes them; inputs : those on their way; mark :
-    which cells of drives and which feed are among them
+    All but the mark as ``run_queue`` takes it; inputs : those on their way; mark : which cells of drives and which feed
+    are among them
     """
 
-    state: np.ndarray
-    neurons: list[np.ndarray]
-    pending: list[np.ndarray]
-    inputs: tuple[Floats, np.ndarray]
-    out: list[np.ndarray]
+    counters: np.ndarray
+    state: layout.State
+    deliveries: layout.Deliveries
+    inputs: layout.Inputs
+    spikes: layout.Spikes
     mark: tuple[int, int]
 
 
-def _no_spikes() -> list[np.ndarray]:
-    return [np.empty(4096), np.empty(4096, np.int32), np.empty(4096)]
+def _no_spikes(room: int = 4096) -> layout.Spikes:
+    return layout.Spikes(np.empty(room), np.empty(room, np.int32), np.empty(room))
+
+
+def _no_deliveries(room: int) -> layout.Deliveries:
+    return layout.Deliveries(np.empty(room), np.empty(room), *(np.empty(room, np.int64) for _ in range(3)))
+
+
+def _initial(n: int, u_init: Floats) -> layout.State:
+    return layout.State(
+        u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, np.bool_), np.zeros(n),
+        np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, layout.N_RESTS)),
+        np.full((n, layout.N_ANCHOR), layout.OUTDATED),
+    )  # fmt: skip
+
+
+def _scratch(n: int) -> layout.Scratch:
+    return layout.Scratch(np.zeros(n, np.int64), np.zeros(n, np.int8))
+
+
+def _synapses(plan: Plan, weight: Floats) -> layout.Synapses:
+    return layout.Synapses(
+        plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start, plan.target, weight
+    )
 
 
 class QueueRun:
@@ -62,24 +85,15 @@ class QueueRun:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._populations = Populations(plan.source_offset, plan.n_inputs, plan.neurons.tau_m)
-        p = plan.neurons
-        n = p.theta.size
-        neurons = [
-            p.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, np.bool_),
-            np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, queue_driver.N_RESTS)),
-            np.full((n, queue_driver.N_ANCHOR), queue_driver.OUTDATED),
-        ]  # fmt: skip
+        n = plan.neurons.theta.size
         self._plastic = plastic_arrays(plan)
         self.weight = plan.weight.copy() if plan.plastic else plan.weight
-        self._touched = np.zeros(n, np.int64), np.zeros(n, np.int8)
-        pending = [np.empty(1024), np.empty(1024), *(np.empty(1024, np.int64) for _ in range(3))]
-        state = np.zeros(queue_driver.N_STATE, np.int64)
-        u, i_exc, _, _, bound, solved, key, heap, position, *_ = neurons
-        state[queue_driver.N_HEAP] = queue_driver.start_queue(
-            u, i_exc, p.theta, p.tau_m, p.peak, p.n_receptors, plan.level, bound, solved, key, heap, position
-        )
-        nothing = np.empty(0), np.empty(0, np.int64)
-        self._live = _Live(state, neurons, pending, nothing, _no_spikes(), (0, 0))
+        self._scratch = _scratch(n)
+        state = _initial(n, plan.neurons.u_init)
+        counters = np.zeros(layout.N_COUNTERS, np.int64)
+        counters[layout.N_HEAP] = start_queue(plan.neurons, plan.level, state)
+        nothing = layout.Inputs(np.empty(0), np.empty(0, np.int64))
+        self._live = _Live(counters, state, _no_deliveries(1024), nothing, _no_spikes(), (0, 0))
 
     @property
     def mark(self) -> tuple[int, int]:
@@ -89,81 +103,81 @@ class QueueRun:
     @property
     def events(self) -> int:
         """Synaptic events so far."""
-        return int(self._live.state[queue_driver.N_EVENTS])
+        return int(self._live.counters[layout.N_EVENTS])
 
     @property
     def grazing(self) -> int:
         """Peaks met within 1e-12 of threshold."""
-        return int(self._live.state[queue_driver.N_GRAZING])
+        return int(self._live.counters[layout.N_GRAZING])
 
     def feed(self, times: Floats, sources: np.ndarray, mark: tuple[int, int]) -> None:
         """Add external spikes to those on their way: times (n,) ms, sources (n,) int64."""
         live = self._live
-        done = live.state[queue_driver.NEXT_INPUT]
+        done = live.counters[layout.NEXT_INPUT]
         t, s = (np.concatenate([old[done:], new]) for old, new in zip(live.inputs, (times, sources)))
         order = spike_order(t, s)
-        state = live.state.copy()
-        state[queue_driver.NEXT_INPUT] = 0
-        self._live = live._replace(state=state, inputs=(t[order], s[order].astype(np.int64)), mark=mark)
+        counters = live.counters.copy()
+        counters[layout.NEXT_INPUT] = 0
+        inputs = layout.Inputs(t[order], s[order].astype(np.int64))
+        self._live = live._replace(counters=counters, inputs=inputs, mark=mark)
 
     def forget(self, before: float) -> None:
         """Drop the spikes before a time, ms."""
         live = self._live
-        n = int(live.state[queue_driver.N_SPIKES])
-        done = int(np.searchsorted(live.out[0][:n], before))
+        n = int(live.counters[layout.N_SPIKES])
+        done = int(np.searchsorted(live.spikes.times[:n], before))
         if done:
-            state = live.state.copy()
-            state[queue_driver.N_SPIKES] = n - done
-            out = [np.concatenate([a[done:n], room]) for a, room in zip(live.out, _no_spikes())]
-            self._live = live._replace(state=state, out=out)
+            counters = live.counters.copy()
+            counters[layout.N_SPIKES] = n - done
+            spikes = layout.Spikes(*(np.concatenate([a[done:n], room]) for a, room in zip(live.spikes, _no_spikes())))
+            self._live = live._replace(counters=counters, spikes=spikes)
 
     def run_to(self, t_stop: float) -> None:
         """Carry on to t_stop (ms); interrupted, it can be called again."""
-        plan, p = self.plan, self.plan.neurons
+        plan = self.plan
         while True:
             live = self._live
-            status = queue_driver.run_queue(
-                p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,
-                plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
-                plan.target, self.weight, self._plastic, *live.inputs, *live.neurons, *live.pending,
-                *self._touched, *live.out, live.state, float(t_stop), plan.n_inputs,
+            status = run_queue(
+                plan.neurons, plan.level, _synapses(plan, self.weight), self._plastic, live.inputs, live.state,
+                live.deliveries, self._scratch, live.spikes, live.counters, float(t_stop), plan.n_inputs,
             )  # fmt: skip
-            if status == queue_driver.DONE:
+            if status == layout.DONE:
                 return
-            if status == queue_driver.STUCK:
-                key, heap = live.neurons[6], live.neurons[7]
-                raise self._populations.stuck(int(heap[0]), float(key[heap[0]]))
+            if status == layout.STUCK:
+                first = int(live.state.heap[0])
+                raise self._populations.stuck(first, float(live.state.key[first]))
             self._enlarge(live, status)
 
     def _enlarge(self, live: _Live, status: int) -> None:
-        n = live.state[queue_driver.N_SPIKES]
-        last = float(live.out[0][n - 1]) if n else 0.0
-        if status == queue_driver.FULL_QUEUE:
-            pending = self._populations.grown(live.pending, f"{live.pending[0].size:,} spikes on their way", last)
-            self._live = live._replace(pending=pending)
-        elif status == queue_driver.FULL_SPIKES:
-            self._populations.check(live.out[0][:n], live.out[1][:n])
-            self._live = live._replace(out=self._populations.grown(live.out, f"{n:,} spikes", last))
+        n = live.counters[layout.N_SPIKES]
+        last = float(live.spikes.times[n - 1]) if n else 0.0
+        if status == layout.FULL_QUEUE:
+            more = self._populations.grown(live.deliveries, f"{live.deliveries.times.size:,} spikes on their way", last)
+            self._live = live._replace(deliveries=layout.Deliveries(*more))
+        elif status == layout.FULL_SPIKES:
+            self._populations.check(live.spikes.times[:n], live.spikes.neurons[:n])
+            more = self._populations.grown(live.spikes, f"{n:,} spikes", last)
+            self._live = live._replace(spikes=layout.Spikes(*more))
 
     def spikes(self, since: float, until: float) -> tuple[Floats, np.ndarray, Floats]:
         """Times, neurons and currents of the spikes in [since, until), ordered by (time, neuron)."""
         live = self._live
-        times = live.out[0][: live.state[queue_driver.N_SPIKES]]
+        times = live.spikes.times[: live.counters[layout.N_SPIKES]]
         some = slice(*np.searchsorted(times, [since, until]))
-        t, i, c = (a[some] for a in live.out)
+        t, i, c = (a[some] for a in live.spikes)
         order = spike_order(t, i)
         return t[order], i[order], c[order]
 
     def state(self) -> dict[str, Any]:
         """Arrays from which ``set_state`` goes on, bit for bit; spikes are not among them."""
         live = self._live
-        state = live.state.copy()
-        state[queue_driver.N_SPIKES] = 0
-        n_queue = state[queue_driver.N_QUEUE]
+        counters = live.counters.copy()
+        counters[layout.N_SPIKES] = 0
+        n_queue = counters[layout.N_QUEUE]
         return {
-            "state": state,
-            "neurons": [a.copy() for a in live.neurons],
-            "pending": [a[:n_queue].copy() for a in live.pending],
+            "state": counters,
+            "neurons": [a.copy() for a in live.state],
+            "pending": [a[:n_queue].copy() for a in live.deliveries],
             "inputs": [a.copy() for a in live.inputs],
             "weight": self.weight.copy() if self.plan.plastic else np.empty(0),
             "traces": [a.copy() for a in self._plastic[4:]],
@@ -172,12 +186,14 @@ class QueueRun:
     def set_state(self, state: dict[str, Any], time: float, mark: tuple[int, int] = (0, 0)) -> None:
         """Continue from what ``state`` gave at ``time`` ms. Raises ValueError : see ``checked_queue``."""
         state = checked_queue(state, self.state(), self.plan, time)
-        t, s = (a.copy() for a in state["inputs"])
-        neurons, pending = ([a.copy() for a in state[name]] for name in ("neurons", "pending"))
         if self.plan.plastic:
             self.weight = state["weight"].copy()
             self._plastic = Plastic(*self._plastic[:4], *(a.copy() for a in state["traces"]))
-        self._live = _Live(state["state"].copy(), neurons, pending, (t, s), _no_spikes(), mark)
+        self._live = _Live(
+            state["state"].copy(), layout.State(*(a.copy() for a in state["neurons"])),
+            layout.Deliveries(*(a.copy() for a in state["pending"])),
+            layout.Inputs(*(a.copy() for a in state["inputs"])), _no_spikes(), mark,
+        )  # fmt: skip
 
     def weights(self) -> dict[int, Floats]:
         """Present weights of the plastic projections, by their number, in the order of ``synapses_of``."""
@@ -294,46 +310,41 @@ def run_plan_batch(plan: Plan, batch: SpikeBatch, t_stop: float, threads: int = 
 
     Raises RunawayError : neurons that spike without bound.
     """
-    p = plan.neurons
-    n = p.theta.size
+    n = plan.neurons.theta.size
     counts = np.zeros(len(batch), np.int64)
     sources = batch.neurons.astype(np.int64)
     plastic = plastic_arrays(plan)
-    populations = Populations(plan.source_offset, plan.n_inputs, p.tau_m)
+    populations = Populations(plan.source_offset, plan.n_inputs, plan.neurons.tau_m)
 
     def stretch(first: int, last: int) -> list[np.ndarray]:
-        out = _no_spikes()
-        raw: list[np.ndarray] = [np.empty(256), np.empty(256, np.int32), np.empty(256)]
-        pending: list[np.ndarray] = [np.empty(256), np.empty(256), *(np.empty(256, np.int64) for _ in range(3))]
-        neurons: list[np.ndarray] = [
-            *(np.empty(n) for _ in range(5)), np.empty(n, np.bool_), np.empty(n), np.empty(n, np.int64),
-            np.empty(n, np.int64), np.empty((n, queue_driver.N_RESTS)), np.empty((n, queue_driver.N_ANCHOR)),
-        ]  # fmt: skip
-        touched, state = (np.empty(n, np.int64), np.zeros(n, np.int8)), np.empty(queue_driver.N_STATE, np.int64)
+        out, found, deliveries = _no_spikes(), _no_spikes(256), _no_deliveries(256)
+        state, scratch = _initial(n, plan.neurons.u_init), _scratch(n)
+        counters = np.zeros(layout.N_COUNTERS, np.int64)
         progress = np.array([first, 0, 0])
         while True:
             status = queue_samples(
-                batch.times, sources, batch.offsets,
-                p.theta, p.u_reset, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors, p.keep_input,
-                p.u_init, plan.level, plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start,
-                plan.target, plan.weight, plastic, *neurons, *pending, *touched, *raw, state,
-                *out, counts, progress, np.zeros(2, np.int64), float(t_stop), plan.n_inputs, last,
+                layout.Inputs(batch.times, sources), batch.offsets, plan.neurons, plan.level,
+                _synapses(plan, plan.weight), plastic, (state, deliveries, scratch, found, counters), out,
+                (counts, progress), float(t_stop), plan.n_inputs, last,
             )  # fmt: skip
-            k = state[queue_driver.N_SPIKES]
-            if status == queue_driver.DONE:
+            k = counters[layout.N_SPIKES]
+            if status == layout.DONE:
                 return [a[: progress[1]] for a in out]
-            if status == queue_driver.STUCK:
-                raise populations.stuck(int(neurons[7][0]), float(neurons[6][neurons[7][0]]))
-            if status == queue_driver.FULL_QUEUE:
-                pending = populations.grown(pending, f"{pending[0].size:,} spikes on their way", float(pending[0][0]))
-            elif status == queue_driver.FULL_SPIKES:
-                populations.check(raw[0][:k], raw[1][:k])
-                raw = populations.grown(raw, f"{k:,} spikes of a sample", float(raw[0][k - 1]))
+            if status == layout.STUCK:
+                raise populations.stuck(int(state.heap[0]), float(state.key[state.heap[0]]))
+            if status == layout.FULL_QUEUE:
+                more = populations.grown(
+                    deliveries, f"{deliveries.times.size:,} spikes on their way", float(deliveries.times[0])
+                )
+                deliveries = layout.Deliveries(*more)
+            elif status == layout.FULL_SPIKES:
+                populations.check(found.times[:k], found.neurons[:k])
+                found = layout.Spikes(*populations.grown(found, f"{k:,} spikes of a sample", float(found.times[k - 1])))
             elif status == SAMPLES_FULL:
-                out = populations.grown(out, f"{progress[1]:,} spikes of a batch", t_stop)
+                out = layout.Spikes(*populations.grown(out, f"{progress[1]:,} spikes of a batch", t_stop))
             check_halt()
 
     parts = over_stretches(stretch, len(batch), threads)
     nothing = np.empty(0), np.empty(0, np.int32), np.empty(0)
     t, i, c = (np.concatenate([empty, *(part[k] for part in parts)]) for k, empty in enumerate(nothing))
-    return SpikeBatch.owning(t, i, np.append(0, np.cumsum(counts)), p.theta.size, c)
+    return SpikeBatch.owning(t, i, np.append(0, np.cumsum(counts)), n, c)

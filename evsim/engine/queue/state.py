@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evsim._kernels.queue import events as queue_driver
+from evsim._kernels.queue import arrays as layout
 from evsim._kernels.queue.heap import NOT_IN_HEAP
 from evsim.engine.state_check import array, like, refuse, roomy, sequence, sorted_times, spikes, table
 from evsim.synapses.flat_network import Plan
@@ -26,7 +26,7 @@ def checked_queue(saved: Any, fresh: dict[str, Any], plan: Plan, time: float) ->
     saved = table(saved, where, *fresh)
     n = plan.neurons.theta.size
     counters = like(saved["state"], f"{where}/state", fresh["state"], low=0)
-    counters[queue_driver.N_SPIKES] = 0
+    counters[layout.N_SPIKES] = 0
     given = sequence(saved["neurons"], f"{where}/neurons")
     models = fresh["neurons"]
     if not _POSITION < len(given) <= len(models):
@@ -35,11 +35,11 @@ def checked_queue(saved: Any, fresh: dict[str, Any], plan: Plan, time: float) ->
         like(a, f"{where}/neurons/{k}", model, **({"low": 0.0, "infinite": True} if k in (_BOUND, _KEY) else {}))
         for k, (a, model) in enumerate(zip([*given, *models[len(given) :]], models))
     ]
-    _check_neurons(neurons, int(counters[queue_driver.N_HEAP]), n, time, f"{where}/neurons")
-    pending = _checked_pending(saved["pending"], int(counters[queue_driver.N_QUEUE]), plan, time, f"{where}/pending")
+    _check_neurons(neurons, int(counters[layout.N_HEAP]), n, time, f"{where}/neurons")
+    pending = _checked_pending(saved["pending"], int(counters[layout.N_QUEUE]), plan, time, f"{where}/pending")
     inputs = spikes(saved["inputs"], f"{where}/inputs", (np.float64, np.int64), plan.n_inputs)
     sorted_times(inputs[0], f"{where}/inputs/0")
-    done = int(counters[queue_driver.NEXT_INPUT])
+    done = int(counters[layout.NEXT_INPUT])
     if done > inputs[0].size or np.any(inputs[0][done:] < time):
         refuse(f"{where}/inputs", "does not fit the time reached")
     models = fresh["traces"]
