@@ -40,7 +40,7 @@ from evsim.errors import SilentLayerError
 from evsim.experiment.config import RunConfig, build, start
 from evsim.io.datasets import Dataset, load_dataset
 from evsim.learning import HM2BP, calibrate
-from evsim.learning.rules.counts.signals import with_fake_trains
+from evsim.learning.rules.counts.signals import with_target_trains
 from evsim.learning.rules.counts.slopes import regular_mean
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
@@ -81,7 +81,7 @@ class RatesOnly(HM2BP):
                 layer, inputs, outputs, signal, t_stop, is_output=is_output, wants_signal=False, threads=threads
             )
             return gradients, (signal / layer.theta) @ layer.weight.T * (self.silent_ratio * scale)
-        seen = with_fake_trains(layer, outputs, signal, t_stop) if is_output else outputs
+        seen = with_target_trains(layer, outputs, signal, t_stop) if is_output else outputs
         post, pre = seen.counts(), inputs.counts()
         m = regular_mean(np.maximum(post, 1), t_stop, neuron.tau_m, neuron.t_ref)[0] * (neuron.tau_syn / t_stop)
         delta = signal / layer.theta

@@ -26,7 +26,7 @@ from evsim.learning import (
     CountLoss,
     Dense,
     EventProp,
-    GradientNorm,
+    GradientClipping,
     PSCDistance,
     Sequential,
     Trainer,
@@ -78,7 +78,7 @@ def train(
     options = TrainingOptions(
         duration=data.duration, epochs=epochs, batch_size=10, rate=rate, seed=seed, validation=validation
     )
-    trainer = Trainer(model, rule, loss, Adam(), options, [GradientNorm(0.1)])
+    trainer = Trainer(model, rule, loss, Adam(), options, [GradientClipping(0.1)])
     return model, data, list(trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test))
 
 

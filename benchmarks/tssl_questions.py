@@ -30,7 +30,7 @@ from evsim.learning import (
     TSSLBP,
     Adam,
     Dense,
-    GradientNorm,
+    GradientClipping,
     PSCCount,
     PSCDistance,
     Sequential,
@@ -78,7 +78,7 @@ def trainer_of(model: Sequential, rule: TSSLBP, seed: int, epochs: int, rate: fl
         duration=T, encoder="latency", window=(0.0, 20.0), epochs=epochs, batch_size=32, rate=rate, validation=360,
         seed=seed,
     )  # fmt: skip
-    return Trainer(model, rule, loss, Adam(), options, [GradientNorm(0.03)])
+    return Trainer(model, rule, loss, Adam(), options, [GradientClipping(0.03)])
 
 
 def probe(trainer: Trainer, n: int = 200) -> tuple[Any, np.ndarray]:

@@ -40,9 +40,9 @@ from evsim.learning.training.optimisers import SGD as SGD
 from evsim.learning.training.optimisers import Adam as Adam
 from evsim.learning.training.options import TrainingOptions as TrainingOptions
 from evsim.learning.training.regularisers import CountRegularisation as CountRegularisation
-from evsim.learning.training.regularisers import GradientNorm as GradientNorm
+from evsim.learning.training.regularisers import GradientClipping as GradientClipping
 from evsim.learning.training.regularisers import SilentVoltage as SilentVoltage
 from evsim.learning.training.regularisers import WeightBumping as WeightBumping
-from evsim.learning.training.regularisers import WeightLimit as WeightLimit
+from evsim.learning.training.regularisers import WeightClipping as WeightClipping
 from evsim.learning.training.streaming import StreamingSTLLR as StreamingSTLLR
 from evsim.learning.training.trainer import Trainer as Trainer

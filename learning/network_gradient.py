@@ -12,7 +12,7 @@ from evsim.errors import GradientError
 from evsim.learning.rules.eventprop import EventProp, neuron_gradients, plan_gradient
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeBatch
-from evsim.synapses.flat_network import make_plan
+from evsim.synapses.flat_network import flatten
 from evsim.types import Floats
 
 
@@ -49,7 +49,7 @@ def network_gradient(
         raise GradientError("a gradient needs all spikes since 0 ms: join chunks first, and do not restrict record.")
     if net.drives:
         raise GradientError("the events of Poisson drive are not recorded; feed their spikes in as an input.")
-    plan = make_plan(net, recording.seed)
+    plan = flatten(net, recording.seed)
     unknown = set(signal) - set(recording)
     if unknown:
         raise GradientError(f"there is no population {', '.join(sorted(unknown))}; there are {', '.join(recording)}.")

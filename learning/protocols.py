@@ -19,7 +19,7 @@ class Loss(Protocol):
     """From outputs and labels to a value and its derivative.
 
     signal : by what the derivative is: "counts" (samples, n_out), "times" (n_spikes,) of the output spikes, "values"
-        (samples, n_out) of a Readout, "moments" (samples, moments, n_out) of one with ``every``, or "psc", a Pull
+        (samples, n_out) of a Readout, "moments" (samples, moments, n_out) of one with ``every``, or "psc", PSCGradient
     """
 
     signal: ClassVar[str]

@@ -10,7 +10,7 @@ from evsim.types import Floats
 
 
 @dataclass(frozen=True, eq=False)
-class Pull:
+class PSCGradient:
     """The loss as it sees the postsynaptic currents (PSCs) of a layer's spikes.
 
     With ``C_n(t)`` the derivative of a sample's loss by the size of neuron n's PSC that starts at t,

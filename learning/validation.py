@@ -21,7 +21,7 @@ from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.moments import Moments
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import check_layer
-from evsim.learning.psc_gradient import Pull
+from evsim.learning.psc_gradient import PSCGradient
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -91,9 +91,9 @@ def weighted(signal: Any, outputs: Any, factors: Floats) -> Any:
 
     signal : as ``loss_and_signal`` gives it, for ``outputs``; factors : (n_samples,)
     """
-    if isinstance(signal, Pull):
+    if isinstance(signal, PSCGradient):
         by_spike = factors[outputs.samples()]
-        return Pull(
+        return PSCGradient(
             signal.by_psc * by_spike, signal.by_time * by_spike, lambda at: signal.at(at) * factors[at.samples()]
         )
     if signal.ndim == 1:
@@ -247,9 +247,9 @@ def _as_signal(
     windows : of signals by count; None: any number
     """
     spikes = outputs.times.size if isinstance(outputs, SpikeBatch) else 0
-    if isinstance(signal, Pull):
+    if isinstance(signal, PSCGradient):
         if strict and "psc" not in kinds:
-            raise GradientError(f"{what} must be an array; got a Pull, the derivative of a loss of PSCs.")
+            raise GradientError(f"{what} must be an array; got a PSCGradient, the derivative of a loss of PSCs.")
         for name in ("by_psc", "by_time"):
             part = getattr(signal, name)
             if np.shape(part) != (spikes,) or not all_finite(np.asarray(part)):
@@ -259,7 +259,7 @@ def _as_signal(
     if not strict and not isinstance(signal, np.ndarray | list | tuple | float | int):
         return signal
     if strict and kinds == ("psc",):
-        raise GradientError(f"{what} must be a Pull, the derivative by PSCs; got {_said(signal)}.")
+        raise GradientError(f"{what} must be a PSCGradient, the derivative by PSCs; got {_said(signal)}.")
     numbers = _numbers(signal, what)
     shape = (len(outputs), outputs.size)
     allowed: list[str] = []

@@ -224,7 +224,12 @@ def forbid_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(*_: Any) -> None:
         pytest.fail("synapses were drawn before the memory was checked")
 
-    for name in ("engine.window.packing.Drawing", "synapses.flat_network.synapses_of", "engine.select.synapses_of"):
+    names = (
+        "engine.window.packing.SynapseSampler",
+        "synapses.flat_network.sample_synapses",
+        "engine.select.sample_synapses",
+    )
+    for name in names:
         monkeypatch.setattr(f"evsim.{name}", drawn)
 
 

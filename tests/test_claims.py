@@ -1,4 +1,4 @@
-"""Claims of the README: slow ones by the scripts that print them, others by what the code declares."""
+"""Claims of the documentation: slow ones by the scripts that print them, others by what the code declares."""
 
 import csv
 import re
@@ -24,8 +24,8 @@ def output_of(script, *arguments):
     return done.stdout
 
 
-def test_what_the_readme_says_that_rules_take_is_what_they_declare():
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def test_what_the_guide_says_that_rules_take_is_what_they_declare():
+    text = " ".join((ROOT / "docs/guide.md").read_text(encoding="utf-8").split())
     assert "All rules but EventProp are for layers with one exponential synaptic current (S-TLLR, OTTT and rate" in text
     assert 'delays are trained by EventProp and `TSSLBP(inter="true")`' in text
     needs = {name: RULES[name].make().needs for name in RULES if is_spiking(name)}
@@ -36,8 +36,8 @@ def test_what_the_readme_says_that_rules_take_is_what_they_declare():
     assert {name for name in needs if f"`{name}`" in text} == set(needs)
 
 
-def test_the_memory_of_a_stream_is_what_the_readme_says():
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def test_the_memory_of_a_stream_is_what_the_measurements_say():
+    text = " ".join((ROOT / "docs/benchmarks.md").read_text(encoding="utf-8").split())
     most = float(re.search(r"the stream of S-TLLR stays below ([\d.]+) MB up to 25.6 s", text)[1])
     rows = list(csv.reader((ROOT / "docs/results/memory.csv").read_text().splitlines()))
     streams = [row for row in rows if row[0].endswith("stream")]

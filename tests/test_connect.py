@@ -19,7 +19,7 @@ from evsim.description.projections import STRIDE, Projection, expected_synapses,
 from evsim.engine.window.packing import FEW_DELAYS, Packed, pack
 from evsim.neurons.lif import LIF
 from evsim.synapses.flat_network import network_arrays
-from evsim.synapses.sampling import Drawing, Synapses, synapses_of, synapses_onto
+from evsim.synapses.sampling import Synapses, SynapseSampler, sample_synapses, sample_synapses_onto
 
 N_PRE, N_POST = 700, 1300
 """Three blocks of targets, the last one of 276."""
@@ -35,7 +35,7 @@ def projection(rule: ConnectionRule | None, weight: Any = 1.0, delay: Any = 1.0)
 def drawn(
     rule: ConnectionRule | None, n_pre: int = N_PRE, n_post: int = N_POST, seed: int = 1, **values: Any
 ) -> Synapses:
-    return synapses_of(projection(rule, **values), 0, n_pre, n_post, seed)
+    return sample_synapses(projection(rule, **values), 0, n_pre, n_post, seed)
 
 
 def same(a: Synapses, b: Synapses) -> bool:
@@ -87,7 +87,7 @@ def test_blocks_of_any_width_cover_all_targets_and_none_beyond(rule, n_post) -> 
     for n_pre in (1, 3):
         s = drawn(rule, n_pre, n_post)
         assert np.all((s.pre >= 0) & (s.pre < n_pre) & (s.post >= 0) & (s.post < n_post))
-        drawing = Drawing(projection(rule), 0, n_pre, n_post, 1)
+        drawing = SynapseSampler(projection(rule), 0, n_pre, n_post, 1)
         assert sum(drawing.size(b) for b in range(drawing.n_blocks)) == s.pre.size
         if isinstance(rule, (AllToAll, FixedIndegree)) or rule == Bernoulli(1.0):
             assert np.array_equal(np.unique(s.post), np.arange(n_post))
@@ -214,7 +214,7 @@ def test_the_same_seed_gives_the_same_synapses(rule) -> None:
 @pytest.mark.parametrize("rule", RULES[1:], ids=str)
 def test_another_seed_or_projection_gives_others(rule) -> None:
     p = projection(rule)
-    first, seed, number = (synapses_of(p, k, N_PRE, N_POST, s) for k, s in ((0, 1), (0, 2), (1, 1)))
+    first, seed, number = (sample_synapses(p, k, N_PRE, N_POST, s) for k, s in ((0, 1), (0, 2), (1, 1)))
     pairs = [set(zip(s.pre.tolist(), s.post.tolist())) for s in (first, seed, number)]
     chance = len(pairs[0]) / (N_PRE * N_POST)
     for other in pairs[1:]:
@@ -225,18 +225,18 @@ def test_another_seed_or_projection_gives_others(rule) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_the_synapses_onto_a_neuron_are_its_part_of_all(rule, values) -> None:
     p = projection(rule, **values)
-    whole = synapses_of(p, 3, N_PRE, N_POST, 7)
+    whole = sample_synapses(p, 3, N_PRE, N_POST, 7)
     for neuron in (0, 1, STRIDE - 1, STRIDE, 777, 2 * STRIDE - 1, 2 * STRIDE, N_POST - 1):
         mine = whole.post == neuron
         part = Synapses(whole.pre[mine], whole.post[mine], whole.weight[mine], whole.delay[mine])
-        assert same(synapses_onto(p, 3, N_PRE, N_POST, 7, neuron), part)
+        assert same(sample_synapses_onto(p, 3, N_PRE, N_POST, 7, neuron), part)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_blocks_drawn_in_any_order_are_the_same(rule) -> None:
     p = projection(rule, stats.norm(1.0, 0.1), stats.uniform(1.0, 2.0))
-    forth = [Drawing(p, 0, N_PRE, N_POST, 5).block(b) for b in range(3)]
-    drawing = Drawing(p, 0, N_PRE, N_POST, 5)
+    forth = [SynapseSampler(p, 0, N_PRE, N_POST, 5).block(b) for b in range(3)]
+    drawing = SynapseSampler(p, 0, N_PRE, N_POST, 5)
     for b in (2, 0, 1, 1, 2):
         again = drawing.block(b)
         assert all(np.array_equal(x, y) for x, y in zip(forth[b], again))
@@ -246,7 +246,7 @@ def test_blocks_drawn_in_any_order_are_the_same(rule) -> None:
 def test_blocks_are_drawn_independently_of_each_other() -> None:
     """No block repeats another: a stream that forgot its block would."""
     for rule in RULES[1:]:
-        drawing = Drawing(projection(rule, stats.norm(1.0, 0.1)), 0, N_PRE, 2 * STRIDE, 1)
+        drawing = SynapseSampler(projection(rule, stats.norm(1.0, 0.1)), 0, N_PRE, 2 * STRIDE, 1)
         (pre, post, weight, _), (other_pre, other_post, other_weight, _) = drawing.block(0), drawing.block(1)
         n = min(pre.size, other_pre.size)
         assert not (np.array_equal(pre[:n], other_pre[:n]) and np.array_equal(post[:n], other_post[:n]))
@@ -272,7 +272,7 @@ def test_one_number_per_synapse_keeps_its_order_across_blocks(rule) -> None:
 def test_one_number_per_synapse_reaches_single_neurons() -> None:
     p = projection(FixedIndegree(4), weight=np.arange(4.0 * N_POST))
     for neuron in (0, STRIDE, N_POST - 1):
-        assert np.array_equal(synapses_onto(p, 0, N_PRE, N_POST, 1, neuron).weight, 4.0 * neuron + np.arange(4))
+        assert np.array_equal(sample_synapses_onto(p, 0, N_PRE, N_POST, 1, neuron).weight, 4.0 * neuron + np.arange(4))
 
 
 def test_a_matrix_gives_each_pair_its_value() -> None:
@@ -363,7 +363,7 @@ def test_degrees_may_be_small_numpy_integers() -> None:
         assert expected_synapses(projection(rule), N_PRE, N_POST) == 300 * (
             N_POST if isinstance(rule, FixedIndegree) else N_PRE
         )
-        drawing = Drawing(projection(rule), 0, N_PRE, N_POST, 1)
+        drawing = SynapseSampler(projection(rule), 0, N_PRE, N_POST, 1)
         assert [drawing.size(b) for b in range(3)] == [drawing.block(b)[0].size for b in range(3)]
 
 
@@ -395,12 +395,12 @@ def table_of(packed: Packed) -> np.ndarray:
 
 
 def table_drawn(net: Network, seed: int = 1) -> np.ndarray:
-    """The same rows, from ``synapses_of``."""
+    """The same rows, from ``sample_synapses``."""
     offset, _ = network_arrays(net)
     n_inputs = sum(net.inputs.values())
     rows = []
     for k, p in enumerate(net.projections):
-        s = synapses_of(p, k, net.size_of(p.source), net.size_of(p.target), seed)
+        s = sample_synapses(p, k, net.size_of(p.source), net.size_of(p.target), seed)
         pre, post = s.pre + offset[p.source], s.post + offset[p.target] - n_inputs
         rows.append(np.column_stack([pre, post, s.weight, s.delay]))
     return ordered(np.concatenate(rows))
@@ -503,7 +503,7 @@ def test_a_packed_network_knows_its_smallest_and_largest_delays(name) -> None:
     net = NETWORKS[name]()
     smallest, largest = np.inf, 0.0
     for k, p in enumerate(net.projections):
-        delay = synapses_of(p, k, net.size_of(p.source), net.size_of(p.target), 1).delay
+        delay = sample_synapses(p, k, net.size_of(p.source), net.size_of(p.target), 1).delay
         if p.source in net.populations:
             smallest = min(smallest, delay.min(initial=np.inf))
         if is_distribution(p.delay) or np.unique(delay).size > FEW_DELAYS:

@@ -24,7 +24,7 @@ from evsim import (
     SpikeTrains,
 )
 from evsim.description.projections import STRIDE
-from evsim.synapses.sampling import Synapses, synapses_of, synapses_onto
+from evsim.synapses.sampling import Synapses, sample_synapses, sample_synapses_onto
 
 SIZES = [3, STRIDE, STRIDE + 1, 2 * STRIDE + 100]
 DRIVERS = ["queue", "window", "sweep"]
@@ -41,7 +41,7 @@ def network(n_pre: int, n_post: int, **connection: Any) -> Network:
 
 def synapses(net: Network, seed: int = 1) -> Synapses:
     p = net.projections[0]
-    return synapses_of(p, 0, net.size_of(p.source), net.size_of(p.target), seed)
+    return sample_synapses(p, 0, net.size_of(p.source), net.size_of(p.target), seed)
 
 
 def one_spike_each(n: int, gap: float = 100.0) -> SpikeTrains:
@@ -149,7 +149,7 @@ def test_engines_voltages_weights_and_lists_have_the_same_synapses(rule) -> None
     assert np.array_equal(s.weight, weight) and np.array_equal(s.delay, delay)
     for neuron in (0, STRIDE - 1, STRIDE, n - 1):
         mine = s.post == neuron
-        part = synapses_onto(net.projections[0], 0, n, n, 1, neuron)
+        part = sample_synapses_onto(net.projections[0], 0, n, n, 1, neuron)
         assert np.array_equal(part.weight, weight[mine]) and np.array_equal(part.delay, delay[mine])
     t_stop = 6.0
     queue, window = (net.simulate(t_stop, seed=1, driver=d) for d in DRIVERS[:2])

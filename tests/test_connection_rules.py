@@ -17,7 +17,7 @@ from scipy import stats
 from evsim import LIF, AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, Network, NetworkError
 from evsim.description.connectivity import ConnectionRule, distinct
 from evsim.description.projections import STRIDE, Projection, expected_synapses
-from evsim.synapses.sampling import Synapses, synapses_of
+from evsim.synapses.sampling import Synapses, sample_synapses
 
 N = 1300
 """Three blocks of targets, the last one of 276."""
@@ -27,11 +27,11 @@ DRAWING = [FixedIndegree, FixedOutdegree, FixedTotalNumber]
 
 def within(rule: ConnectionRule, n: int = N, seed: int = 1) -> Synapses:
     """Synapses of a population onto itself."""
-    return synapses_of(Projection("a", "a", 1.0, 1.0, rule), 0, n, n, seed)
+    return sample_synapses(Projection("a", "a", 1.0, 1.0, rule), 0, n, n, seed)
 
 
 def between(rule: ConnectionRule, n_pre: int, n_post: int, seed: int = 1) -> Synapses:
-    return synapses_of(Projection("a", "b", 1.0, 1.0, rule), 0, n_pre, n_post, seed)
+    return sample_synapses(Projection("a", "b", 1.0, 1.0, rule), 0, n_pre, n_post, seed)
 
 
 def pairs(s: Synapses, n_post: int) -> np.ndarray:

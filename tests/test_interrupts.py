@@ -147,7 +147,7 @@ def test_a_signal_at_a_random_moment_loses_nothing(driver, plastic, threads):
 
 
 def test_no_thread_is_left_when_a_call_is_over():
-    # Drawing synapses uses the threads that the whole process shares, and keeps.
+    # SynapseSampler synapses uses the threads that the whole process shares, and keeps.
     Simulation(network(), driver="window", threads=2)
     before = threading.active_count()
     for _ in range(20):

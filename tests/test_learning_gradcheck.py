@@ -202,8 +202,8 @@ def without_extras(code):
     return subprocess.run(call, capture_output=True, text=True, timeout=600, check=False)
 
 
-def test_the_third_block_of_the_readme_runs_in_a_plain_install():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def test_the_block_on_training_of_the_guide_runs_in_a_plain_install():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide.md").read_text(encoding="utf-8"), re.DOTALL)
     (block,) = (b for b in blocks if "check_gradient" in b)
     done = without_extras(block)
     assert done.returncode == 0, done.stderr

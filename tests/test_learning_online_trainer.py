@@ -17,7 +17,7 @@ from evsim.learning import (
     CountRegularisation,
     Dense,
     EventProp,
-    GradientNorm,
+    GradientClipping,
     MomentaryCrossEntropy,
     OnlineTrainer,
     Readout,
@@ -129,7 +129,7 @@ def test_samples_of_a_batch_are_weighed_as_after_the_sample():
 
 @pytest.mark.parametrize("rule, hidden", [(STLLR(), 1), (ottt(), 1), (STLLR(feedback="random"), 2)])
 def test_training_within_samples_resumes_bit_for_bit_with_any_number_of_threads(rule, hidden):
-    make = {"boosting": 3.0, "regularise": (0.01, 0.5, 2.0), "remedies": [GradientNorm(0.5)]}
+    make = {"boosting": 3.0, "regularise": (0.01, 0.5, 2.0), "remedies": [GradientClipping(0.5)]}
     whole = trainer(rule, model=network(hidden=hidden), **make)
     rows = rows_of(whole)
     first = trainer(rule, model=network(hidden=hidden), **make)

@@ -9,7 +9,7 @@ from evsim.learning import (
     CountRegularisation,
     Dense,
     EventProp,
-    GradientNorm,
+    GradientClipping,
     Readout,
     Recurrent,
     Sequential,
@@ -19,7 +19,7 @@ from evsim.learning import (
     TTFSLoss,
     VoltageCrossEntropy,
     WeightBumping,
-    WeightLimit,
+    WeightClipping,
 )
 from evsim.learning.training.regularisers import drop_spikes
 
@@ -151,15 +151,15 @@ def test_gradient_norm_scales_all_gradients_together_and_only_down():
     gradients = [np.full((2, 3), 2.0), np.full(4, -1.0)]
     before = [g.copy() for g in gradients]
     norm = np.sqrt(6 * 4.0 + 4.0)
-    GradientNorm(100.0)(None, [], gradients, 1.0)
+    GradientClipping(100.0)(None, [], gradients, 1.0)
     assert all(np.array_equal(a, b) for a, b in zip(gradients, before))
-    GradientNorm(0.5)(None, [], gradients, 1.0)
+    GradientClipping(0.5)(None, [], gradients, 1.0)
     for a, b in zip(gradients, before):
         np.testing.assert_allclose(a, b * 0.5 / norm, rtol=1e-12)
     zeros = [np.zeros(3)]
-    GradientNorm(0.5)(None, [], zeros, 1.0)
+    GradientClipping(0.5)(None, [], zeros, 1.0)
     assert not zeros[0].any()
-    for kind in (GradientNorm, WeightLimit):
+    for kind in (GradientClipping, WeightClipping):
         with pytest.raises(ValueError, match="limit"):
             kind(0.0)
 
@@ -169,7 +169,7 @@ def test_weight_limit_holds_after_every_step():
     options = TrainingOptions(duration=30.0, encoder="latency", epochs=2, batch_size=4, rate=0.3, schedule="constant")
     x, y = np.random.default_rng(0).random((8, 4)), np.arange(8) % 2
     largest = []
-    for remedies in ([], [WeightLimit(2.0)]):
+    for remedies in ([], [WeightClipping(2.0)]):
         model.init(0, scale=0.5, mean=1.5)
         trainer = Trainer(model, EventProp(), TTFSLoss(missing=30.0), Adam(), options, remedies)
         list(trainer.epochs(x, y, x, y))

@@ -169,7 +169,7 @@ def test_gradients_are_those_of_the_published_formulas(intra, step, max_gain):
 
 
 def _signal(model, rule, spikes, pull):
-    """The Pull at the first layer's output."""
+    """The PSCGradient at the first layer's output."""
     return rule.backward(model.layers[1], spikes[1], spikes[2], pull, T, is_output=True)[1]
 
 

@@ -22,7 +22,7 @@ from evsim.learning import (
     CustomLoss,
     Dense,
     EventProp,
-    GradientNorm,
+    GradientClipping,
     PSCCount,
     PSCDistance,
     RateBased,
@@ -40,14 +40,14 @@ from evsim.learning import (
     VanRossum,
     VoltageCrossEntropy,
     WeightBumping,
-    WeightLimit,
+    WeightClipping,
     backward,
     calibrate,
     check_gradient,
     s_psp,
 )
 from evsim.learning.baselines.grid import SurrogateBPTT
-from evsim.learning.psc_gradient import Pull
+from evsim.learning.psc_gradient import PSCGradient
 from evsim.learning.spsp import s_psp_batch
 from evsim.learning.surrogates import Surrogate
 
@@ -259,7 +259,7 @@ def test_a_pull_of_another_batch_is_refused():
     m, x = model(), batch()
     spikes = m.forward(x, T)
     pull = PSCCount(5.0, T)(spikes[-1], LABELS)[1]
-    short = Pull(pull.by_psc[:-1], pull.by_time[:-1], pull.at)
+    short = PSCGradient(pull.by_psc[:-1], pull.by_time[:-1], pull.at)
     for rule in (TSSLBP(), EventProp()):
         with pytest.raises(GradientError, match=r"by_psc|must be an array"):
             rule.backward(m.layers[1], spikes[1], spikes[2], short, T)
@@ -413,7 +413,7 @@ PARTS = [
     *[rule for rule, _ in RULES], SurrogateBPTT(), Surrogate(),
     CountLoss(), SmoothCountLoss(T), TTFSLoss(missing=90.0), TargetTimes(5.0, 15.0, missing=90.0), VanRossum(TARGETS),
     TargetTrains(TARGETS), PSCCount(5.0, T), PSCDistance(TARGETS, 5.0, T), VoltageCrossEntropy(), CustomLoss(len),
-    WeightBumping(), CountRegularisation(), SilentVoltage(), GradientNorm(), WeightLimit(),
+    WeightBumping(), CountRegularisation(), SilentVoltage(), GradientClipping(), WeightClipping(),
     TrainingOptions(window=(0.0, 20.0), bias_spike=0.0, delay_rate=1e-3, regularise=(0.1, 0.5, 2.0)),
     Dense(4, 2, LIF()), Recurrent(4, 2, LIF()), Readout(4, 2, LIF(), weighting=5.0),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 import evsim
 from evsim.networks.toml_file import declare, load_network
-from evsim.synapses.sampling import synapses_of
+from evsim.synapses.sampling import sample_synapses
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BASE = """
@@ -35,7 +35,7 @@ def test_the_example_of_the_documentation():
     assert [type(p.rule).__name__ for p in net.projections] == [
         "FixedIndegree", "FixedIndegree", "Bernoulli", "FixedTotalNumber", "FixedOutdegree", "ConnectionList"
     ]  # fmt: skip
-    s = synapses_of(net.projections[0], 0, 400, 400, seed=1)
+    s = sample_synapses(net.projections[0], 0, 400, 400, seed=1)
     assert s.weight.min() >= 0.0 and s.weight.mean() == pytest.approx(0.6, abs=0.005)
     assert s.delay.min() >= np.float32(0.1)
     assert [(d.target, d.rate, d.weight) for d in net.drives] == [("exc", 800.0, 6.0), ("inh", 800.0, 4.0)]
@@ -151,7 +151,7 @@ def test_switches_of_rules_are_read():
 
 def test_lists_of_synapses_are_read_from_the_file_or_from_another(tmp_path):
     inline = CONNECT + "pre = [3, 0, 0]\npost = [2, 1, 1]\nweight = [0.1, 0.2, 0.3]\ndelay = 1.5"
-    s = synapses_of(network(inline).projections[0], 0, 4, 3, seed=1)
+    s = sample_synapses(network(inline).projections[0], 0, 4, 3, seed=1)
     assert (s.pre.tolist(), s.post.tolist()) == ([3, 0, 0], [2, 1, 1])
     assert (s.weight.tolist(), s.delay.tolist()) == ([0.1, 0.2, 0.3], [1.5] * 3)
     texts = {
@@ -162,7 +162,7 @@ def test_lists_of_synapses_are_read_from_the_file_or_from_another(tmp_path):
     for name, (text, rest) in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
         tree = tomllib.loads(CONNECT + f'file = "{name}"\n' + rest)
-        again = synapses_of(declare(tree, tmp_path).network.projections[0], 0, 4, 3, seed=1)
+        again = sample_synapses(declare(tree, tmp_path).network.projections[0], 0, 4, 3, seed=1)
         assert all(np.array_equal(getattr(again, f), getattr(s, f)) for f in ("pre", "post", "weight", "delay"))
 
 

@@ -10,7 +10,7 @@ from evsim.analysis import siegert_rate
 from evsim.description.distributions import Truncated, normal
 from evsim.description.projections import expected_synapses
 from evsim.networks import literature as presets
-from evsim.synapses.sampling import synapses_of
+from evsim.synapses.sampling import sample_synapses
 
 
 def projection(net, source, target):
@@ -20,7 +20,7 @@ def projection(net, source, target):
 
 def synapses(net, source, target):
     k, p = projection(net, source, target)
-    return synapses_of(p, k, net.size_of(source), net.size_of(target), seed=3)
+    return sample_synapses(p, k, net.size_of(source), net.size_of(target), seed=3)
 
 
 @pytest.mark.parametrize(("name", "w"), [("brunel", 0.1), ("brunel-exp", 1.0)])

@@ -247,7 +247,7 @@ def of_version_1(size, seed, connection, monkeypatch):
     sim = evsim.Simulation(net, seed=seed)
     sim.advance(1.0)
     with monkeypatch.context() as old:
-        old.setattr(evsim.engine.simulation, "names_of_drawn", lambda *_: [])
+        old.setattr(evsim.engine.simulation, "names_of_sampled", lambda *_: [])
         old.setattr(evsim.streams, "renamed", lambda *_: [])
         state = sim.state()
     evsim.Simulation(net, seed=seed, state=sim.state()).advance(1.0)

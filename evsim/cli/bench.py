@@ -16,7 +16,7 @@ from rich.table import Table
 
 from evsim import encode, streams
 from evsim.description.connectivity import FixedIndegree
-from evsim.engine.queue.run import run_plan
+from evsim.engine.queue.run import run_flat
 from evsim.engine.simulation import Simulation
 from evsim.engine.sweep.layers import pack_layer, run_layer
 from evsim.io import runs
@@ -25,7 +25,7 @@ from evsim.learning.rules import HM2BP
 from evsim.memory import peak_memory_mb
 from evsim.network import Network
 from evsim.neurons.lif import LIF
-from evsim.synapses.flat_network import make_plan
+from evsim.synapses.flat_network import flatten
 
 console = Console()
 Row = tuple[str, float, dict[str, int]]
@@ -88,10 +88,10 @@ def bench_queue(seed: int) -> list[Row]:
         delay = rng.uniform(0.5, 5.0, 80_000) if delays is None else delays
         net.connect("exc", "exc", weight=weights, delay=delay, rule=FixedIndegree(80))
         drive = encode.poisson(np.full(1000, 60.0), 500.0, seed=seed)
-        plan = make_plan(net, seed)
+        plan = flatten(net, seed)
         sources = drive.neurons.astype(np.int64)
-        run = run_plan(plan, drive.times, sources, 500.0)
-        seconds = best_of(3, partial(run_plan, plan, drive.times, sources, 500.0))
+        run = run_flat(plan, drive.times, sources, 500.0)
+        seconds = best_of(3, partial(run_flat, plan, drive.times, sources, 500.0))
         rows.append(
             (name, seconds / run.events * 1e9, {"events": run.events, "spikes": run.times.size})
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from evsim.description.network import NetworkDescription
 from evsim.description.projections import expected_synapses, is_distribution, single_delay
-from evsim.synapses.sampling import synapses_of
+from evsim.synapses.sampling import sample_synapses
 
 _SMALL = 64
 """Neurons of a network for which passes over all of them are not worth it."""
@@ -21,7 +21,7 @@ def choose(network: NetworkDescription) -> str:
     Delays that are drawn are not known here: see ``too_fine``.
     """
     n = sum(p.size for p in network.populations.values())
-    if n < _SMALL or obstacle(network):
+    if n < _SMALL or why_not_window(network):
         return "queue"
     known = [single_delay(p) for p in network.projections if p.source in network.populations]
     shortest = min((d for d in known if d is not None), default=np.inf)
@@ -53,7 +53,7 @@ def smallest_delay(network: NetworkDescription, seed: int) -> float:
         if p.source not in network.populations:
             continue
         if is_distribution(p.delay) or np.ndim(p.delay) > 0 or hasattr(p.delay, "tocoo"):
-            delays = synapses_of(p, k, network.size_of(p.source), network.size_of(p.target), seed).delay
+            delays = sample_synapses(p, k, network.size_of(p.source), network.size_of(p.target), seed).delay
         else:
             delays = np.array([p.delay], dtype=np.float64)
         smallest = min(smallest, float(delays.min(initial=np.inf)))
@@ -96,7 +96,7 @@ def cell_length(network: NetworkDescription, min_delay: float) -> float:
     return float(np.ldexp(np.floor(mantissa * 128.0), int(exponent) - 7))
 
 
-def obstacle(network: NetworkDescription) -> str:
+def why_not_window(network: NetworkDescription) -> str:
     """What forbids the window driver, "" if nothing does that can be seen without drawing."""
     for name, population in network.populations.items():
         neuron = population.neuron

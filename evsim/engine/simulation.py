@@ -15,12 +15,12 @@ from evsim.description.network import NetworkDescription
 from evsim.description.snapshot import changes, take_snapshot
 from evsim.engine.door import after, check_options, checked_inputs, recorded_neurons
 from evsim.engine.feed import NOTHING, Feed
-from evsim.engine.select import choose, obstacle, too_fine
+from evsim.engine.select import choose, too_fine, why_not_window
 from evsim.engine.state_check import checked_progress, refuse, spikes, table
 from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
-from evsim.synapses.sampling import names_of_drawn
+from evsim.synapses.sampling import names_of_sampled
 
 _PIECES = 200
 _WINDOWS = 50
@@ -257,7 +257,7 @@ def _engine(network: NetworkDescription, driver: str, seed: int, threads: int) -
     if chosen == "window":
         from evsim.engine.window.run import WindowEngine
 
-        if why := obstacle(network):
+        if why := why_not_window(network):
             raise NetworkError(f"driver 'window' cannot run this network: {why}. Use driver='queue'.")
         try:
             engine = WindowEngine(network, seed, threads)
@@ -311,7 +311,7 @@ def _fingerprint(network: NetworkDescription, seed: int | None) -> str:
         sizes = [network.populations[p.target].size for p in network.projections]
         names: list[Any] = []
         for k, (p, size) in enumerate(zip(network.projections, sizes)):
-            names += names_of_drawn(p, k, size, seed)
+            names += names_of_sampled(p, k, size, seed)
         for k in range(len(network.drives)):
             names += streams.renamed("drive", seed, k, 0)
         # Nothing is added where there are none: states of version 1 stay what they are.

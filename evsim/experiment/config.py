@@ -17,7 +17,7 @@ from evsim.learning import (
     Analog,
     CountRegularisation,
     Dense,
-    GradientNorm,
+    GradientClipping,
     OnlineTrainer,
     Readout,
     Recurrent,
@@ -26,7 +26,7 @@ from evsim.learning import (
     Trainer,
     TrainingOptions,
     WeightBumping,
-    WeightLimit,
+    WeightClipping,
     calibrate,
 )
 from evsim.learning.baselines.ann import ANNTrainer, Linear, Perceptron, count_scale
@@ -208,7 +208,7 @@ def _remedies(config: RunConfig) -> list[Remedy]:
     if config.silent_voltage > 0:
         out.append(SilentVoltage(config.silent_voltage))
     if config.gradient_norm > 0:
-        out.append(GradientNorm(config.gradient_norm))
+        out.append(GradientClipping(config.gradient_norm))
     if config.weight_limit > 0:
-        out.append(WeightLimit(config.weight_limit))
+        out.append(WeightClipping(config.weight_limit))
     return out

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from evsim.checks import whole
 from evsim.description.network import NetworkDescription
 from evsim.spikes import SpikeTrains
-from evsim.synapses.sampling import Synapses, synapses_of
+from evsim.synapses.sampling import Synapses, sample_synapses
 from evsim.types import Floats
 
 
@@ -66,7 +66,7 @@ class Recording(Mapping[str, SpikeTrains]):
         if not 0 <= whole("number", number) < len(self.network.projections):
             raise ValueError(f"projections are 0 ... {len(self.network.projections) - 1}; got {number}.")
         p = self.network.projections[number]
-        s = synapses_of(p, number, self.network.size_of(p.source), self.network.size_of(p.target), self.seed)
+        s = sample_synapses(p, number, self.network.size_of(p.source), self.network.size_of(p.target), self.seed)
         return replace(s, weight=self.weights.get(number, s.weight))
 
     def voltage(self, population: str, neuron: int | ArrayLike, times: ArrayLike) -> Floats:

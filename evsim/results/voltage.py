@@ -14,7 +14,7 @@ from evsim.description.network import NetworkDescription
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeTrains
 from evsim.synapses.drives import drive_spikes
-from evsim.synapses.sampling import synapses_onto
+from evsim.synapses.sampling import sample_synapses_onto
 from evsim.types import Floats
 
 
@@ -39,7 +39,7 @@ def arrivals_of(run: Run, population: str, neurons: np.ndarray) -> Iterator[tupl
     synapses = []
     for k, p in enumerate(net.projections):
         if p.target == population:
-            s = synapses_onto(p, k, net.size_of(p.source), size, run.seed, neurons)
+            s = sample_synapses_onto(p, k, net.size_of(p.source), size, run.seed, neurons)
             train = run.trains[p.source]
             by_source = np.argsort(train.neurons, kind="stable")
             start = np.searchsorted(train.neurons[by_source], np.arange(train.size + 1))

@@ -134,7 +134,7 @@ def _accepted(drive: PoissonDrive, block: DriveBlock, cell: int, times: Floats) 
     return accepted
 
 
-def exposed(
+def drives_as_inputs(
     network: NetworkDescription, which: Callable[[PoissonDrive], bool]
 ) -> tuple[NetworkDescription, dict[str, int]]:
     """The network with some drives as inputs, one source per neuron; (it, number of the drive by input)."""
@@ -149,10 +149,10 @@ def exposed(
     return other, names
 
 
-def exposed_trains(
+def trains_of_drives(
     network: NetworkDescription, names: dict[str, int], seed: int, c: float, cells: range
 ) -> dict[str, SpikeTrains]:
-    """Spikes of the drives that ``exposed`` turned into inputs, within some cells."""
+    """Spikes of the drives that ``drives_as_inputs`` turned into inputs, within some cells."""
     trains = {}
     for name, k in names.items():
         size = network.size_of(network.drives[k].target)

@@ -13,12 +13,12 @@ from evsim.description.projections import expected_synapses, shared_bytes
 from evsim.errors import NetworkError
 from evsim.memory import NEURON_BYTES, check_memory
 from evsim.neurons.arrays import NeuronArrays, neuron_arrays
-from evsim.synapses.sampling import Synapses, synapses_of
+from evsim.synapses.sampling import Synapses, sample_synapses
 from evsim.types import Floats
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class FlatNetwork:
     """A whole network in flat arrays. Sources are numbered inputs first, then neurons.
 
     Source s owns the groups ``group_start[s]:group_start[s + 1]`` (one per distinct delay and level of its
@@ -70,7 +70,7 @@ def network_arrays(network: NetworkDescription) -> tuple[dict[str, int], NeuronA
     return offset, NeuronArrays(*columns)
 
 
-def make_plan(network: NetworkDescription, seed: int) -> Plan:
+def flatten(network: NetworkDescription, seed: int) -> FlatNetwork:
     """Flatten a network; random rules draw from streams keyed by (seed, number of the projection).
 
     Raises NetworkError : a cycle of delta synapses without delay.
@@ -88,7 +88,7 @@ def make_plan(network: NetworkDescription, seed: int) -> Plan:
     n_sources = n_inputs + neurons.theta.size
     lists: list[Synapses] = []
     for k, p in enumerate(network.projections):
-        s = synapses_of(p, k, network.size_of(p.source), network.size_of(p.target), seed)
+        s = sample_synapses(p, k, network.size_of(p.source), network.size_of(p.target), seed)
         lists.append(
             Synapses(s.pre + offset[p.source], s.post + (offset[p.target] - n_inputs), s.weight, s.delay)
         )
@@ -105,7 +105,7 @@ def make_plan(network: NetworkDescription, seed: int) -> Plan:
     lv = level[target]
     new[1:] = (np.diff(source) != 0) | (np.diff(delay) != 0) | (np.diff(lv) != 0)
     first = np.flatnonzero(new)
-    return Plan(
+    return FlatNetwork(
         source_offset=offset,
         n_inputs=n_inputs,
         neurons=neurons,

@@ -35,7 +35,7 @@ class Synapses:
     delay: Floats
 
 
-class Drawing:
+class SynapseSampler:
     """The synapses of one projection, block by block.
 
     Raises NetworkError : values that do not fit the rule, drawn values that are not finite, drawn delays < 0, drawn
@@ -140,7 +140,7 @@ def _inward(bound: float, inner: float) -> np.float32:
     return np.nextafter(near, np.float32(inner)) if outside else near
 
 
-def names_of_drawn(p: Projection, number: int, n_post: int, seed: int) -> list[Any]:
+def names_of_sampled(p: Projection, number: int, n_post: int, seed: int) -> list[Any]:
     """What tells the synapses apart from those that version 1 of the streams made of the same declaration.
 
     Empty where these are the same: that version drew from other streams (see ``streams.renamed``), and handed out
@@ -160,9 +160,9 @@ def names_of_drawn(p: Projection, number: int, n_post: int, seed: int) -> list[A
     return out
 
 
-def synapses_of(p: Projection, number: int, n_pre: int, n_post: int, seed: int) -> Synapses:
+def sample_synapses(p: Projection, number: int, n_pre: int, n_post: int, seed: int) -> Synapses:
     """The whole projection as one list, in the order of the rule. number : its place among the projections."""
-    drawing = Drawing(p, number, n_pre, n_post, seed)
+    drawing = SynapseSampler(p, number, n_pre, n_post, seed)
     parts = [_shifted(drawing, b) for b in range(drawing.n_blocks)]
     n = sum(part.pre.size for part in parts)
     out = Synapses(np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n), np.empty(n))
@@ -176,12 +176,12 @@ def synapses_of(p: Projection, number: int, n_pre: int, n_post: int, seed: int) 
     return out
 
 
-def synapses_onto(p: Projection, number: int, n_pre: int, n_post: int, seed: int, neuron: Any) -> Synapses:
+def sample_synapses_onto(p: Projection, number: int, n_pre: int, n_post: int, seed: int, neuron: Any) -> Synapses:
     """The synapses of one target neuron, or of several (n,), block by block in the order of the rule.
 
     Only the blocks of these neurons are drawn.
     """
-    drawing = Drawing(p, number, n_pre, n_post, seed)
+    drawing = SynapseSampler(p, number, n_pre, n_post, seed)
     wanted = np.zeros(n_post, np.bool_)
     wanted[neuron] = True
     parts = []
@@ -197,7 +197,7 @@ def synapses_onto(p: Projection, number: int, n_pre: int, n_post: int, seed: int
     return Synapses(*map(np.concatenate, columns))
 
 
-def _shifted(drawing: Drawing, block: int) -> Synapses:
+def _shifted(drawing: SynapseSampler, block: int) -> Synapses:
     pre, post, weight, delay = drawing.block(block)
     full = [np.broadcast_to(np.asarray(v, dtype=np.float64), pre.shape) for v in (weight, delay)]
     return Synapses(pre, post + drawing.cuts[block], *full)
@@ -210,7 +210,7 @@ def dense_weights(p: Projection, number: int, n_pre: int, n_post: int, seed: int
     """
     if p.rule is None and not is_sparse(p.weight) and not is_distribution(p.weight):
         return [np.broadcast_to(np.asarray(p.weight, dtype=np.float64), (n_pre, n_post))]
-    s = synapses_of(p, number, n_pre, n_post, seed)
+    s = sample_synapses(p, number, n_pre, n_post, seed)
     signs = [s.weight >= 0.0, s.weight < 0.0] if receptors == 2 else [np.ones(s.weight.size, bool)]
     out = [np.zeros((n_pre, n_post)) for _ in signs]
     for matrix, mine in zip(out, signs):

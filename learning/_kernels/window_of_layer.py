@@ -3,7 +3,7 @@
 import numpy as np
 
 from evsim._kernels.jit import kernel
-from evsim._kernels.window.integrate import walk
+from evsim._kernels.window.integrate import integrate_events
 
 
 @kernel
@@ -25,7 +25,7 @@ def layer_window(
         for a in range(k):
             column[a] = weight[sources[a], n]
         room = min(total, times.size)
-        walked = walk(
+        walked = integrate_events(
             arrivals, column, 0, k, u[n], 0.0, current[n], 0.0, 0.0, 0.0, release[n], start, end,
             theta[n], u_reset[n], t_ref[n], tau_m, tau_s, tau_s, peak[n], n_receptors, False,
             times[room:], currents, 0,

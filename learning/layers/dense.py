@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evsim.engine.queue.run import run_plan_batch
+from evsim.engine.queue.run import run_flat_batch
 from evsim.engine.sweep.layers import pack_layer, run_layer_batch, sweepable
 from evsim.errors import NetworkError
 from evsim.learning.fields import all_finite, check_fields, check_number
@@ -16,7 +16,7 @@ from evsim.learning.layers.neuron_parameters import NeuronParameters
 from evsim.network import Network
 from evsim.neurons.lif import LIF
 from evsim.spikes import SpikeBatch
-from evsim.synapses.flat_network import Plan, make_plan
+from evsim.synapses.flat_network import FlatNetwork, flatten
 from evsim.types import Floats
 
 _NEURON_PARAMETERS = ("tau_m", "v_th", "v_reset", "v_rest", "bias", "v_init", "t_ref")
@@ -212,7 +212,7 @@ class Dense(Layer):
         if self.shares_events:
             arrivals, _ = self.delays.arrivals(inputs)
             return run_layer_batch(pack_layer(self.weight, self.neuron), arrivals, t_stop, 0.0, threads)
-        return run_plan_batch(self.plan(), inputs, t_stop, threads)
+        return run_flat_batch(self.plan(), inputs, t_stop, threads)
 
     def network(self) -> Network:
         """The layer as a network ("in" to "out"), lateral inhibition included."""
@@ -225,9 +225,9 @@ class Dense(Layer):
             net.connect("out", "out", weight=lateral, delay=self.lateral_delay)
         return net
 
-    def plan(self) -> Plan:
+    def plan(self) -> FlatNetwork:
         """The layer's network in flat arrays, with the weights and delays of now."""
-        return make_plan(self.network(), seed=0)
+        return flatten(self.network(), seed=0)
 
 
 @dataclass(eq=False, repr=False)

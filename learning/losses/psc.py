@@ -14,7 +14,7 @@ from evsim.learning._kernels.psc import distances, match_samples
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
 from evsim.learning.losses.trains import by_neuron, check_against
-from evsim.learning.psc_gradient import Pull
+from evsim.learning.psc_gradient import PSCGradient
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -77,11 +77,12 @@ class PSCDistance:
         if self.predicts not in PREDICTS:
             raise ValueError(f"predicts must be one of {', '.join(PREDICTS)}; got {self.predicts!r}.")
 
-    def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Pull]:
+    def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, PSCGradient]:
         """Value of each sample (n,), and C with its slope."""
         labels = check_against(outputs, labels, self.targets)
         value, slope = self._matches(outputs, outputs, labels)
-        return self._distances(outputs, labels), Pull(value, slope, lambda at: self._matches(outputs, at, labels)[0])
+        found = PSCGradient(value, slope, lambda at: self._matches(outputs, at, labels)[0])
+        return self._distances(outputs, labels), found
 
     def _distances(self, outputs: SpikeBatch, labels: np.ndarray) -> Floats:
         mine, starts = by_neuron(outputs)
@@ -154,7 +155,7 @@ class PSCCount:
         check_fields(self)
         _check_window(self.tau, self.t_stop)
 
-    def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Pull]:
+    def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, PSCGradient]:
         """Value of each sample (n,), and C with its slope."""
         labels = check_labels(labels, len(outputs), outputs.size)
         area = areas(outputs, self.tau, self.t_stop)
@@ -167,7 +168,7 @@ class PSCCount:
 
         left = np.exp((outputs.times - self.t_stop) / self.tau)
         by_time = -error.ravel()[outputs.places()] * left / self.tau
-        return 0.5 * np.sum(error**2, axis=1), Pull(by_psc(outputs), by_time, by_psc)
+        return 0.5 * np.sum(error**2, axis=1), PSCGradient(by_psc(outputs), by_time, by_psc)
 
     def by_times(self) -> ByTimes:
         """The same loss for rules that start from derivatives by spike times, such as EventProp."""

@@ -25,7 +25,7 @@ from evsim.learning.validation import checked_arguments
 from evsim.neurons.arrays import NeuronArrays, neuron_arrays
 from evsim.neurons.lif import LIF
 from evsim.spikes import SpikeBatch
-from evsim.synapses.flat_network import Plan
+from evsim.synapses.flat_network import FlatNetwork
 from evsim.threads import workers
 from evsim.types import Floats
 
@@ -207,7 +207,7 @@ class PlanGradient:
 
 
 def plan_gradient(
-    plan: Plan,
+    plan: FlatNetwork,
     inputs: SpikeBatch,
     outputs: SpikeBatch,
     signal: Floats,

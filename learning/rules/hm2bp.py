@@ -21,7 +21,7 @@ from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs
-from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_fake_trains
+from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_target_trains
 from evsim.learning.spsp import prepare
 from evsim.learning.validation import checked_arguments
 from evsim.spikes import SpikeBatch
@@ -120,7 +120,7 @@ class HM2BP:
         if is_output and layer.lateral_inhibition > 0.0:
             delta = plain * lateral_factor(layer, outputs, signal, t_stop, self.silent_ratio * scale, lateral_delay)
         fake = is_output and self.fake_target_train
-        credited = with_fake_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
+        credited = with_target_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
         p = prepare(inputs, credited, layer.neuron, delay, t_stop, threads)
         counts = credited.counts()
         macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)

@@ -23,7 +23,7 @@ from evsim.learning.layers.moments import shares_of, weight_gradient, windows_be
 from evsim.learning.layers.readout import Readout, arrival_factors, by_sample
 from evsim.learning.needs import Needs
 from evsim.learning.rules.traces.events import LayerEvents, Membrane, layer_events, pieces
-from evsim.learning.rules.traces.signals import Credit, Separable, Through, check_credit, is_credit
+from evsim.learning.rules.traces.signals import LearningSignal, Separable, Through, check_credit, is_credit
 from evsim.learning.surrogates import S2, S3, Surrogate
 from evsim.learning.validation import checked_arguments
 from evsim.neurons.arrays import neuron_arrays
@@ -108,18 +108,18 @@ class STLLR:
         wants_signal: bool = True,
         threads: int = 1,
     ) -> tuple[dict[str, Floats], Any]:
-        """From a loss's derivative, or the Credit of a layer's neurons, to weight gradients and its inputs' Credit.
+        """From a loss's derivative, or a layer's LearningSignal, to weight gradients and its inputs' signal.
 
         signal : dL/d value of a Readout, (samples, n_out) or (samples, moments, n_out), or dL/d count of a spiking last
-            layer, (samples, n_out); else a Credit
+            layer, (samples, n_out); else a LearningSignal
         Returns {"weight": (n_in, n_out), "recurrent_weight": ...}, summed over samples in a fixed order, the same bits
-        for any number of threads; and the Credit of the layer below.
+        for any number of threads; and the LearningSignal of the layer below.
 
         Raises GradientError : trained delays, layers or features of a Readout that this rule is not made for.
         """
         if isinstance(layer, Readout):
             return self._readout(layer, inputs, signal, t_stop)
-        credit: Credit = signal
+        credit: LearningSignal = signal
         if not is_credit(signal):
             credit = Separable(signal[:, None, :], np.zeros(1), np.ones_like, t_stop, signal[:, None, :])
         check_credit(credit, len(outputs), layer.n_out)
@@ -138,7 +138,7 @@ class STLLR:
         """tau_pre of a layer, ms."""
         return layer.tau_m if self.tau_pre is None else self.tau_pre
 
-    def _supervised(self, credit: Credit) -> Credit:
+    def _supervised(self, credit: LearningSignal) -> LearningSignal:
         if not isinstance(credit, Separable) or self.supervise_from <= credit.begin:
             return credit
         return replace(credit, begin=self.supervise_from)
@@ -165,12 +165,12 @@ class STLLR:
             return error.random(weight.shape[0], self.feedback_seed)
         return error.through(weight)
 
-    def _below(self, layer: Any, events: LayerEvents, credit: Credit, t_stop: float) -> Credit:
+    def _below(self, layer: Any, events: LayerEvents, credit: LearningSignal, t_stop: float) -> LearningSignal:
         if self.feedback == "random" and isinstance(credit, Separable):
             return credit.random(layer.n_in, self.feedback_seed)
         return Through(events, credit, layer.weight, one_delay(layer), self.psi, self.d_ref, t_stop)
 
-    def _gradient(self, layer: LayerEvents, credit: Credit, t_stop: float, threads: int) -> Floats:
+    def _gradient(self, layer: LayerEvents, credit: LearningSignal, t_stop: float, threads: int) -> Floats:
         cuts = borders(len(layer.arrivals))
         total = np.zeros((cuts.size - 1, *layer.weight.shape))
 
@@ -197,7 +197,7 @@ class Traces:
         self.after = np.zeros(n_out)
         self.before, self.before_current = np.zeros(n_sources), np.zeros(n_sources)
 
-    def advance(self, sample: int, start: float, end: float, credit: Credit, gradient: Floats) -> None:
+    def advance(self, sample: int, start: float, end: float, credit: LearningSignal, gradient: Floats) -> None:
         """Add what happens from ``start`` to ``end`` (ms) to the gradient, (n_sources, n_out)."""
         rule, layer = self.rule, self.layer
         spiking = rule.form == "spikes"
@@ -218,7 +218,7 @@ class Traces:
 
     def _stretch(
         self, sample: int, edges: Floats, instants: Floats, arrivals: Floats, sources: np.ndarray, spikes: Floats,
-        fired: np.ndarray, credit: Credit, gradient: Floats,
+        fired: np.ndarray, credit: LearningSignal, gradient: Floats,
     ) -> None:  # fmt: skip
         rule, layer = self.rule, self.layer
         spiking = rule.form == "spikes"

@@ -24,7 +24,7 @@ from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense, Recurrent
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs, check_layer
-from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_fake_trains
+from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_target_trains
 from evsim.learning.rules.counts.slopes import FORMS, elasticity, published_slope
 from evsim.learning.spsp import prepare, s_psp_batch
 from evsim.learning.validation import checked_arguments
@@ -146,7 +146,7 @@ class STRSBP:
             return readout_by_counts(layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
         assert isinstance(outputs, SpikeBatch)
         fake = is_output and self.fake_target_train
-        credited = with_fake_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
+        credited = with_target_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
         system = self._system(layer, inputs, outputs, credited, t_stop, threads)
         own = signal / (system.omega * system.nu)
         lam = self._credit(system, signal, threads)

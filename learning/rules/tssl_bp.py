@@ -1,6 +1,6 @@
 """TSSL-BP: temporal spike sequence learning via backpropagation (Zhang and Li, NeurIPS 2020), on exact spike times.
 
-With C_n(t) the derivative of the loss by the size of a PSC that neuron n starts at t (``Pull``), psi_p the derivative
+With C_n(t) the derivative of the loss by the size of a PSC that neuron n starts at t (``PSCGradient``), psi_p that
 by the potential at the neuron's p-th spike, u'_p its slope there, eps the S-PSP kernel and D_p the time from the
 release after spike p to the next spike:
 
@@ -23,9 +23,9 @@ from evsim.learning.fields import check_fields
 from evsim.learning.layers.analog import Analog
 from evsim.learning.layers.readout import Readout, Voltages, arrival_factors
 from evsim.learning.needs import Needs
-from evsim.learning.psc_gradient import Pull
+from evsim.learning.psc_gradient import PSCGradient
 from evsim.learning.rules.eventprop import EventProp, peaks_of
-from evsim.learning.rules.tssl.events import Blame, blame, credit, weight_gradient
+from evsim.learning.rules.tssl.events import SpikeErrors, blame, credit, weight_gradient
 from evsim.learning.validation import checked_arguments
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
@@ -109,7 +109,7 @@ class TSSLBP:
 
     def acting_on(self, outputs: SpikeBatch, signal: Any) -> TSSLBP:
         """The rule for a layer that gave these spikes: with ``warm_up``, another one while the layer is quiet."""
-        if outputs.times.size < self.warm_up * len(outputs) * outputs.size and isinstance(signal, Pull):
+        if outputs.times.size < self.warm_up * len(outputs) * outputs.size and isinstance(signal, PSCGradient):
             return replace(self, silent="only", warm_up=0.0)
         return self
 
@@ -132,12 +132,13 @@ class TSSLBP:
         wants_signal: bool = True,
         threads: int = 1,
     ) -> tuple[dict[str, Floats], Any]:
-        """From a layer's Pull to its gradients and the Pull at its input.
+        """From a layer's PSCGradient to its gradients and the PSCGradient at its input.
 
-        signal : Pull; or (n_spikes,) dL/dt of each spike, then the output layer has the chain rule's inter term and no
-            virtual spikes; of a Readout dL/d value
+        signal : PSCGradient; or (n_spikes,) dL/dt of each spike: the output layer then has the chain rule's inter term
+            and no virtual spikes; of a Readout dL/d value
         Returns {"weight": (n_in, n_out)}, with ``inter="true"`` and trained delays also "delay" (n_in,), summed over
-        the samples in a fixed order, and the Pull, zeros if it is not wanted. The same bits for any number of threads.
+        the samples in a fixed order, and the PSCGradient, zeros if it is not wanted. The same bits for any
+        number of threads.
 
         Raises GradientError : a layer whose neurons drive each other, or delays that the switches cannot train.
         """
@@ -147,7 +148,7 @@ class TSSLBP:
         wants_times = layer.delays.trained is not None
         if isinstance(layer, Analog):
             gradient = weight_gradient(layer, found, found.psi, inputs, t_stop, self.reference_step, threads)
-            return {"weight": gradient}, Pull(np.empty(0), np.empty(0), lambda batch: np.zeros(batch.times.size))
+            return {"weight": gradient}, PSCGradient(np.empty(0), np.empty(0), lambda batch: np.zeros(batch.times.size))
         gradient, by_psc, by_time = credit(
             layer, found, found.psi, inputs, t_stop, self.reference_step, True, wants_signal or wants_times, threads
         )
@@ -159,7 +160,7 @@ class TSSLBP:
         def at(batch: SpikeBatch) -> Floats:
             return credit(layer, found, found.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
 
-        return gradients, Pull(by_psc, by_time, at)
+        return gradients, PSCGradient(by_psc, by_time, at)
 
     def figures(self, model: Any, spikes: list[Any], signal: Any, t_stop: float) -> dict[str, float]:
         """For the log of a run: of each layer, the share of its gradient that came by the surrogate path (norm over the
@@ -182,7 +183,7 @@ class TSSLBP:
 
 def _readout(
     layer: Readout, inputs: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float, threads: int
-) -> tuple[dict[str, Floats], Pull]:
+) -> tuple[dict[str, Floats], PSCGradient]:
     """Nothing to approximate here: the gradient is exact, and C is the value's response to one more spike."""
     gradients, by_time = EventProp().backward(layer, inputs, outputs, signal, t_stop, threads=threads)
     if layer.feature == "integral":
@@ -198,7 +199,7 @@ def _readout(
     else:
         peaks, d_peak = peaks_of(outputs, signal)
         n = d_peak.size
-        events = Blame(
+        events = SpikeErrors(
             peaks.times, peaks.neurons, peaks.offsets, np.full(n, kernels.TOP_OF_U), d_peak, np.zeros(n), np.zeros(n),
             0.0,
         )  # fmt: skip
@@ -206,4 +207,4 @@ def _readout(
         def at(batch: SpikeBatch) -> Floats:
             return credit(layer, events, d_peak, batch, t_stop, 0.0, False, True, threads)[1]
 
-    return gradients, Pull(at(inputs), by_time, at)
+    return gradients, PSCGradient(at(inputs), by_time, at)

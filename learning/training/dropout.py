@@ -18,7 +18,7 @@ from evsim.errors import GradientError
 from evsim.learning._kernels.dropout import kept_spikes
 from evsim.learning.layers.dense import Layer
 from evsim.learning.model import Sequential
-from evsim.learning.psc_gradient import Pull
+from evsim.learning.psc_gradient import PSCGradient
 from evsim.learning.rules.traces.signals import is_credit, masked
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
@@ -81,10 +81,10 @@ class Masks:
         if k == 0:
             return signal
         keep = self.keep[k - 1]
-        if isinstance(signal, Pull):
+        if isinstance(signal, PSCGradient):
             at = signal.at
             by_psc, by_time = (self._spread(k, part, spikes) for part in (signal.by_psc, signal.by_time))
-            return Pull(by_psc, by_time, lambda batch: at(batch) * keep.ravel()[batch.places()])
+            return PSCGradient(by_psc, by_time, lambda batch: at(batch) * keep.ravel()[batch.places()])
         if is_credit(signal):
             return masked(signal, keep)
         if not isinstance(signal, np.ndarray):

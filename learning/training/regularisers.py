@@ -160,7 +160,7 @@ class SilentVoltage:
 
 
 @dataclass(frozen=True)
-class GradientNorm:
+class GradientClipping:
     """Scale all gradients of a batch down together where their joint Euclidean norm passes ``limit``."""
 
     limit: float = 1.0
@@ -179,7 +179,7 @@ class GradientNorm:
 
 
 @dataclass(frozen=True)
-class WeightLimit:
+class WeightClipping:
     """After each step, put weights beyond +-limit back to it (TSSL-BP's code: 4)."""
 
     limit: float = 4.0

@@ -27,7 +27,8 @@ class Inputs(NamedTuple):
 class State(NamedTuple):
     """One value per neuron, valid at ``valid_at``; a refractory neuron's is kept at its release.
 
-    bound : of its next spike, ms, from below; solved : it is the spike itself; key, heap, position : the heap of neurons
+    bound : of its next spike, ms, from below; solved : it is the spike itself
+    key, heap, position : the heap of neurons
     rest : (n, N_RESTS) what rounding u, i_exc and i_inh has lost; anchor : (n, N_ANCHOR)
     """
 

@@ -46,7 +46,7 @@ class Blocks(NamedTuple):
     flow: np.ndarray
 
 
-class Bundles(NamedTuple):
+class SynapseGroups(NamedTuple):
     """One value per bundle: the synapses from a stretch of sources to one block.
 
     delay : ms, NaN where each synapse has its own; weight : NaN where each synapse has its own
@@ -100,7 +100,7 @@ class Spikes(NamedTuple):
     currents: np.ndarray
 
 
-class Found(NamedTuple):
+class WindowSpikes(NamedTuple):
     """Spikes of the present window, by block: (n_blocks, capacity); n : how many."""
 
     times: np.ndarray
@@ -128,7 +128,7 @@ class Calendar(NamedTuple):
     targets: np.ndarray
 
 
-class Own(NamedTuple):
+class Scratch(NamedTuple):
     """A thread's own arrays, (width,) each, rewritten for every block and cell.
 
     up, down, base : sums of inputs, base then what rounding has lost; u_new, exc_new, inh_new, rest_exc, rest_inh :

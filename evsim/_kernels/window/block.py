@@ -25,7 +25,7 @@ from .arrays import (
 )
 from .calendar import discard_calendar, enter_emitted
 from .inputs import add_inputs, list_inputs
-from .integrate import sort_by_slot, walk
+from .integrate import integrate_events, sort_by_slot
 from .sums import start_sums, take_totals
 
 _MARGIN = 1e-11
@@ -36,8 +36,8 @@ _STRETCH = 64
 
 
 @leaf
-def hold(u_new, rest_new, top, u_reset, release, width, t0, t1, keep_input):
-    """Refractory neurons: clamp those held beyond t1, walk those released before."""
+def clamp_refractory(u_new, rest_new, top, u_reset, release, width, t0, t1, keep_input):
+    """Refractory neurons: clamp those held beyond t1, integrate_events those released before."""
     for n in range(width):
         top[n] = -math.inf if release[n] >= t1 else (math.inf if release[n] > t0 else top[n])
     if keep_input:
@@ -156,7 +156,7 @@ def _fade_jumped(current, rest, jump, new, rest_new, width, loss, more_loss):
 
 
 @leaf
-def walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals):
+def integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals):
     """Walk the chosen neurons; their new states go to ``own``, their releases to ``own.top``.
 
     Returns (spikes of the block in this window, beyond its room if that is full; grazing peaks, or -1 - k for a
@@ -172,7 +172,7 @@ def walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arri
         (
             own.u_new[n], own.base[n], own.exc_new[n], own.rest_exc[n], own.inh_new[n], own.rest_inh[n],
             own.top[n], n_found, touched,
-        ) = walk(
+        ) = integrate_events(
             arrivals.sorted_times, arrivals.sorted_values, arrivals.borders[q], arrivals.borders[q + 1],
             neurons.u[k], neurons.rest[k], neurons.i_exc[k], neurons.rest_exc[k], neurons.i_inh[k],
             neurons.rest_inh[k], neurons.release[k], t0, t1,
@@ -272,7 +272,7 @@ def run_block(
                 u, i_exc, i_inh, rest_exc, rest_inh, own.u_new, own.exc_new, own.inh_new, own.rest_exc, own.rest_inh,
                 own.top, own.up, own.down, own.base, width, c / blocks.tau_m[b], blocks.flow[b], n_receptors,
             )  # fmt: skip
-        hold(
+        clamp_refractory(
             own.u_new, own.base, own.top, neurons.u_reset[first:end], neurons.release[first:end], width, t0, t1,
             blocks.keep_input[b],
         )  # fmt: skip
@@ -294,7 +294,7 @@ def run_block(
                 arrivals.slots, arrivals.times, arrivals.values, listed, n_chosen,
                 arrivals.borders, arrivals.sorted_times, arrivals.sorted_values,
             )  # fmt: skip
-            n_found, grazing = walk_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals)
+            n_found, grazing = integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals)
             if grazing < 0:
                 return STUCK + N_STATUS * (-1 - grazing)
             if n_found > found.times.shape[1]:

@@ -14,7 +14,7 @@ from .prefetch import LINE, prefetch_stretch
 
 
 @leaf
-def announce(bundle, bundles, table, times, sources, n, until):
+def prefetch_calendar(bundle, bundles, table, times, sources, n, until):
     """Ask for the synapses that ``fill_calendar`` will read."""
     first = bundles.source_first[bundle]
     size = bundles.source_size[bundle]
@@ -164,9 +164,9 @@ def enter_emitted(b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles
     for j in some:
         if math.isnan(bundles.delay[j]):
             if bundles.source_first[j] < n_inputs:
-                announce(j, bundles, table, spikes.input_times, spikes.input_sources, n_given, given)
+                prefetch_calendar(j, bundles, table, spikes.input_times, spikes.input_sources, n_given, given)
             else:
-                announce(j, bundles, table, spikes.times, spikes.sources, n_known, emitted)
+                prefetch_calendar(j, bundles, table, spikes.times, spikes.sources, n_known, emitted)
     for j in some:
         if math.isnan(bundles.delay[j]):
             if bundles.source_first[j] < n_inputs:

@@ -11,7 +11,7 @@ _EPS = 2.220446049250313e-16
 
 
 @formula
-def walk(
+def integrate_events(
     times, weights, first, last, u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, t0, t1,
     theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input,
     out_times, out_currents, n_out,
@@ -20,7 +20,7 @@ def walk(
 
     times : ms after t0, sorted; u, i_exc, i_inh and their rests : the state at t0, of a refractory neuron with kept
     input u is what will be added to the reset potential; release : end of refractoriness, ms
-    out_times, out_currents : spikes are appended; with the first beyond their size the walk ends
+    out_times, out_currents : spikes are appended; with the first beyond their size the integrate_events ends
     Returns (u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing peaks). -1 peaks: the neuron would
     spike for ever at one instant.
 

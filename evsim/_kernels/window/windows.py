@@ -9,7 +9,7 @@ import numpy as np
 
 from ..jit import kernel
 from ..sorting import sort_spikes
-from .arrays import CELL, FULL_EVENTS, FULL_SPIKES, N_SPIKES, NEXT_BLOCK, REPORT, RUNNING, STATUS, Arrivals, Own
+from .arrays import CELL, FULL_EVENTS, FULL_SPIKES, N_SPIKES, NEXT_BLOCK, REPORT, RUNNING, STATUS, Arrivals, Scratch
 from .atomic import barrier, fetch_add, load
 from .block import run_block
 
@@ -51,7 +51,7 @@ def own_arrays(blocks):
         width = max(width, blocks.width[b])
         n_drives = max(n_drives, blocks.drive_start[b + 1] - blocks.drive_start[b])
         n_bundles = max(n_bundles, blocks.bundle_start[b + 1] - blocks.bundle_start[b])
-    return Own(
+    return Scratch(
         np.empty(width), np.empty(width), np.empty(width), np.empty(width), np.empty(width), np.empty(width),
         np.empty(width), np.full(width, -1, np.int32), np.empty(width, np.int32),
         np.empty(n_bundles, np.int64), np.empty(n_drives, np.int64), np.empty(width), np.empty(width),

@@ -18,14 +18,14 @@ from evsim.engine.runaway import Populations
 from evsim.engine.select import cell_length, smallest_delay
 from evsim.engine.state_check import checked_cells, integer, sequence, table
 from evsim.spikes import SpikeBatch, spike_order
-from evsim.synapses.drives import exposed, exposed_trains
-from evsim.synapses.flat_network import Plan, make_plan
+from evsim.synapses.drives import drives_as_inputs, trains_of_drives
+from evsim.synapses.flat_network import FlatNetwork, flatten
 from evsim.threads import check_halt, over_stretches
 from evsim.types import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
-class PlanRun:
+class FlatRun:
     """Spikes of all neurons of a plan, ordered by (time, neuron); events delivered; grazing peaks."""
 
     times: Floats
@@ -73,7 +73,7 @@ def _scratch(n: int) -> layout.Scratch:
     return layout.Scratch(np.zeros(n, np.int64), np.zeros(n, np.int8))
 
 
-def _synapses(plan: Plan, weight: Floats) -> layout.Synapses:
+def _synapses(plan: FlatNetwork, weight: Floats) -> layout.Synapses:
     return layout.Synapses(
         plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start, plan.target, weight
     )
@@ -82,7 +82,7 @@ def _synapses(plan: Plan, weight: Floats) -> layout.Synapses:
 class QueueRun:
     """A plan being simulated; ``run_to`` carries it on."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: FlatNetwork) -> None:
         self.plan = plan
         self._populations = Populations(plan.source_offset, plan.n_inputs, plan.neurons.tau_m)
         n = plan.neurons.theta.size
@@ -196,7 +196,7 @@ class QueueRun:
         )  # fmt: skip
 
     def weights(self) -> dict[int, Floats]:
-        """Present weights of the plastic projections, by their number, in the order of ``synapses_of``."""
+        """Present weights of the plastic projections, by their number, in the order of ``sample_synapses``."""
         if not self.plan.plastic:
             return {}
         given = np.empty_like(self.weight)
@@ -204,7 +204,7 @@ class QueueRun:
         return {k: given[self.plan.projection_start[k] : self.plan.projection_start[k + 1]] for k in self.plan.plastic}
 
 
-def plastic_arrays(plan: Plan) -> Plastic:
+def plastic_arrays(plan: FlatNetwork) -> Plastic:
     """Rules and resting traces of a plan; all empty where nothing is plastic."""
     rules = list(plan.plastic.values())
     n, n_neurons = (plan.target.size, plan.neurons.theta.size) if rules else (0, 0)
@@ -229,9 +229,9 @@ class QueueEngine:
     """The queue on a declared network; Poisson drives become inputs."""
 
     def __init__(self, network: NetworkDescription, seed: int) -> None:
-        self.network, self._hidden = exposed(network, lambda drive: True)
+        self.network, self._hidden = drives_as_inputs(network, lambda drive: True)
         self._seed = seed
-        self._run = QueueRun(make_plan(self.network, seed))
+        self._run = QueueRun(flatten(self.network, seed))
         self.offset = self._run.plan.source_offset
         self.n_inputs = self._run.plan.n_inputs
         self.c = cell_length(network, smallest_delay(network, seed)) if network.drives else 1.0
@@ -259,7 +259,7 @@ class QueueEngine:
             drawn, fed = run.mark
             reach = min(max(drawn, last), drawn + self._cells_a_step)
             if reach > drawn or fed != feed.number:
-                trains = exposed_trains(self.network, self._hidden, self._seed, self.c, range(drawn, reach))
+                trains = trains_of_drives(self.network, self._hidden, self._seed, self.c, range(drawn, reach))
                 new = feed.times, feed.sources
                 if fed == feed.number:
                     new = np.empty(0), np.empty(0, np.int64)
@@ -294,15 +294,15 @@ class QueueEngine:
         self._run.set_state(state["queue"], time, (drawn, 0))
 
 
-def run_plan(plan: Plan, times: Floats, sources: np.ndarray, t_stop: float) -> PlanRun:
+def run_flat(plan: FlatNetwork, times: Floats, sources: np.ndarray, t_stop: float) -> FlatRun:
     """The queue engine on flat arrays from 0 ms: times (n,) sorted external spikes, sources (n,) int64."""
     run = QueueRun(plan)
     run.feed(times, sources, (0, 1))
     run.run_to(t_stop)
-    return PlanRun(*run.spikes(0.0, t_stop), run.events, run.grazing)
+    return FlatRun(*run.spikes(0.0, t_stop), run.events, run.grazing)
 
 
-def run_plan_batch(plan: Plan, batch: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
+def run_flat_batch(plan: FlatNetwork, batch: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
     """Every sample of a batch of input spikes through a planned network, from its initial state, by the queue.
 
     Stretches of samples run on threads; the result does not depend on them, nor on how samples are batched.

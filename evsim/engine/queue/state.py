@@ -9,13 +9,13 @@ import numpy as np
 from evsim._kernels.queue import arrays as layout
 from evsim._kernels.queue.heap import NOT_IN_HEAP
 from evsim.engine.state_check import array, like, refuse, roomy, sequence, sorted_times, spikes, table
-from evsim.synapses.flat_network import Plan
+from evsim.synapses.flat_network import FlatNetwork
 
 _BOUND, _SOLVED, _KEY, _HEAP, _POSITION = 4, 5, 6, 7, 8
 """Places in the list of a neuron's arrays, as ``run_queue`` takes them."""
 
 
-def checked_queue(saved: Any, fresh: dict[str, Any], plan: Plan, time: float) -> dict[str, Any]:
+def checked_queue(saved: Any, fresh: dict[str, Any], plan: FlatNetwork, time: float) -> dict[str, Any]:
     """What ``QueueRun.set_state`` may use of a saved state. fresh : the state of a new run; time : reached, ms.
 
     Arrays that an older state lacks at the end of ``neurons`` are taken from the new run.
@@ -74,7 +74,7 @@ def _check_neurons(neurons: list[np.ndarray], n_heap: int, n: int, time: float, 
         refuse(f"{where}/{_BOUND}", "names a spike of a neuron that waits for none")
 
 
-def _checked_pending(saved: Any, n_queue: int, plan: Plan, time: float, where: str) -> list[np.ndarray]:
+def _checked_pending(saved: Any, n_queue: int, plan: FlatNetwork, time: float, where: str) -> list[np.ndarray]:
     """Deliveries on their way, with room behind them."""
     types = (np.float64, np.float64, np.int64, np.int64, np.int64)
     given = sequence(saved, where, len(types))

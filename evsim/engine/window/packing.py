@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from evsim._kernels.window.arrays import N_FLOW, Blocks, Bundles, Table
+from evsim._kernels.window.arrays import N_FLOW, Blocks, SynapseGroups, Table
 from evsim._kernels.window.packing import order_by_source
 from evsim.description.network import NetworkDescription
 from evsim.description.projections import STRIDE, Projection, expected_synapses, is_distribution, shared_bytes
 from evsim.memory import NEURON_BYTES, check_memory
 from evsim.neurons.arrays import NeuronArrays
-from evsim.synapses.sampling import Drawing
+from evsim.synapses.sampling import SynapseSampler
 from evsim.threads import workers
 
 FEW_DELAYS = 8
@@ -31,12 +31,12 @@ _WIDEST = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class PackedSynapses:
     """blocks, bundles, table : see ``window_arrays``; delays in ms: the smallest that a neuron's spikes have (inf
     for none), the largest of those in the calendar (0 for none)."""
 
     blocks: Blocks
-    bundles: Bundles
+    bundles: SynapseGroups
     table: Table
     min_delay: float
     max_delay: float
@@ -103,7 +103,9 @@ def check_size(network: NetworkDescription, threads: int) -> None:
     check_memory(need, f"a network of {total:.3g} synapses")
 
 
-def pack(network: NetworkDescription, offset: dict[str, int], neurons: NeuronArrays, seed: int, threads: int) -> Packed:
+def pack(
+    network: NetworkDescription, offset: dict[str, int], neurons: NeuronArrays, seed: int, threads: int
+) -> PackedSynapses:
     """Draw and pack all synapses. offset : first source number of each input and population, inputs first.
 
     Time constants that differ within a population are not checked here, nor is the memory: see ``check_size``.
@@ -118,7 +120,7 @@ def pack(network: NetworkDescription, offset: dict[str, int], neurons: NeuronArr
     target_at = weight_at = delay_at = row = 0
     for k, p in enumerate(network.projections):
         n_pre = network.size_of(p.source)
-        drawing = Drawing(p, k, n_pre, network.size_of(p.target), seed)
+        drawing = SynapseSampler(p, k, n_pre, network.size_of(p.target), seed)
         a, n = first_block[p.target]
         for b in range(a, a + n):
             stretch = blocks.first[b] - (offset[p.target] - n_inputs)
@@ -145,9 +147,9 @@ def pack(network: NetworkDescription, offset: dict[str, int], neurons: NeuronArr
     columns = [np.array([m[1 + i] for m in made], dtype=t) for i, t in enumerate(types)]
     columns.append(np.zeros(len(made), np.int64))
     recurrent = [m for m in made if m[1] >= n_inputs]
-    return Packed(
+    return PackedSynapses(
         blocks,
-        Bundles(*columns),
+        SynapseGroups(*columns),
         table,
         min((m[9] for m in recurrent), default=np.inf),
         max((m[10] for m in made if np.isnan(m[3])), default=0.0),
@@ -180,7 +182,7 @@ def _cut_blocks(
 
 
 def _pack_block(
-    table: Table, offset: dict[str, int], drawing: Drawing, block: int, parts: range, delays: np.ndarray,
+    table: Table, offset: dict[str, int], drawing: SynapseSampler, block: int, parts: range, delays: np.ndarray,
     target_at: int, weight_at: int, delay_at: int, row: int, size: int, own_weight: bool,
 ) -> list[tuple[Any, ...]]:  # fmt: skip
     """Fill the table; the bundle's columns, then its smallest and largest delay and number of synapses."""

@@ -21,7 +21,7 @@ from evsim.engine.window.team import Team
 from evsim.errors import NetworkError, ZeroDelayError
 from evsim.memory import check_memory
 from evsim.spikes import spike_order
-from evsim.synapses.drives import N_STREAMS, drive_blocks, exposed, exposed_trains
+from evsim.synapses.drives import N_STREAMS, drive_blocks, drives_as_inputs, trains_of_drives
 from evsim.synapses.flat_network import network_arrays
 from evsim.types import Floats
 
@@ -44,9 +44,9 @@ class _Live(NamedTuple):
 
     neurons: layout.Neurons
     blocks: layout.Blocks
-    bundles: layout.Bundles
+    bundles: layout.SynapseGroups
     spikes: layout.Spikes
-    found: layout.Found
+    found: layout.WindowSpikes
     calendar: layout.Calendar
     control: np.ndarray
     mark: tuple[int, int]
@@ -78,7 +78,7 @@ class WindowEngine:
     """A network being simulated; ``run_to`` carries it on, ``spikes`` tells what it emitted."""
 
     def __init__(self, network: NetworkDescription, seed: int, threads: int) -> None:
-        self.network, self._hidden = exposed(network, lambda drive: drive.varies)
+        self.network, self._hidden = drives_as_inputs(network, lambda drive: drive.varies)
         self._seed = seed
         check_size(self.network, threads)
         offset, neurons = network_arrays(self.network)
@@ -110,7 +110,7 @@ class WindowEngine:
             packed.blocks._replace(drive_start=drive_start, flow=cell_factors(self.c, packed.blocks)),
             packed.bundles,
             layout.Spikes(np.empty(0), np.empty(0, np.int64), np.empty(1024), np.empty(1024, np.int32), np.empty(1024)),
-            layout.Found(
+            layout.WindowSpikes(
                 np.empty((n_blocks, room)), np.empty((n_blocks, room), np.int32), np.empty((n_blocks, room)),
                 np.zeros(n_blocks, np.int64),
             ),
@@ -196,7 +196,7 @@ class WindowEngine:
         some = range(drawn, max(cells, drawn))
         new = [(feed.times, feed.sources)] if fed != feed.number else []
         if self._hidden and some:
-            trains = exposed_trains(self.network, self._hidden, self._seed, self.c, some)
+            trains = trains_of_drives(self.network, self._hidden, self._seed, self.c, some)
             new += [(x.times, x.neurons + self.offset[k]) for k, x in trains.items()]
         if sum(t.size for t, _ in new):
             t = np.concatenate([live.spikes.input_times, *(t for t, _ in new)])
@@ -257,7 +257,7 @@ class WindowEngine:
             times, neurons, currents = self._populations.grown(
                 f[:3], f"{f.times.size:,} spikes of one window", t, axis=1
             )
-            return live._replace(found=layout.Found(times, neurons, currents, f.n))
+            return live._replace(found=layout.WindowSpikes(times, neurons, currents, f.n))
         if status == layout.FULL_CALENDAR:
             k = live.calendar
             n_blocks, n_chunks = k.following.shape

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from evsim._kernels.window import arrays as layout
-from evsim._kernels.window.arrays import CHUNK, NO_CHUNK, Blocks, Bundles, Calendar
+from evsim._kernels.window.arrays import CHUNK, NO_CHUNK, Blocks, Calendar, SynapseGroups
 from evsim.engine.state_check import array, like, refuse, roomy, sequence, sorted_times, spikes, table
 
 _CALENDAR = "engine/mutable/3"
@@ -86,7 +86,7 @@ def unpacked_calendar(packed: list[np.ndarray], room: int = 0) -> Calendar:
 
 
 def checked_window(
-    saved: Any, fresh: dict[str, Any], bundles: Bundles, blocks: Blocks, empty: Calendar, n_inputs: int, c: float,
+    saved: Any, fresh: dict[str, Any], bundles: SynapseGroups, blocks: Blocks, empty: Calendar, n_inputs: int, c: float,
     time: float,
 ) -> dict[str, Any]:  # fmt: skip
     """A saved state as ``WindowEngine.set_state`` takes it, its calendar unpacked and its counters anew.

@@ -14,7 +14,7 @@ from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
 
-def with_fake_trains(
+def with_target_trains(
     layer: Any, outputs: SpikeBatch, signal: Floats, t_stop: float, step: float = 0.0
 ) -> SpikeBatch:
     """``outputs`` with a regular train of the wanted count for the most wanted neuron of a sample, if that is silent.

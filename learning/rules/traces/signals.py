@@ -19,7 +19,7 @@ from evsim.learning.surrogates import Surrogate
 from evsim.types import Floats
 
 
-class Credit(Protocol):
+class LearningSignal(Protocol):
     """Learning signal of the n neurons of a layer in each sample."""
 
     def breaks(self, sample: int) -> Floats:
@@ -40,7 +40,7 @@ class Separable:
     windows : (windows,) where each begins, ms
     profile : times (q,) -> phi (q,)
     end : ms
-    top : the errors of the last layer that these came from, for ``Credit`` by random feedback
+    top : the errors of the last layer that these came from, for ``LearningSignal`` by random feedback
     depth : spiking layers from here to the last layer
     begin : ms
     """
@@ -58,7 +58,7 @@ class Separable:
         return np.append(self.windows, [self.begin, self.end])
 
     def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
-        """As in ``Credit``."""
+        """As in ``LearningSignal``."""
         row = np.searchsorted(self.windows, times, side="right") - 1
         phi = np.where((row >= 0) & (times >= self.begin) & (times < self.end), self.profile(times), 0.0)
         return self.coefficients[sample], np.maximum(row, 0), phi
@@ -81,7 +81,7 @@ class Separable:
 
 @dataclass(frozen=True, eq=False)
 class Through:
-    """Credit of the inputs of a spiking layer: sum_k q_ki psi(u_k(t))/d_ref delta_k(t), t when their spike arrives.
+    """Signal of the inputs of a spiking layer: sum_k q_ki psi(u_k(t))/d_ref delta_k(t), t when their spike arrives.
 
     q = w tau_syn/tau_m, the kick of the potential that has the area of a synapse's PSP; with delta synapses q = w.
 
@@ -89,7 +89,7 @@ class Through:
     """
 
     layer: LayerEvents
-    upper: Credit
+    upper: LearningSignal
     weight: Floats
     delay: float
     psi: Surrogate
@@ -103,7 +103,7 @@ class Through:
         return np.concatenate(found) - self.delay
 
     def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
-        """As in ``Credit``; one row for each instant."""
+        """As in ``LearningSignal``; one row for each instant."""
         t = times + self.delay
         arrivals, sources, spikes, fired = self.layer.window(sample, 0.0, np.inf)
         u = Membrane.at_rest(self.layer.neurons).follow(self.layer, t, arrivals, sources, spikes, fired)
@@ -116,9 +116,9 @@ class Through:
 
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """Credit of a layer of which some neurons hand nothing on. keep : (samples, n) bool"""
+    """LearningSignal of a layer of which some neurons hand nothing on. keep : (samples, n) bool"""
 
-    credit: Credit
+    credit: LearningSignal
     keep: np.ndarray
 
     def breaks(self, sample: int) -> Floats:
@@ -126,19 +126,19 @@ class Masked:
         return self.credit.breaks(sample)
 
     def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
-        """As in ``Credit``."""
+        """As in ``LearningSignal``."""
         coefficients, row, phi = self.credit.at(sample, times)
         return coefficients * self.keep[sample], row, phi
 
 
-def masked(credit: Credit, keep: np.ndarray) -> Credit:
+def masked(credit: LearningSignal, keep: np.ndarray) -> LearningSignal:
     """The same, 0 for neurons that hand nothing on. keep : (samples, n) bool"""
     if isinstance(credit, Separable):
         return replace(credit, coefficients=credit.coefficients * keep[:, None, :])
     return Masked(credit, keep)
 
 
-def check_credit(credit: Credit, samples: int, n: int) -> None:
+def check_credit(credit: LearningSignal, samples: int, n: int) -> None:
     """Raises GradientError : a learning signal of other samples or neurons."""
     shape = (samples, n)
     found = shape

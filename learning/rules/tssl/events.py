@@ -11,7 +11,7 @@ from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers.analog import Analog, joined
-from evsim.learning.psc_gradient import Pull
+from evsim.learning.psc_gradient import PSCGradient
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeBatch
 from evsim.threads import over_stretches, workers
@@ -44,7 +44,7 @@ class Switches(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Blame:
+class SpikeErrors:
     """psi of all events of a layer in a batch, by sample and time, in parts that add up.
 
     kinds : a spike, a maximum or a kick; inter, intra, silent : (n_events,), per unit of the potential
@@ -68,12 +68,12 @@ class Blame:
 
 def blame(
     rule: Switches, layer: Any, inputs: SpikeBatch, outputs: SpikeBatch, signal: Any, t_stop: float, threads: int = 1
-) -> Blame:
+) -> SpikeErrors:
     """psi of the layer's spikes and virtual spikes; arguments as in ``TSSLBP.backward``."""
     if outputs.currents is None:
         raise ValueError("these spikes carry no currents; take them from model.forward.")
     rule = rule.acting_on(outputs, signal)
-    has_psc = isinstance(signal, Pull)
+    has_psc = isinstance(signal, PSCGradient)
     if rule.silent == "only" and not has_psc:
         raise GradientError("TSSLBP(silent='only') needs a loss of PSCs or of a Readout's values.")
     p = neuron_arrays(layer.neuron, layer.n_out)
@@ -101,7 +101,7 @@ def blame(
     share = float(clipped.mean()) if n else 0.0
     if not extra or found is None:
         kinds = np.full(n, kernels.SPIKE)
-        return Blame(outputs.times, outputs.neurons, outputs.offsets, kinds, inter, intra, np.zeros(n), share)
+        return SpikeErrors(outputs.times, outputs.neurons, outputs.offsets, kinds, inter, intra, np.zeros(n), share)
     silent = rule.surrogate(u, p.theta[found.neurons]) * signal.at(found)
     kind = kernels.KICK if rule.samples_silence else kernels.TOP_OF_U
     none = np.zeros(silent.size)
@@ -118,8 +118,8 @@ _INTRA_CODES = {"none": kernels.KEEP_NONE, "code": kernels.KEEP_CODE, "exact": k
 def _inter(rule: Switches, signal: Any, tau_s: float) -> tuple[float, float, Floats]:
     """sign, unit and pull of the inter-neuron term sign pull unit/u'."""
     if rule.inter == "true":
-        return -1.0, 1.0, signal.by_time if isinstance(signal, Pull) else signal
-    if isinstance(signal, Pull):
+        return -1.0, 1.0, signal.by_time if isinstance(signal, PSCGradient) else signal
+    if isinstance(signal, PSCGradient):
         return 1.0, 1.0 / rule.reference_step, signal.by_psc
     # The authors' factor tau_s: where C falls like exp(-t/tau_s) it is -tau_s dC/dt.
     return -1.0, tau_s / rule.reference_step, signal
@@ -127,7 +127,7 @@ def _inter(rule: Switches, signal: Any, tau_s: float) -> tuple[float, float, Flo
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Events of one kind, as in ``Blame``, not yet by sample and time."""
+    """Events of one kind, as in ``SpikeErrors``, not yet by sample and time."""
 
     times: Floats
     samples: np.ndarray
@@ -138,7 +138,7 @@ class _Group:
     silent: Floats
 
 
-def _merged(groups: list[_Group], n_samples: int, clipped: float) -> Blame:
+def _merged(groups: list[_Group], n_samples: int, clipped: float) -> SpikeErrors:
     def joined_up(name: str) -> Any:
         return np.concatenate([getattr(g, name) for g in groups])
 
@@ -147,7 +147,7 @@ def _merged(groups: list[_Group], n_samples: int, clipped: float) -> Blame:
     order = np.lexsort((times, samples))
     offsets = np.searchsorted(samples[order], np.arange(n_samples + 1))
     inter, intra, silent = (joined_up(name)[order] for name in ("inter", "intra", "silent"))
-    return Blame(times[order], joined_up("neurons")[order], offsets, kinds[order], inter, intra, silent, clipped)
+    return SpikeErrors(times[order], joined_up("neurons")[order], offsets, kinds[order], inter, intra, silent, clipped)
 
 
 def quiet_before(spikes: SpikeBatch, tau_s: float, t_ref: Floats, quiet: float) -> tuple[Floats, np.ndarray]:
@@ -257,9 +257,9 @@ def _replay_analog(
 
 
 def weight_gradient(
-    layer: Any, events: Blame, psi: Floats, inputs: SpikeBatch, t_stop: float, step: float, threads: int = 1
+    layer: Any, events: SpikeErrors, psi: Floats, inputs: SpikeBatch, t_stop: float, step: float, threads: int = 1
 ) -> Floats:
-    """Gradient by a layer's weights from psi of its events, one of ``Blame``'s parts or their sum, (n_in, n_out)."""
+    """Gradient by a layer's weights from psi of its events, a part of ``SpikeErrors`` or their sum, (n_in, n_out)."""
     if not isinstance(layer, Analog):
         return credit(layer, events, psi, inputs, t_stop, step, True, False, threads)[0]
     p = neuron_arrays(layer.neuron, layer.n_out)
@@ -273,7 +273,7 @@ def weight_gradient(
 
 
 def credit(
-    layer: Any, events: Blame, psi: Floats, batch: SpikeBatch, t_stop: float, step: float, by_weight: bool,
+    layer: Any, events: SpikeErrors, psi: Floats, batch: SpikeBatch, t_stop: float, step: float, by_weight: bool,
     by_signal: bool, threads: int = 1,
 ) -> tuple[Floats, Floats, Floats]:  # fmt: skip
     """Gradient by the weights if ``by_weight`` (then ``batch`` is the layer's input), and, if ``by_signal``, the

@@ -11,8 +11,8 @@ from evsim.learning._kernels.tssl import SPIKE
 from evsim.learning.layers.readout import Readout
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss
-from evsim.learning.psc_gradient import Pull
-from evsim.learning.rules.tssl.events import Blame, blame, weight_gradient
+from evsim.learning.psc_gradient import PSCGradient
+from evsim.learning.rules.tssl.events import SpikeErrors, blame, weight_gradient
 from evsim.learning.rules.tssl_bp import TSSLBP
 from evsim.learning.validation import loss_and_signal
 from evsim.spikes import SpikeBatch
@@ -69,14 +69,14 @@ def tssl_report(
     return rows
 
 
-def _terms(k: int, found: Blame, outputs: SpikeBatch, parts: list[Floats], exact: Floats, true: Any) -> Terms:
+def _terms(k: int, found: SpikeErrors, outputs: SpikeBatch, parts: list[Floats], exact: Floats, true: Any) -> Terms:
     inter, intra, surrogate = (float(np.linalg.norm(g)) for g in parts)
     every = max(inter + intra + surrogate, 1e-300)
     total = parts[0] + parts[1] + parts[2]
     size, true_size = float(np.linalg.norm(total)), float(np.linalg.norm(exact))
     counts = outputs.counts()
     by_rule = found.inter[found.kinds == SPIKE]
-    by_chain = -(true.by_time if isinstance(true, Pull) else true)
+    by_chain = -(true.by_time if isinstance(true, PSCGradient) else true)
     some = (by_rule != 0.0) & (by_chain != 0.0)
     nan = float("nan")
     return Terms(
