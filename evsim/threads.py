@@ -59,18 +59,28 @@ def over_parts(work: Callable[[int, int], T], cuts: Sequence[int], threads: int)
     if threads == 1:
         return [work(first, last) for first, last in pairwise(cuts)]
     halt = threading.Event()
+    failures: list[BaseException] = []
 
     def part(first: int, last: int) -> T:
         _here.halt = halt
         try:
             check_halt()
             return work(first, last)
+        except CancelledError:
+            raise
+        except BaseException as failure:
+            # At once: results are asked for in order, so that those of earlier parts would be waited for.
+            failures.append(failure)
+            halt.set()
+            raise
         finally:
             _here.halt = None
 
     with workers(threads) as pool:
         try:
             return list(pool(part, cuts[:-1], cuts[1:]))
+        except CancelledError:
+            raise failures[0] from None
         except BaseException:
             halt.set()
             raise

@@ -16,7 +16,7 @@ from scipy import stats
 from evsim import AllToAll, Bernoulli, FixedIndegree, FixedOutdegree, FixedTotalNumber, Network, NetworkError, OneToOne
 from evsim.description.connectivity import ConnectionRule
 from evsim.description.projections import STRIDE, Projection, expected_synapses, is_distribution
-from evsim.engine.window.packing import FEW_DELAYS, Packed, pack
+from evsim.engine.window.packing import FEW_DELAYS, PackedSynapses, pack
 from evsim.neurons.lif import LIF
 from evsim.synapses.flat_network import network_arrays
 from evsim.synapses.sampling import Synapses, SynapseSampler, sample_synapses, sample_synapses_onto
@@ -370,11 +370,11 @@ def test_degrees_may_be_small_numpy_integers() -> None:
 # -------------------------------------------------------------------------------------------- packed tables
 
 
-def packed(net: Network, threads: int = 1, seed: int = 1) -> Packed:
+def packed(net: Network, threads: int = 1, seed: int = 1) -> PackedSynapses:
     return pack(net, *network_arrays(net), seed, threads)
 
 
-def table_of(packed: Packed) -> np.ndarray:
+def table_of(packed: PackedSynapses) -> np.ndarray:
     """All synapses of a packed network: source, target, weight, delay as rows, sorted."""
     blocks, bundles, table = packed.blocks, packed.bundles, packed.table
     rows = []
