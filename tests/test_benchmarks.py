@@ -3,11 +3,13 @@
 import ast
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
 SCRIPTS = sorted((Path(__file__).resolve().parents[1] / "benchmarks").glob("*.py"))
+NOTEBOOKS = sorted(SCRIPTS[0].parents[1].glob("notebooks/*.ipynb"))
 
 
 def absent(text):
@@ -31,6 +33,13 @@ def absent(text):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_benchmark_finds_what_it_imports(script):
     assert absent(script.read_text()) == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_finds_what_it_imports(notebook):
+    cells = (cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code")
+    lines = (line for cell in cells for line in [*cell["source"], "\n"] if not line.startswith(("%", "!")))
+    assert absent("".join(lines)) == []
 
 
 def test_a_name_that_is_gone_is_seen_also_in_a_program_within_a_string():
