@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-OLD = ROOT / "tests" / "schema_1"
+OLD = ROOT / "tests" / "helpers" / "schema_1"
 LIMIT = 30.0
 NUMBERS = ("refused", "loaded", "signals", "hangs", "tracebacks", "silent")
 

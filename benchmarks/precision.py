@@ -23,13 +23,12 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / part) for part in ("tests", ".")]
 
-from reference import simulate_twin  # noqa: E402
-
 from evsim.cli.bench import machine  # noqa: E402
 from evsim.neurons.lif import LIF  # noqa: E402
 from evsim.spikes import SpikeTrains  # noqa: E402
 from evsim.testing.oracle import Replay, replay_network, replay_neuron  # noqa: E402
 from evsim.testing.strategies import peak_of_unit_psp  # noqa: E402
+from helpers.reference import simulate_twin  # noqa: E402
 
 EPS = 2.0**-52
 CONTRACT_UNITS = 4.0

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from examples import ALL
 from hypothesis import settings
+
+from helpers.examples import ALL
 
 for profile, number in (("quick", 20), ("all", ALL), ("thorough", 20 * ALL)):
     settings.register_profile(profile, deadline=None, max_examples=number, derandomize=bool(os.environ.get("CI")))

@@ -1,0 +1,1 @@
+"""Published training rules on their time grid, transcribed from papers and released code."""

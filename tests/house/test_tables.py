@@ -1,0 +1,155 @@
+"""Tables of results in README and docs say what their CSV files say.
+
+A comment `<!-- table: FOLDER/NAME.csv -->` above a table names the file, from the page's folder. Columns are matched by
+name; a cell with several numbers has columns of its own in the file, "NAME [...]", in the order of the numbers. Where
+the file has a column "seed" or "run", the lines of a row of the table follow each other, and the table shows their mean
+(and sd after "+-"); otherwise each line is a row of the table. A file may have more columns, but the same rows.
+"""
+
+import csv
+import re
+from decimal import Decimal
+from itertools import groupby
+
+import numpy as np
+import pytest
+
+from helpers.paths import ROOT
+
+RESULTS = ROOT / "docs" / "results"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARKER = re.compile(r"<!-- table: (\S+) -->")
+NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
+REPEATS = ("seed", "run")
+
+
+def cells(line):
+    """Of a line of a markdown table, without bold."""
+    return [c.strip().replace("**", "").replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+
+
+def tables_of(text):
+    """(name of the file or None, header, rows) of each table of a page."""
+    lines, found, name = text.splitlines(), [], None
+    for k, line in enumerate(lines):
+        if match := MARKER.fullmatch(line.strip()):
+            name = match[1]
+        elif line.startswith("|") and (k == 0 or not lines[k - 1].startswith("|")):
+            end = next((i for i in range(k, len(lines)) if not lines[i].startswith("|")), len(lines))
+            found.append((name, cells(line), [cells(row) for row in lines[k + 2 : end]]))
+            name = None
+        elif line.strip():
+            assert name is None, f"{name}: no table follows its comment"
+    return found
+
+
+def read(path):
+    """(comment, header, lines) of a CSV file."""
+    comment, *rest = path.read_text().splitlines()
+    header, *lines = list(csv.reader(rest))
+    assert len(set(header)) == len(header) and all(len(line) == len(header) for line in lines), path.name
+    return comment, header, lines
+
+
+def grouped(header, lines):
+    """Lines of each row of the table."""
+    repeat = next((header.index(name) for name in REPEATS if name in header), None)
+    if repeat is None:
+        return [[line] for line in lines]
+    return [list(group) for _, group in groupby(lines, key=lambda line: line[:repeat])]
+
+
+def wrong(cell, columns):
+    """What a cell should say, or None. columns : its texts in the file, (columns, lines)."""
+    same = all(len(set(c)) == 1 for c in columns)
+    if same and cell == columns[0][0] and not any(c[0] for c in columns[1:]):
+        return None
+    shown = NUMBER.findall(cell)
+    if not same:
+        values = np.array([float(v) for v in columns[0]])
+        wanted = [values.mean(), values.std(ddof=1)][: len(shown)]
+    else:
+        texts = [c[0] for c in columns if c[0] != ""]
+        if not texts or not all(NUMBER.fullmatch(t) for t in texts):
+            return " ".join(texts) or "nothing"
+        wanted = [float(t.replace(",", "")) for t in texts]
+    good = len(shown) == len(wanted) and all(
+        abs(float(a.replace(",", "")) - b) <= (0.5 + 1e-9) * 10.0 ** Decimal(a.replace(",", "")).as_tuple().exponent
+        for a, b in zip(shown, wanted)
+    )
+    return None if good else ", ".join(f"{v:.6g}" for v in wanted)
+
+
+def differences(header, rows, file_header, lines):
+    """Sentences on all that a table and its file do not share."""
+    found, groups = [], grouped(file_header, lines)
+    if len(groups) != len(rows):
+        return [f"{len(rows)} rows for {len(groups)} in the file"]
+    for j, name in enumerate(header):
+        places = [k for k, h in enumerate(file_header) if h == name or (h.startswith(f"{name} [") and h[-1] == "]")]
+        if not places:
+            found.append(f"no column {name!r} in the file")
+            continue
+        for row, group in zip(rows, groups):
+            if (say := wrong(row[j], [[line[k] for line in group] for k in places])) is not None:
+                found.append(f"row {row[0]!r}, column {name!r}: {row[j]!r}, but the file has {say}")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_their_files(page):
+    found = []
+    for name, header, rows in tables_of(page.read_text()):
+        if name is not None:
+            found += [f"{name}: {text}" for text in differences(header, rows, *read(page.parent / name)[1:])]
+    assert found == []
+
+
+@pytest.mark.slow
+def test_tables_with_means_have_files_and_files_have_tables_command_and_commit():
+    named = set()
+    for page in PAGES:
+        for name, header, rows in tables_of(page.read_text()):
+            means = any(re.search(r"\d \+- \d", cell) for row in rows for cell in row)
+            assert name is not None or not means, f"{page.name}: the table {header} has means and no file"
+            if name is not None:
+                named.add((page.parent / name).resolve())
+    assert named == set(RESULTS.glob("*.csv"))
+    for path in named:
+        fields = [field.strip() for field in read(path)[0].lstrip("#").split(";")]
+        assert path.read_text().startswith("# ") and len(fields) >= 3, path.name
+        assert re.search(r"\b[0-9a-f]{7,40}\b", fields[1]), f"{path.name}: the second field names no commit"
+
+
+PAGE = """text
+
+<!-- table: x.csv -->
+| rule | accuracy (%) | n |
+| --- | --- | --- |
+| a | **1.5 +- 0.71** | 1,000 |
+| b, 2 | 3.0 +- 1.41 | - |
+"""
+LINES = [["a", "1", "1", "1000"], ["a", "2", "2", "1000"], ["b, 2", "1", "2", "-"], ["b, 2", "2", "4", "-"]]
+HEADER = ["rule", "seed", "accuracy (%)", "n"]
+
+
+def test_a_table_that_agrees_and_each_way_to_drift():
+    ((name, header, rows),) = tables_of(PAGE)
+    assert name == "x.csv" and header == ["rule", "accuracy (%)", "n"]
+    assert differences(header, rows, HEADER, LINES) == []
+    assert len(differences(header, rows, HEADER, [*LINES[:3], ["b, 2", "2", "5", "-"]])) == 1
+    assert len(differences(header, rows, HEADER, [["c", *LINES[0][1:]], ["c", *LINES[1][1:]], *LINES[2:]])) == 1
+    assert differences(header, rows, HEADER, LINES[:2]) == ["2 rows for 1 in the file"]
+    renamed = ["rule", "seed", "accuracy", "n"]
+    assert differences(header, rows, renamed, LINES) == ["no column 'accuracy (%)' in the file"]
+
+
+def test_transcribed_cells_with_several_numbers_and_rounding():
+    header, own = ["rule", "x"], ["rule", "x", "x [sd]", "x [2]"]
+    line = ["a", "1.25", "0.05", "9.84e-15"]
+    assert differences(header, [["a", "1.25 +- 0.05 (9.84e-15)"]], own, [line]) == []
+    assert differences(header, [["a", "1.3 +- 0.1 (1e-14)"]], own, [line]) == []
+    assert len(differences(header, [["a", "1.25 +- 0.05"]], own, [line])) == 1
+    assert len(differences(header, [["a", "1.25 +- 0.04"]], own[:3], [line[:3]])) == 1
+    assert len(differences(header, [["a", "all"]], own[:2], [["a", "none"]])) == 1
