@@ -274,12 +274,12 @@ def test_the_unit_and_the_zero_of_the_potential_are_free(mu, sigma, scale, shift
     assert siegert_rate(shift + scale * mu, scale * sigma, **moved) == pytest.approx(here, rel=1e-8)
 
 
-# --- benchmarks/brunel_theory.py --------------------------------------------------------------------------
+# --- benchmarks/accuracy/brunel_theory.py --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def theory():
-    path = BENCHMARKS / "brunel_theory.py"
+    path = BENCHMARKS / "accuracy" / "brunel_theory.py"
     spec = importlib.util.spec_from_file_location("brunel_theory", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["brunel_theory"] = module

@@ -60,20 +60,20 @@ def test_open_questions_without_numbers_are_said_to_be_open():
 
 @pytest.mark.slow
 def test_exactness_contract_on_random_neurons_and_networks():
-    text = output_of("precision.py", "--trials", "1500", "--networks", "10", "--seed", "7")
+    text = output_of("accuracy/precision.py", "--trials", "1500", "--networks", "10", "--seed", "7")
     assert len(re.findall(r"^all +1500 ", text, re.M)) == 3
 
 
 @pytest.mark.slow
 def test_digits_reach_96_percent_on_every_seed_tried():
-    text = output_of("digits_seeds.py", "--seeds", "2")
+    text = output_of("accuracy/digits_seeds.py", "--seeds", "2")
     accuracies = re.search(r"test accuracy \(%\): \[(.*)\]", text)
     assert accuracies and min(float(a) for a in accuracies[1].split(",")) >= 96.0
 
 
 @pytest.mark.slow
 def test_brunels_network_fires_as_mean_field_theory_says() -> None:
-    """32.03 Hz in the diffusion approximation (benchmarks/brunel_theory.py); NEST's network has 32.3 Hz."""
+    """32.03 Hz in the diffusion approximation (benchmarks/accuracy/brunel_theory.py); NEST's network has 32.3 Hz."""
     rec = evsim.presets.brunel().simulate(500.0, seed=3, threads=2)
     late = {name: rec[name].times > 100.0 for name in rec}
     spikes = sum(int(mine.sum()) for mine in late.values())
@@ -85,7 +85,7 @@ def test_brunels_network_fires_as_mean_field_theory_says() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory of forked processes")
 def test_resident_memory_of_a_stream_does_not_grow_with_duration(tmp_path):
     """What kernels allocate is in it, which tracemalloc does not see; rules on recorded spikes grow with them."""
-    output_of("memory_and_time.py", "--rules", "S-TLLR, stream", "S-TLLR, recorded", "--durations", "400", "6400",
+    output_of("speed/memory_and_time.py", "--rules", "S-TLLR, stream", "S-TLLR, recorded", "--durations", "400", "6400",
               "--no-times", "--csv", str(tmp_path / "m.csv"), "--figure", str(tmp_path / "m.png"))  # fmt: skip
     grown = {"stream": [], "recorded": []}
     for name, *rest in csv.reader((tmp_path / "m.csv").read_text().splitlines()):

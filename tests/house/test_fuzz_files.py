@@ -1,4 +1,4 @@
-"""A short run of benchmarks/fuzz_files.py: no damaged or forged file ends otherwise than by a sentence."""
+"""A short run of benchmarks/accuracy/fuzz_files.py: no damaged or forged file ends otherwise than by a sentence."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from helpers.paths import BENCHMARKS
 
-SCRIPT = BENCHMARKS / "fuzz_files.py"
+SCRIPT = BENCHMARKS / "accuracy" / "fuzz_files.py"
 QUICK = "recording,forged-recording,idx.gz,toml,text,state-queue"
 STATES = "forged-state-queue,old-state-window"
 
