@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.checks import number, whole, whole_numbers
+from evsim.errors import InputError
 from evsim.spikes import SpikeTrains
 from evsim.types import Floats, Ints
 
@@ -52,7 +53,7 @@ def population_rate(
     times, _, t_start, t_stop = _within(spikes, t_start, t_stop)
     bin_width = number("bin_width", bin_width, unit="ms", above=0.0)
     if spikes.size == 0:
-        raise ValueError("the rate of a population is a mean over its neurons; this one has none (size = 0).")
+        raise InputError("the rate of a population is a mean over its neurons; this one has none (size = 0).")
     n_bins = max(1, int(np.ceil(_bins(t_start, t_stop, bin_width) * (1.0 - _WHOLE))))
     edges: Floats = t_start + bin_width * np.arange(n_bins + 1, dtype=np.float64)
     edges[-1] = t_stop
@@ -75,7 +76,7 @@ def cv_isi(spikes: SpikeTrains, t_stop: float, t_start: float = 0.0, min_spikes:
     times, neurons, _, _ = _within(spikes, t_start, t_stop)
     min_spikes = whole("min_spikes", min_spikes)
     if min_spikes < 3:
-        raise ValueError(f"min_spikes must be at least 3, which are two intervals; got {min_spikes}.")
+        raise InputError(f"min_spikes must be at least 3, which are two intervals; got {min_spikes}.")
     times = times[np.argsort(neurons, kind="stable")]
     counts = np.bincount(neurons, minlength=spikes.size)
     firsts = np.cumsum(counts) - counts
@@ -101,7 +102,7 @@ def active(spikes: SpikeTrains, t_stop: float, t_start: float = 0.0, at_most: in
     """
     _, neurons, _, _ = _within(spikes, t_start, t_stop)
     if at_most is not None and whole("at_most", at_most) < 1:
-        raise ValueError(f"at_most must be at least 1, or None for all that fired; got {at_most}.")
+        raise InputError(f"at_most must be at least 1, or None for all that fired; got {at_most}.")
     fired = np.flatnonzero(np.bincount(neurons, minlength=spikes.size))
     if at_most is None or fired.size <= at_most:
         return fired
@@ -132,7 +133,7 @@ def correlation(
     bin_width = number("bin_width", bin_width, unit="ms", above=0.0)
     n_bins = int(_bins(t_start, t_stop, bin_width) * (1.0 + _WHOLE))
     if n_bins < 2:
-        raise ValueError(
+        raise InputError(
             f"correlation needs two bins or more; bins of {bin_width} ms in [{t_start}, {t_stop}) ms make {n_bins}. "
             "Use a smaller bin_width or a longer interval."
         )
@@ -165,7 +166,7 @@ def mean_correlation(
     pairs = matrix[~np.eye(matrix.shape[0], dtype=bool)]
     pairs = pairs[~np.isnan(pairs)]
     if pairs.size == 0:
-        raise ValueError(
+        raise InputError(
             f"a mean correlation needs two neurons that fired in [{t_start}, {t_stop}) ms; of the {matrix.shape[0]} "
             "asked for there are fewer. Choose others, or a longer interval."
         )
@@ -217,7 +218,7 @@ def siegert_cv(mu: float, sigma: float, tau_m: float, v_th: float, v_reset: floa
     passage = _mean_passage(mu, sigma, v_th, v_reset)
     if sigma == 0.0:
         if np.isinf(passage):
-            raise ValueError(f"without noise, mu = {mu} mV never reaches v_th = {v_th} mV: there is no interval.")
+            raise InputError(f"without noise, mu = {mu} mV never reaches v_th = {v_th} mV: there is no interval.")
         return 0.0
     low, high = (v_reset - mu) / sigma, (v_th - mu) / sigma
     if high > _RARE:
@@ -271,17 +272,17 @@ def _check_neuron(mu: float, sigma: float, tau_m: float, v_th: float, v_reset: f
         number(name, value)
     number("tau_m", tau_m, unit="ms", above=0.0)
     if sigma < 0.0:
-        raise ValueError(f"sigma must be >= 0 mV; got {sigma!r}. Use 0 for constant input.")
+        raise InputError(f"sigma must be >= 0 mV; got {sigma!r}. Use 0 for constant input.")
     if t_ref < 0.0:
-        raise ValueError(f"t_ref must be >= 0 ms; got {t_ref!r}. Use 0 for no refractory period.")
+        raise InputError(f"t_ref must be >= 0 ms; got {t_ref!r}. Use 0 for no refractory period.")
     if v_reset >= v_th:
-        raise ValueError(f"v_reset must be below v_th; got v_reset = {v_reset!r}, v_th = {v_th!r} mV.")
+        raise InputError(f"v_reset must be below v_th; got v_reset = {v_reset!r}, v_th = {v_th!r} mV.")
 
 
 def _within(spikes: SpikeTrains, t_start: float, t_stop: float) -> tuple[Floats, Ints, float, float]:
     """Times and neurons of the spikes in [t_start, t_stop), and these two in ms."""
     if not isinstance(spikes, SpikeTrains):
-        raise ValueError(f'SpikeTrains are needed, as rec["exc"] of a recording; got {type(spikes).__name__}.')
+        raise InputError(f'SpikeTrains are needed, as rec["exc"] of a recording; got {type(spikes).__name__}.')
     t_start, t_stop = interval(t_start, t_stop)
     first, last = np.searchsorted(spikes.times, [t_start, t_stop])
     return spikes.times[first:last], spikes.neurons[first:last], t_start, t_stop
@@ -291,10 +292,10 @@ def interval(t_start: float, t_stop: float) -> tuple[float, float]:
     """Both ends in ms. Raises ValueError : not finite, or t_start >= t_stop."""
     try:
         ends = number("t_start", t_start, unit="ms"), number("t_stop", t_stop, unit="ms")
-    except ValueError as error:
-        raise ValueError(f"an interval [t_start, t_stop) needs finite t_start < t_stop (ms); {error}") from error
+    except InputError as error:
+        raise InputError(f"an interval [t_start, t_stop) needs finite t_start < t_stop (ms); {error}") from error
     if not ends[0] < ends[1]:
-        raise ValueError(
+        raise InputError(
             f"an interval [t_start, t_stop) needs finite t_start < t_stop (ms); got [{t_start}, {t_stop})."
         )
     return ends
@@ -307,14 +308,14 @@ def _rows(
     if neurons is None:
         rows = active(spikes, t_stop, t_start, at_most=200)
         if rows.size == 0:
-            raise ValueError(f"no neuron to compare: none fired in [{t_start}, {t_stop}) ms.")
+            raise InputError(f"no neuron to compare: none fired in [{t_start}, {t_stop}) ms.")
         return rows
     try:
         rows = whole_numbers("neurons", neurons)
-    except ValueError:
+    except InputError:
         rows = np.empty(0, np.int64)
     if rows.ndim != 1 or rows.size == 0:
-        raise ValueError(f"neurons must be a list of one index or more, or None for a sample; got {neurons!r}.")
+        raise InputError(f"neurons must be a list of one index or more, or None for a sample; got {neurons!r}.")
     if rows.min() < 0 or rows.max() >= spikes.size:
         bad = rows[(rows < 0) | (rows >= spikes.size)][0]
         raise IndexError(f"neuron {bad} asked for, but there are {spikes.size} (0 ... {spikes.size - 1}).")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evsim.errors import InputError
 from evsim.units import without_unit
 
 LARGEST = 1e150
@@ -39,11 +40,11 @@ def numbers(name: str, value: Any, *, unit: str | None = None) -> Any:
         bad = a[~(np.abs(a) <= LARGEST)].flat[0]
         place = "" if a.ndim == 0 else f"[{', '.join(map(str, np.argwhere(~(np.abs(a) <= LARGEST))[0]))}]"
         if np.isfinite(bad):
-            raise ValueError(
+            raise InputError(
                 f"{name} must be at most {LARGEST:g} in size; {name}{place} is {bad:g}. Sums and products of such "
                 "numbers overflow: use another unit."
             )
-        raise ValueError(f"{name} must be finite; it holds NaN or infinity: {name}{place} is {bad}.")
+        raise InputError(f"{name} must be finite; it holds NaN or infinity: {name}{place} is {bad}.")
     return float(a) if a.ndim == 0 else frozen(a)
 
 
@@ -64,14 +65,14 @@ def number(
     said = f"{name} must be finite{bounds}{f' {unit}' if unit else ''}"
     try:
         v = numbers(name, value, unit=unit)
-    except ValueError as error:
+    except InputError as error:
         if "must be finite" not in str(error):
             raise
-        raise ValueError(f"{said}; got {_short(value)}.") from error
+        raise InputError(f"{said}; got {_short(value)}.") from error
     if not isinstance(v, float):
-        raise ValueError(f"{name} must be one number; got shape {v.shape}.")
+        raise InputError(f"{name} must be one number; got shape {v.shape}.")
     if (above is not None and not v > above) or (low is not None and v < low) or (high is not None and v > high):
-        raise ValueError(f"{said}; got {_short(value)}.")
+        raise InputError(f"{said}; got {_short(value)}.")
     return v
 
 
@@ -80,7 +81,7 @@ def whole(name: str, value: Any, *, low: int | None = None, high: int | None = N
     bounds = "".join(f" {sign} {b}" for sign, b in ((">=", low), ("<=", high)) if b is not None)
     ok = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))
     if not ok or (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{name} must be{'' if ok else ' an integer'}{bounds}; got {_short(value)}.")
+        raise InputError(f"{name} must be{'' if ok else ' an integer'}{bounds}; got {_short(value)}.")
     return int(value)
 
 
@@ -91,7 +92,7 @@ def whole_numbers(name: str, values: Any) -> NDArray[Any]:
     """
     a = np.asarray(without_unit(name, values, None))
     if a.size and a.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers; got dtype {a.dtype}.")
+        raise InputError(f"{name} must be integers; got dtype {a.dtype}.")
     if a.size == 0:
         return a.astype(np.int64)
     _no_mask(name, values)
@@ -115,17 +116,17 @@ def real(name: str, value: Any, unit: str | None) -> NDArray[Any]:
                 raise TypeError
             a = a.astype(np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} must be a number, or hold numbers; got {_short(value)}.") from error
+        raise InputError(f"{name} must be a number, or hold numbers; got {_short(value)}.") from error
     if a.size and a.dtype.kind not in "iuf":
         kind = {"b": "booleans", "U": "text", "S": "text", "c": "complex numbers"}.get(a.dtype.kind, str(a.dtype))
-        raise ValueError(f"{name} must be a number, or hold numbers; got {kind}: {_short(value)}.")
+        raise InputError(f"{name} must be a number, or hold numbers; got {kind}: {_short(value)}.")
     _no_mask(name, plain)
     return a
 
 
 def _no_mask(name: str, value: Any) -> None:
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked entries, which are no numbers; fill them or leave them out.")
+        raise InputError(f"{name} has masked entries, which are no numbers; fill them or leave them out.")
 
 
 def _short(value: Any) -> str:

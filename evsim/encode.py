@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from evsim import streams
 from evsim.checks import number, numbers, whole, whole_numbers
+from evsim.errors import InputError
 from evsim.memory import check_memory
 from evsim.spikes import SpikeBatch, SpikeTrains
 from evsim.threads import over_stretches
@@ -56,7 +57,7 @@ def poisson(
         # The key is a word of 64 bits: its sign is of no account, and large ones keep all their bits.
         names = names.astype(np.uint64).view(np.int64)
     if names.shape != (len(values),):
-        raise ValueError(f"keys must have one integer per sample, shape ({len(values)},); got {names.shape}.")
+        raise InputError(f"keys must have one integer per sample, shape ({len(values)},); got {names.shape}.")
     per_ms = values / 1000.0
     spikes = float(per_ms.sum()) * duration
     if spikes > _MANY:
@@ -127,7 +128,7 @@ def regular(rates: ArrayLike, duration: float, *, phase: float = 0.5) -> Any:
     r, duration, single = _checked_rates(rates, duration)
     phase = number("phase", phase)
     if not 0.0 <= phase <= 1.0:
-        raise ValueError(f"phase must lie in [0, 1]; got {phase}.")
+        raise InputError(f"phase must lie in [0, 1]; got {phase}.")
     counts = np.maximum(np.ceil(r * duration / 1000.0 - phase), 0).astype(np.int64)
     sample, neuron = (np.repeat(a.ravel(), counts.ravel()) for a in np.indices(r.shape))
     total = int(counts.sum())
@@ -145,7 +146,7 @@ def analog_current(values: ArrayLike, weight: ArrayLike) -> Floats:
     """
     v, w = np.asarray(numbers("values", values)), np.asarray(numbers("weight", weight))
     if w.ndim != 2 or v.shape[-1:] != w.shape[:1]:
-        raise ValueError(f"weight must have shape (n, post) with n = {v.shape[-1:]}; got {w.shape}.")
+        raise InputError(f"weight must have shape (n, post) with n = {v.shape[-1:]}; got {w.shape}.")
     with np.errstate(over="ignore", invalid="ignore"):
         currents: Floats = v @ w
     return np.array(numbers("values @ weight", currents))
@@ -157,14 +158,14 @@ def _checked_values(
     """Values as (samples, n), the end of the interval in ms, and whether they are of one sample."""
     v = np.asarray(numbers(name, values, unit=unit))
     if v.ndim not in (1, 2):
-        raise ValueError(f"{name} must have shape (n,) or (samples, n); got {v.shape}.")
+        raise InputError(f"{name} must have shape (n,) or (samples, n); got {v.shape}.")
     return np.atleast_2d(v), number(end, duration, unit="ms", above=0.0), v.ndim == 1
 
 
 def _checked_rates(rates: ArrayLike, duration: float) -> tuple[Floats, float, bool]:
     v, duration, single = _checked_values(rates, duration, name="rates", unit="Hz")
     if np.any(v < 0):
-        raise ValueError(f"rates must be >= 0 Hz; got {v.min()}.")
+        raise InputError(f"rates must be >= 0 Hz; got {v.min()}.")
     # A spike takes some 60 bytes while it is made and ordered.
     expected = float(v.sum()) * duration / 1000.0
     what = f"{expected:.3g} spikes, as many as these rates give in {duration:g} ms,"
@@ -179,7 +180,7 @@ def _word(name: str, value: int) -> int:
 def _in_order(early: float, late: float) -> float:
     early = number("early", early, unit="ms")
     if not 0.0 <= early < late:
-        raise ValueError(f"spikes must lie in a window 0 <= early < late; got {early} ... {late} ms.")
+        raise InputError(f"spikes must lie in a window 0 <= early < late; got {early} ... {late} ms.")
     return early
 
 
@@ -192,7 +193,7 @@ def unit_interval(values: ArrayLike) -> Floats:
 
 def _in_unit_interval(v: Floats) -> None:
     if v.size and (v.min() < 0.0 or v.max() > 1.0):
-        raise ValueError(f"values must lie in [0, 1]; got {v.min()} ... {v.max()}. Scale them first.")
+        raise InputError(f"values must lie in [0, 1]; got {v.min()} ... {v.max()}. Scale them first.")
 
 
 def _sorted(

@@ -1,11 +1,23 @@
-"""Errors that a caller may want to catch; each is also a standard exception."""
+"""Errors that a caller may want to catch; each is also a standard exception.
+
+An `InputError` is what its user can mend: a value, an option, a file. The command line says it in one sentence. A plain
+ValueError or TypeError comes from a program that hands evsim arrays which do not belong together, or from a fault of
+evsim's own; there it keeps its traceback.
+"""
 
 import sys
 import warnings
 from pathlib import Path
 
+_HERE = str(Path(__file__).parent)
+"""Folder of the package, whose lines no warning is to point at."""
 
-class NetworkError(ValueError):
+
+class InputError(ValueError):
+    """A value, option or file that a user gave and that does not fit; it says what was asked, what came, what to do."""
+
+
+class NetworkError(InputError):
     """A network that cannot be simulated as declared (for instance a zero-delay delta cycle)."""
 
 
@@ -17,11 +29,11 @@ class RunawayError(NetworkError):
     """A run that cannot end, or whose spikes outgrow the memory: neurons that spike without bound."""
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """A data file or data set that is missing, truncated or of another kind than asked for."""
 
 
-class RunFileError(ValueError):
+class RunFileError(InputError):
     """A run or recording file that is truncated, foreign, or of an unknown schema."""
 
 
@@ -29,7 +41,7 @@ class SilentLayerError(RuntimeError):
     """A layer emitted no spike in a whole epoch, so nothing can be learned through it."""
 
 
-class GradientError(ValueError):
+class GradientError(InputError):
     """A gradient that does not exist, or that a rule cannot give for this layer or loss."""
 
 
@@ -38,16 +50,15 @@ class GrazingWarning(UserWarning):
 
 
 def warn_of_grazing(peaks: int) -> None:
-    """Give a GrazingWarning that points at the user's line, if there is anything to warn of."""
+    """Give a GrazingWarning if there is anything to warn of. It points at the user's line, in Python 3.11 at the one
+    that called the caller."""
     if not peaks:
         return
-    here = str(Path(__file__).parent)
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(
+    text = (
         f"{peaks} peaks came within 1e-12 (relative) of threshold; whether these neurons spike cannot be decided "
-        "in float64.",
-        GrazingWarning,
-        stacklevel=level,
+        "in float64."
     )
+    if sys.version_info >= (3, 12):
+        warnings.warn(text, GrazingWarning, skip_file_prefixes=(_HERE,))
+    else:
+        warnings.warn(text, GrazingWarning, stacklevel=3)

@@ -21,7 +21,7 @@ from evsim.description.snapshot import take_snapshot
 from evsim.engine.door import check_options, checked_inputs, recorded_neurons
 from evsim.engine.simulation import Simulation
 from evsim.engine.sweep.layers import pack_layer, run_layer, sweepable
-from evsim.errors import NetworkError, warn_of_grazing
+from evsim.errors import InputError, NetworkError, warn_of_grazing
 from evsim.memory import NEURON_BYTES, check_memory, free_memory
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
@@ -69,7 +69,7 @@ def simulate(
     trains = checked_inputs(network, inputs, 0.0)
     for name in network.inputs:
         if name not in trains:
-            raise ValueError(f"no spikes were given for input {name!r}; pass inputs={{{name!r}: SpikeTrains}}.")
+            raise InputError(f"no spikes were given for input {name!r}; pass inputs={{{name!r}: SpikeTrains}}.")
     kept = recorded_neurons(network, record)
     order, why_not = _sweep_order(network)
     if driver == "sweep" and why_not:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evsim.checks import MOST, frozen, numbers, real, whole, whole_numbers
+from evsim.errors import InputError
 from evsim.types import Floats, Ints
 
 
@@ -165,10 +166,10 @@ class SpikeBatch:
     def from_trains(cls, trains: Sequence[SpikeTrains]) -> SpikeBatch:
         """Join recordings of equal size into one batch."""
         if not trains:
-            raise ValueError("a batch needs at least one recording; got none.")
+            raise InputError("a batch needs at least one recording; got none.")
         sizes = {t.size for t in trains}
         if len(sizes) > 1:
-            raise ValueError(f"all recordings of a batch must have the same size; got sizes {sorted(sizes)}.")
+            raise InputError(f"all recordings of a batch must have the same size; got sizes {sorted(sizes)}.")
         offsets = np.zeros(len(trains) + 1, np.int64)
         np.cumsum([len(t) for t in trains], out=offsets[1:])
         return cls.owning(
@@ -233,21 +234,21 @@ def _checked_spikes(
     times: ArrayLike, neurons: ArrayLike, size: int, copy: bool = True
 ) -> tuple[Floats, Ints, int]:
     if size is None or isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
-        raise ValueError(f"size must be an integer >= 0; got {size!r}.")
+        raise InputError(f"size must be an integer >= 0; got {size!r}.")
     if size > MOST:
-        raise ValueError(
+        raise InputError(
             f"size must be at most 2^31 - 1 = {MOST}, as numbers of neurons have 32 bits; got {size}. Number the "
             "neurons that spike from 0: np.unique(ids, return_inverse=True)."
         )
     t = _times(times, copy)
     raw = whole_numbers("neurons", neurons)
     if t.ndim != 1 or raw.ndim != 1 or t.shape != raw.shape:
-        raise ValueError(
+        raise InputError(
             f"times and neurons must be 1-D and equally long; got shapes {t.shape} and {raw.shape}."
         )
     if raw.size and (raw.min() < 0 or raw.max() >= size):
         bad = raw[(raw < 0) | (raw >= size)][0]
-        raise ValueError(f"neuron index {bad} is out of range: size = {size} allows 0 ... {size - 1}.")
+        raise InputError(f"neuron index {bad} is out of range: size = {size} allows 0 ... {size - 1}.")
     return t, _as(np.int32, raw, copy), int(size)
 
 
@@ -259,7 +260,7 @@ def _times(times: ArrayLike, copy: bool) -> Floats:
     t = _as(np.float64, t, copy)
     if not np.all(np.isfinite(t)):
         k = int(np.flatnonzero(~np.isfinite(t))[0])
-        raise ValueError(f"spike times must be finite; times[{k}] is {t.flat[k]}. Remove or repair that entry.")
+        raise InputError(f"spike times must be finite; times[{k}] is {t.flat[k]}. Remove or repair that entry.")
     return t
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evsim.errors import InputError
+
 VERSION = 2
 """Of the streams; the next one where any purpose gets others. Training runs keep it. This table began with 2."""
 
@@ -62,7 +64,7 @@ KERNEL_PURPOSES: dict[str, tuple[int, ...]] = {"spikes": (), "dropout": (7,), "h
 def check_seed(seed: int, name: str = "seed") -> int:
     """The seed as a Python integer. Raises ValueError : not an integer from 0 to 2^64 - 1."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < _LONG:
-        raise ValueError(f"{name} must be an integer from 0 to 2^64 - 1; got {seed!r}.")
+        raise InputError(f"{name} must be an integer from 0 to 2^64 - 1; got {seed!r}.")
     return int(seed)
 
 
@@ -108,7 +110,7 @@ def kernel_keys(purpose: str, seed: int, epoch: int, samples: ArrayLike) -> NDAr
     Raises ValueError : a seed that is none.
     """
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or not -_LONG <= 2 * seed < _LONG:
-        raise ValueError(f"seed must be an integer of 64 bits; got {seed!r}.")
+        raise InputError(f"seed must be an integer of 64 bits; got {seed!r}.")
     last = KERNEL_PURPOSES[purpose]
     numbers = np.asarray(samples, dtype=np.int64)
     out = np.empty((numbers.size, 3 + len(last)), np.int64)

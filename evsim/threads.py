@@ -12,6 +12,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from evsim.errors import InputError
+
 T = TypeVar("T")
 
 _FIRST_STRETCH, _STRETCH_SECONDS = 64, 0.25
@@ -34,7 +36,7 @@ def workers(threads: int) -> Iterator[Any]:
     Raises ValueError : threads < 1.
     """
     if threads < 1:
-        raise ValueError(f"threads must be >= 1; got {threads}.")
+        raise InputError(f"threads must be >= 1; got {threads}.")
     if threads == 1:
         yield map
     else:

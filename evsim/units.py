@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from evsim.errors import InputError
+
 _PLAIN = (int, float)
 _ATTRIBUTES = ("units", "unit", "dimensions")
 
@@ -27,7 +29,7 @@ def without_unit(name: str, value: Any, unit: str | None) -> Any:
         return value
     if _is_duration(value):
         if unit != "ms":
-            raise ValueError(_refusal(name, "a duration", unit))
+            raise InputError(_refusal(name, "a duration", unit))
         return np.asarray(value, dtype="timedelta64") / np.timedelta64(1, "ms")
     own = _unit_of(value)
     if own is None:
@@ -35,7 +37,7 @@ def without_unit(name: str, value: Any, unit: str | None) -> Any:
     try:
         return _converted(value, unit or "dimensionless")
     except Exception as error:  # every library has errors of its own for units that do not fit
-        raise ValueError(_refusal(name, f"the unit {own!r}", unit)) from error
+        raise InputError(_refusal(name, f"the unit {own!r}", unit)) from error
 
 
 def _may_have_unit(value: Any) -> bool:

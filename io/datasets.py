@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from evsim.errors import DataError
+from evsim.errors import DataError, InputError
 from evsim.io import formula
 from evsim.io.events import EVENT_SETS, EventSet, Recordings, View
 from evsim.io.idx import read_idx
@@ -141,7 +141,7 @@ def load_dataset(
         raise DataError(f"{name} has no parameter {', '.join(unknown)}. {takes}.")
     for part, size in (("train", train_size), ("test", test_size)):
         if size is not None and size < 1:
-            raise ValueError(f"{part}_size must be at least 1; got {size}.")
+            raise InputError(f"{part}_size must be at least 1; got {size}.")
     folder = None if data_dir is None else Path(data_dir).expanduser()
     source = LOADERS[name](Request(folder, train_size, test_size), **parameters)
     x_train, y_train = _part(name, "train", source.x_train, source.y_train, train_size, source)

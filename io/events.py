@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evsim.errors import DataError
+from evsim.errors import DataError, InputError
 from evsim.io.cochlea import kept_open
 from evsim.io.hdf5_foreign import check_foreign
 from evsim.spikes import SpikeBatch
@@ -58,26 +58,26 @@ class View:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and self.start >= 0):
-            raise ValueError(f"start must be finite and >= 0 ms; got {self.start}.")
+            raise InputError(f"start must be finite and >= 0 ms; got {self.start}.")
         if self.stop is not None and not (math.isfinite(self.stop) and self.stop > self.start):
-            raise ValueError(f"stop must be finite and after start = {self.start} ms; got {self.stop}.")
+            raise InputError(f"stop must be finite and after start = {self.start} ms; got {self.stop}.")
         if self.crop is not None and len(self.crop) != 4:
-            raise ValueError(f"crop must be (left, top, right, bottom); got {self.crop!r}.")
+            raise InputError(f"crop must be (left, top, right, bottom); got {self.crop!r}.")
         if not isinstance(self.downsample, int) or self.downsample < 1:
-            raise ValueError(f"downsample must be an integer >= 1; got {self.downsample!r}.")
+            raise InputError(f"downsample must be an integer >= 1; got {self.downsample!r}.")
         if self.polarity not in POLARITIES:
-            raise ValueError(f"polarity must be one of {', '.join(POLARITIES)}; got {self.polarity!r}.")
+            raise InputError(f"polarity must be one of {', '.join(POLARITIES)}; got {self.polarity!r}.")
         if self.bin is not None and not (math.isfinite(self.bin) and self.bin > 0):
-            raise ValueError(f"bin must be finite and > 0 ms, or None for raw times; got {self.bin}.")
+            raise InputError(f"bin must be finite and > 0 ms, or None for raw times; got {self.bin}.")
         if not self.refractory >= 0:
-            raise ValueError(f"refractory must be >= 0 ms; got {self.refractory}.")
+            raise InputError(f"refractory must be >= 0 ms; got {self.refractory}.")
 
     def box(self, sensor: tuple[int, int, int]) -> tuple[int, int, int, int]:
         """(left, top, right, bottom). Raises ValueError : ``crop`` is not within the sensor (width, height, ...)."""
         width, height, _ = sensor
         left, top, right, bottom = self.crop or (0, 0, width, height)
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise ValueError(
+            raise InputError(
                 f"crop must be (left, top, right, bottom) within {width} x {height} pixels; got {self.crop!r}."
             )
         return left, top, right, bottom
@@ -103,10 +103,10 @@ class View:
         that are no numbers
         """
         if len(sensor) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in sensor):
-            raise ValueError(f"sensor must be (width, height, polarities), integers > 0; got {sensor!r}.")
+            raise InputError(f"sensor must be (width, height, polarities), integers > 0; got {sensor!r}.")
         for name, value in (("duration", duration), ("ticks", ticks)):
             if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be finite and > 0; got {value}.")
+                raise InputError(f"{name} must be finite and > 0; got {value}.")
         checked = checked_events(x, y, t, p, sensor, sensor[2] > 1 or self.polarity in ("on", "off"))
         return self.of_checked(*checked, sensor, duration, ticks)
 

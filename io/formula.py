@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evsim import streams
+from evsim.errors import InputError
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -195,7 +196,7 @@ def spike_patterns(
     _not_negative(min_gap=min_gap, jitter=jitter)
     room = 0.75 * duration - min_gap * (target_spikes - 1)
     if room <= 0:
-        raise ValueError(
+        raise InputError(
             f"{target_spikes} target spikes {min_gap} ms apart do not fit into {0.75 * duration} ms, the last three "
             "quarters of duration. Ask for fewer, or a smaller min_gap."
         )
@@ -231,16 +232,16 @@ def _batch(times: ArrayLike, neurons: ArrayLike, sample: ArrayLike, n: int, size
 def _whole(**values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+            raise InputError(f"{name} must be an integer of at least 1; got {value!r}.")
 
 
 def _positive(**values: Any) -> None:
     for name, value in values.items():
         if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be finite and > 0; got {value!r}.")
+            raise InputError(f"{name} must be finite and > 0; got {value!r}.")
 
 
 def _not_negative(**values: Any) -> None:
     for name, value in values.items():
         if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and >= 0; got {value!r}.")
+            raise InputError(f"{name} must be finite and >= 0; got {value!r}.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evsim.checks import number
+from evsim.errors import InputError
 from evsim.spikes import SpikeTrains
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def to_neo(spikes: SpikeTrains, t_stop: float, t_start: float = 0.0) -> list[neo
         raise _missing("to_neo", error) from error
     t_start, t_stop = number("t_start", t_start, unit="ms"), number("t_stop", t_stop, unit="ms")
     if not t_start <= t_stop:
-        raise ValueError(f"t_start and t_stop must be finite, t_start <= t_stop (ms); got {t_start} and {t_stop}.")
+        raise InputError(f"t_start and t_stop must be finite, t_start <= t_stop (ms); got {t_start} and {t_stop}.")
     outside = np.flatnonzero((spikes.times < t_start) | (spikes.times > t_stop))
     if outside.size:
-        raise ValueError(
+        raise InputError(
             f"every spike must lie in [t_start, t_stop] = [{t_start}, {t_stop}] ms; {outside.size} do not, the first "
             f"at {spikes.times[outside[0]]} ms. Give the interval that was recorded, or cut the spikes to it."
         )

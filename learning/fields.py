@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evsim.errors import InputError
+
 _TUPLES = "tuple[float", "tuple[int"
 
 
@@ -29,13 +31,13 @@ def check_fields(value: Any, *, infinite: tuple[str, ...] = ()) -> None:
             continue
         if kind.startswith(_TUPLES):
             if not isinstance(given, tuple | list | np.ndarray):
-                raise ValueError(f"{field.name} must be a sequence of numbers; got {given!r}.")
+                raise InputError(f"{field.name} must be a sequence of numbers; got {given!r}.")
             for entry in given:
                 check_number(field.name, entry, integer=kind.startswith("tuple[int"))
         elif kind.startswith(("float", "int")):
             check_number(field.name, given, integer=kind.startswith("int"), infinite=field.name in infinite)
         elif kind.startswith("bool") and not isinstance(given, bool | np.bool_):
-            raise ValueError(f"{field.name} must be True or False; got {given!r}.")
+            raise InputError(f"{field.name} must be True or False; got {given!r}.")
 
 
 def all_finite(values: NDArray[np.floating]) -> bool:
@@ -59,7 +61,7 @@ def check_number(name: str, given: Any, *, integer: bool = False, infinite: bool
     kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
     given = given[()] if isinstance(given, np.ndarray) and given.ndim == 0 else given
     if isinstance(given, bool) or not isinstance(given, kinds):
-        raise ValueError(f"{name} must be {'an integer' if integer else 'a number'}; got {given!r}.")
+        raise InputError(f"{name} must be {'an integer' if integer else 'a number'}; got {given!r}.")
     if not (np.isfinite(given) or (infinite and not np.isnan(given))):
         wanted = "a number or infinite" if infinite else "finite"
-        raise ValueError(f"{name} must be {wanted}; got {given}.")
+        raise InputError(f"{name} must be {wanted}; got {given}.")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evsim import streams
+from evsim.errors import InputError
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.readout import Readout
 from evsim.spikes import SpikeBatch
@@ -25,15 +26,15 @@ class Sequential:
 
     def __init__(self, *layers: Any) -> None:
         if not layers:
-            raise ValueError("a model needs at least one layer.")
+            raise InputError("a model needs at least one layer.")
         for k, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise ValueError(f"a model is made of layers such as Dense(...); argument {k} is {layer!r}.")
+                raise InputError(f"a model is made of layers such as Dense(...); argument {k} is {layer!r}.")
         for k, (a, b) in enumerate(pairwise(layers)):
             if isinstance(a, Readout):
-                raise ValueError(f"layer {k} is a Readout, which does not spike; nothing can follow it.")
+                raise InputError(f"layer {k} is a Readout, which does not spike; nothing can follow it.")
             if a.n_out != b.n_in:
-                raise ValueError(f"layer {k} gives {a.n_out} outputs, but layer {k + 1} takes {b.n_in}.")
+                raise InputError(f"layer {k} gives {a.n_out} outputs, but layer {k + 1} takes {b.n_in}.")
         self.layers: list[Layer] = list(layers)
 
     def __repr__(self) -> str:
@@ -45,7 +46,7 @@ class Sequential:
         """
         scales, means = (v if isinstance(v, Sequence) else [v] * len(self.layers) for v in (scale, mean))
         if len(scales) != len(self.layers) or len(means) != len(self.layers):
-            raise ValueError(f"scale and mean must be numbers, or have one for each of {len(self.layers)} layers.")
+            raise InputError(f"scale and mean must be numbers, or have one for each of {len(self.layers)} layers.")
         for k, (layer, s, m) in enumerate(zip(self.layers, scales, means)):
             layer.init(streams.rng("weights", seed, k), s, m)
 
@@ -62,12 +63,12 @@ class Sequential:
         """Copy trained arrays in, in the order of ``parameters``; ValueError : another shape, or not finite."""
         own = self.parameters()
         if len(values) != len(own):
-            raise ValueError(f"the model has {len(own)} trained arrays; got {len(values)}.")
+            raise InputError(f"the model has {len(own)} trained arrays; got {len(values)}.")
         for k, ((name, mine), given) in enumerate(zip(own, values)):
             if np.shape(given) != mine.shape:
-                raise ValueError(f"array {k} ({name}) of the model has shape {mine.shape}; got {np.shape(given)}.")
+                raise InputError(f"array {k} ({name}) of the model has shape {mine.shape}; got {np.shape(given)}.")
             if not np.isfinite(given).all():
-                raise ValueError(f"array {k} ({name}) must be finite; it holds NaN or infinity.")
+                raise InputError(f"array {k} ({name}) must be finite; it holds NaN or infinity.")
         for (_, mine), given in zip(own, values):
             mine[...] = given
 
@@ -79,7 +80,7 @@ class Sequential:
         Raises ValueError : inputs of another size or before 0 ms, weights that are not finite.
         """
         if isinstance(inputs, SpikeBatch) and inputs.size != self.layers[0].n_in:
-            raise ValueError(f"the model takes {self.layers[0].n_in} inputs; the spikes have {inputs.size}.")
+            raise InputError(f"the model takes {self.layers[0].n_in} inputs; the spikes have {inputs.size}.")
         spikes: list[Any] = [inputs]
         for layer in self.layers:
             spikes.append(layer.forward(spikes[-1], t_stop, threads))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels import surrogates as kernels
 from evsim.learning.fields import check_fields
 from evsim.types import Floats
@@ -40,10 +41,10 @@ class Surrogate:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.shape not in SHAPES:
-            raise ValueError(f"shape must be one of {', '.join(SHAPES)}; got {self.shape!r}.")
+            raise InputError(f"shape must be one of {', '.join(SHAPES)}; got {self.shape!r}.")
         for name in ("slope", "height"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
+                raise InputError(f"{name} must be > 0; got {getattr(self, name)}.")
 
     @property
     def code(self) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from evsim.errors import InputError
+
 try:
     import torch
 except ImportError as error:
@@ -57,7 +59,7 @@ class SpikingModule(torch.nn.Module):
         super().__init__()
         check_number("t_stop", t_stop)
         if not t_stop > 0:
-            raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
+            raise InputError(f"t_stop must be > 0 ms; got {t_stop}.")
         self.model, self.t_stop, self.threads = model, float(t_stop), threads
         self.silent = self.t_stop if silent is None else float(silent)
         self.rule = rule or EventProp()
@@ -76,9 +78,9 @@ class SpikingModule(torch.nn.Module):
     def _run(self, times: torch.Tensor) -> torch.Tensor:
         n_in = self.model.layers[0].n_in
         if times.ndim != 2 or times.shape[1] != n_in:
-            raise ValueError(f"times must have shape (samples, {n_in}); got {tuple(times.shape)}.")
+            raise InputError(f"times must have shape (samples, {n_in}); got {tuple(times.shape)}.")
         if torch.isnan(times).any():
-            raise ValueError("times hold NaN; use inf for an input that does not spike.")
+            raise InputError("times hold NaN; use inf for an input that does not spike.")
         out: torch.Tensor = _Spiking.apply(self, times, *self.arrays)
         return out
 
@@ -92,11 +94,11 @@ class SpikingModule(torch.nn.Module):
     def set_extra_state(self, state: list[dict[str, Any]]) -> None:
         """Take over the neurons' parameters. Raises ValueError : other layers, or other fixed delays."""
         if len(state) != len(self.model.layers):
-            raise ValueError(f"the state is of {len(state)} layers, the module has {len(self.model.layers)}.")
+            raise InputError(f"the state is of {len(state)} layers, the module has {len(self.model.layers)}.")
         for k, (saved, layer) in enumerate(zip(state, self.model.layers)):
             own, given = _fixed_delays(layer), saved["delays"]
             if len(own) != len(given) or not all(torch.equal(a, b) for a, b in zip(own, given)):
-                raise ValueError(f"layer {k} has other delays or another max_delay than the saved one; build it alike.")
+                raise InputError(f"layer {k} has other delays or another max_delay than the saved one; build it alike.")
         neurons = [LIF(**{name: _as_given(v) for name, v in saved["neuron"].items()}) for saved in state]
         for layer, neuron in zip(self.model.layers, neurons):
             layer.neuron = neuron

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from evsim.errors import GradientError
+from evsim.errors import GradientError, InputError
 from evsim.learning.fields import all_finite, check_number
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.moments import Moments
@@ -222,7 +222,7 @@ def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float
             )
     try:
         check_number("t_stop", t_stop)
-    except ValueError as error:
+    except InputError as error:
         raise GradientError(f"{who}: {error}") from None
     if not t_stop > 0:
         raise GradientError(f"{who}: t_stop must be > 0 ms; got {t_stop}.")

@@ -351,9 +351,9 @@ def attempt(kind: str, path: Path, right: str | None) -> tuple[str, str]:
     """Column of the result and what was said."""
     import click
 
-    from evsim.errors import DataError, GradientError, NetworkError, RunFileError, SilentLayerError
+    from evsim.errors import InputError, SilentLayerError
 
-    documented = (DataError, GradientError, NetworkError, RunFileError, SilentLayerError, OSError, click.UsageError)
+    documented = (InputError, SilentLayerError, OSError, click.UsageError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -361,9 +361,6 @@ def attempt(kind: str, path: Path, right: str | None) -> tuple[str, str]:
     except documented as error:
         return "refused", str(error)
     except Exception as error:
-        # ValueError is documented for what is not a file: a state, a network; its subclasses are not.
-        if type(error) is ValueError:
-            return "refused", str(error)
         import traceback
 
         return "tracebacks", "".join(traceback.format_exception(error)[-3:])

@@ -19,7 +19,7 @@ from evsim.cli.compare_run import COMPILED, run_alone
 from evsim.cli.folder import results_folder
 from evsim.cli.options import TRAIN, parameters
 from evsim.cli.signals import say_how_to_resume
-from evsim.errors import DataError
+from evsim.errors import DataError, InputError
 from evsim.experiment.config import RunConfig, config_of
 from evsim.experiment.published import published_settings
 from evsim.experiment.rules import rule_entry
@@ -101,23 +101,23 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
         raise DataError(f"there is no file {path}; give a comparison in TOML, or compare_digits or compare_mnist.")
     given = read_toml(path)
     if unknown := sorted(set(given) - set(_TOP)):
-        raise ValueError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
+        raise InputError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
     seeds, entries, common = given.get("seeds", [1]), given.get("run", []), given.get("common", {})
     if not isinstance(common, dict) or not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
-        raise ValueError(f"{path}: write [common] before the common options, and [[run]] before those of each run.")
+        raise InputError(f"{path}: write [common] before the common options, and [[run]] before those of each run.")
     agreement = given.get("agreement", 0)
     if isinstance(agreement, bool) or not isinstance(agreement, int) or agreement < 0:
-        raise ValueError(f"{path}: agreement must be a number of samples >= 0; got {agreement!r}.")
+        raise InputError(f"{path}: agreement must be a number of samples >= 0; got {agreement!r}.")
     if not (isinstance(seeds, list) and seeds and all(isinstance(s, int) and s >= 0 for s in seeds)):
-        raise ValueError(f"{path}: seeds must be a list of integers >= 0; got {seeds!r}.")
+        raise InputError(f"{path}: seeds must be a list of integers >= 0; got {seeds!r}.")
     if not entries:
-        raise ValueError(f"{path} has no [[run]]; give one for each rule.")
+        raise InputError(f"{path} has no [[run]]; give one for each rule.")
     out, notes, labels = [], [], set()
     for entry in entries:
         own = dict(entry)
         label = str(own.pop("label", own.get("rule", "")))
         if not slug(label) or slug(label) in labels:
-            raise ValueError(f"{path}: each [[run]] needs a rule and a label of its own; got {label!r} (twice?).")
+            raise InputError(f"{path}: each [[run]] needs a rule and a label of its own; got {label!r} (twice?).")
         labels.add(slug(label))
         for seed in seeds:
             out.append((label, seed, _config(common, own, seed, data_dir, f"{path}, run {label}")))
@@ -133,20 +133,20 @@ def slug(label: str) -> str:
 
 def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: str | None, where: str) -> RunConfig:
     if not all(isinstance(table.get(name, {}), dict) for table in (common, own) for name in _TABLES):
-        raise ValueError(f"{where}: {', '.join(_TABLES)} must be tables of NAME = VALUE.")
+        raise InputError(f"{where}: {', '.join(_TABLES)} must be tables of NAME = VALUE.")
     merged = {**common, **own}
     for name, owner in (("rule_options", "rule"), ("loss_options", "loss"), ("data_options", "dataset")):
         same = owner not in own or own[owner] == common.get(owner)
         merged[name] = {**(common.get(name, {}) if same else {}), **own.get(name, {})}
     known = {p.name for p in _TRAIN.params} - {"out", "resume", "overwrite", "seed", None}
     if unknown := sorted(set(merged) - known):
-        raise ValueError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")
+        raise InputError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")
     try:
         values = option_values(merged, _TRAIN.params, where)
         # The same door as for --config: types and ranges are those of the command line.
         context = _TRAIN.make_context("train", ["--out", "."], default_map={"threads": 1, **values})
     except click.UsageError as error:
-        raise ValueError(f"{where}: {error.format_message()}") from error
+        raise InputError(f"{where}: {error.format_message()}") from error
     values = {k: v for k, v in context.params.items() if k in merged or k in ("dataset", "threads")}
     values = {k: dict(v) if k.endswith("_options") else v for k, v in values.items()}
     if data_dir is not None:
@@ -159,8 +159,8 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
     config = RunConfig(**{"loss": rule_entry(rule).loss, **first, **values, "seed": seed})
     try:
         check_used(config, own)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     return config
 
 

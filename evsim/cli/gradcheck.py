@@ -13,6 +13,7 @@ from rich.table import Table
 
 from evsim import plot
 from evsim.encode import poisson, unit_interval, with_spike
+from evsim.errors import InputError
 from evsim.experiment.config import RunConfig, build, calibrate_start, load_data, start
 from evsim.experiment.pairs import is_spiking
 from evsim.experiment.presets import PRESETS
@@ -41,15 +42,15 @@ def check_mean(config: RunConfig, mean: bool, **given: Any) -> None:
     """Raises ValueError : a rule without a network that spikes; options that belong to --reference mean without it;
     data that no encoder makes random."""
     if not is_spiking(config.rule):
-        raise ValueError(
+        raise InputError(
             f"{config.rule} trains no network that spikes; its gradient is plain backpropagation, and there is nothing "
             "to compare it with. Name another rule."
         )
     unused = [f"--{name}" for name, value in given.items() if value is not None and not mean]
     if unused:
-        raise ValueError(f"{' and '.join(unused)}: only --reference mean draws inputs. Leave out, or add it.")
+        raise InputError(f"{' and '.join(unused)}: only --reference mean draws inputs. Leave out, or add it.")
     if mean and DATA[config.dataset].spikes:
-        raise ValueError(
+        raise InputError(
             f"--reference mean draws random spikes from numbers; {config.dataset} is spikes already. Name a data set "
             "of numbers, such as digits or yin-yang."
         )
@@ -67,7 +68,7 @@ def mean_run(config: RunConfig, samples: int, out: Path | None, draws: int, prec
     draws : at most; precision : standard error of the reference's worst layer by its norm, at which it stops
     """
     if draws < _BLOCKS:
-        raise ValueError(f"--draws must be at least {_BLOCKS}, as error bars come from blocks of draws; got {draws}.")
+        raise InputError(f"--draws must be at least {_BLOCKS}, as error bars come from blocks of draws; got {draws}.")
     data = load_data(config)
     if config.encoder != "poisson":
         # Weights and thresholds of the preset are for its own encoder.

@@ -29,11 +29,18 @@ from evsim.cli.options import (
     wrapped,
 )
 from evsim.cli.signals import exit_code, interrupts, remember
-from evsim.errors import DataError, NetworkError, RunFileError, SilentLayerError
+from evsim.errors import InputError, SilentLayerError
+
+FAULT = (
+    "This is a fault of evsim, not of what you gave. Please report it with the lines above, the command, and what "
+    "evsim --version says."
+)
+"""Stands below the traceback of an error that no user can mend."""
 
 
 class _Commands(click.Group):
-    """Turns the errors that a user can mend into one sentence and status 1, and signals into 128 + their number."""
+    """Turns the errors that a user can mend into one sentence and status 1, and signals into 128 + their number; all
+    others keep their traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         remember(ctx, args)
@@ -47,8 +54,13 @@ class _Commands(click.Group):
             raise click.UsageError(wrapped(error.format_message()), error.ctx) from error
         except BrokenPipeError:  # the reader of a pipe has enough; click ends quietly
             raise
-        except (DataError, NetworkError, RunFileError, SilentLayerError, OSError, ValueError, MemoryError) as error:
+        except (InputError, SilentLayerError, OSError, MemoryError) as error:
             raise click.ClickException(wrapped(f"{error}" or type(error).__name__)) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            error.add_note(FAULT)
+            raise
         except KeyboardInterrupt as interrupt:
             click.echo("interrupted", err=True)
             ctx.exit(exit_code(interrupt))

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from evsim.errors import DataError
+from evsim.errors import DataError, InputError
 from evsim.experiment.named import parse
 from evsim.experiment.toml_options import option_values
 from evsim.text_files import read_toml
@@ -29,7 +29,7 @@ class _NamedOption(click.ParamType):
             return value
         try:
             return parse(value)
-        except ValueError as error:
+        except InputError as error:
             self.fail(str(error), param, ctx)
 
 

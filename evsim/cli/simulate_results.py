@@ -13,6 +13,7 @@ from evsim import plot, streams
 from evsim.analysis import active, cv_isi, mean_correlation
 from evsim.cli.signals import command_line
 from evsim.description.projections import Projection, is_distribution
+from evsim.errors import InputError
 from evsim.experiment.network_run import Run
 from evsim.io import runs
 from evsim.network import Network
@@ -90,7 +91,7 @@ def statistics(
     cv = None if np.all(np.isnan(of_neurons)) else float(np.nanmean(of_neurons))
     try:
         return cv, mean_correlation(trains[first_excitatory(network)], end, begin)
-    except ValueError:
+    except InputError:
         return cv, None
 
 

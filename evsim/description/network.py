@@ -17,7 +17,7 @@ from evsim.description.connectivity import ConnectionRule
 from evsim.description.plasticity import STDP
 from evsim.description.poisson import PoissonDrive
 from evsim.description.projections import Projection, check_projection, is_distribution
-from evsim.errors import NetworkError
+from evsim.errors import InputError, NetworkError
 from evsim.neurons.lif import LIF
 
 
@@ -217,5 +217,5 @@ def _named(where: str) -> Iterator[None]:
     """Say at which door an error of a value came up."""
     try:
         yield
-    except ValueError as error:
+    except InputError as error:
         raise NetworkError(f"{where}: {error}") from error

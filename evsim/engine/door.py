@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evsim.checks import number, whole, whole_numbers
 from evsim.description.network import NetworkDescription
+from evsim.errors import InputError
 from evsim.spikes import SpikeTrains
 
 
@@ -18,34 +19,34 @@ def check_options(seed: int, threads: int, driver: str, drivers: Sequence[str]) 
     whole("seed", seed, low=0)
     whole("threads", threads, low=1)
     if driver not in drivers:
-        raise ValueError(f"driver must be one of {', '.join(drivers)}; got {driver!r}.")
+        raise InputError(f"driver must be one of {', '.join(drivers)}; got {driver!r}.")
 
 
 def after(name: str, time: Any, reached: float, or_equal: bool = False) -> float:
     """A time in ms later than ``reached``, or equal to it; ValueError for any other."""
     try:
         return number(name, time, unit="ms", above=None if or_equal else reached, low=reached if or_equal else None)
-    except ValueError as error:
+    except InputError as error:
         if "must be finite" not in str(error):
             raise
-        raise ValueError(f"{name} must be finite and after the time reached, {reached} ms; got {time}.") from error
+        raise InputError(f"{name} must be finite and after the time reached, {reached} ms; got {time}.") from error
 
 
 def checked_inputs(network: NetworkDescription, inputs: Any, start: float) -> dict[str, SpikeTrains]:
     """Spikes by name of their input. Raises ValueError : unknown inputs, other sizes, spikes before ``start`` ms."""
     if inputs is not None and not isinstance(inputs, Mapping):
-        raise ValueError(f"inputs must be a mapping, {{name: SpikeTrains}}; got {type(inputs).__name__}.")
+        raise InputError(f"inputs must be a mapping, {{name: SpikeTrains}}; got {type(inputs).__name__}.")
     for name, train in (inputs or {}).items():
         if name not in network.inputs:
-            raise ValueError(f"spikes were given for {name!r}, which is no input of this network; "
+            raise InputError(f"spikes were given for {name!r}, which is no input of this network; "
                              f"inputs: {', '.join(network.inputs) or 'none'}.")  # fmt: skip
         if not isinstance(train, SpikeTrains):
-            raise ValueError(f"input {name!r} needs evsim.SpikeTrains; got {type(train).__name__}.")
+            raise InputError(f"input {name!r} needs evsim.SpikeTrains; got {type(train).__name__}.")
         size = network.inputs[name]
         if train.size != size:
-            raise ValueError(f"input {name!r} has size {size}, but its spike trains have size {train.size}.")
+            raise InputError(f"input {name!r} has size {size}, but its spike trains have size {train.size}.")
         if len(train) and train.times[0] < start:
-            raise ValueError(
+            raise InputError(
                 f"input {name!r} has a spike at {train.times[0]} ms; the simulation starts at {start:g} ms: shift the "
                 "times."
             )
@@ -60,21 +61,21 @@ def recorded_neurons(network: NetworkDescription, record: Any) -> dict[str, NDAr
     if record is None:
         return {}
     if not isinstance(record, Mapping):
-        raise ValueError(
+        raise InputError(
             f"record must map populations to the numbers of their neurons, {{'exc': [0, 1, 2]}}; got {record!r}. "
             "Populations that it does not name are kept whole; [] keeps none."
         )
     chosen = {}
     for name, neurons in record.items():
         if name not in network.populations:
-            raise ValueError(f"record names {name!r}; populations are {', '.join(network.populations)}.")
+            raise InputError(f"record names {name!r}; populations are {', '.join(network.populations)}.")
         size = network.populations[name].size
         try:
             numbers = whole_numbers("neurons", neurons)
-        except ValueError as error:
-            raise ValueError(f"record: neurons of {name!r} must be their numbers, integers; {error}") from error
+        except InputError as error:
+            raise InputError(f"record: neurons of {name!r} must be their numbers, integers; {error}") from error
         if numbers.size and (numbers.min() < 0 or numbers.max() >= size):
-            raise ValueError(
+            raise InputError(
                 f"record: neurons of {name!r} are 0 ... {size - 1}; got {numbers.min()} ... {numbers.max()}."
             )
         chosen[name] = np.zeros(size, np.bool_)

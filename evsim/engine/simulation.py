@@ -17,7 +17,7 @@ from evsim.engine.door import after, check_options, checked_inputs, recorded_neu
 from evsim.engine.feed import NOTHING, Feed
 from evsim.engine.select import choose, too_fine, why_not_window
 from evsim.engine.state_check import checked_progress, refuse, spikes, table
-from evsim.errors import NetworkError, ZeroDelayError, warn_of_grazing
+from evsim.errors import InputError, NetworkError, ZeroDelayError, warn_of_grazing
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
 from evsim.synapses.sampling import names_of_sampled
@@ -197,18 +197,18 @@ class Simulation:
         table(state, "state", "seed", "driver", "synapses", "network")
         for name, mine in (("seed", self.seed), ("driver", self.driver), ("synapses", self.engine.n_synapses)):
             if not isinstance(state[name], (int, np.integer, str)) or state[name] != mine:
-                raise ValueError(
+                raise InputError(
                     f"this state belongs to another simulation: its {name} is {state[name]}, here it is {mine}. "
                     "Resume with the same network, seed and driver."
                 )
         saved = state["network"] if isinstance(state["network"], str) else ""
         if saved != _fingerprint(self.network, self.seed):
             if saved == _fingerprint(self.network, None):
-                raise ValueError(
+                raise InputError(
                     "this state was saved by an earlier version of evsim, which draws other synapses or drive for this "
                     "network and seed. Simulate it from the start, or continue with the version that saved it."
                 )
-            raise ValueError("this state belongs to another simulation: its network is declared differently.")
+            raise InputError("this state belongs to another simulation: its network is declared differently.")
         time, emitted, since = checked_progress(state, sum(p.size for p in self.network.populations.values()))
         trains = {}
         for name, pair in table(state.get("given", {}), "given").items():

@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from evsim.errors import InputError
+
 
 def refuse(where: str, what: str) -> NoReturn:
     """Raise the ValueError of a state that no simulation has written."""
-    raise ValueError(f"this state is damaged: {where} {what}. Use a copy of it, or start anew.")
+    raise InputError(f"this state is damaged: {where} {what}. Use a copy of it, or start anew.")
 
 
 def table(value: Any, where: str, *keys: str) -> dict[str, Any]:

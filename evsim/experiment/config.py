@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
+from evsim.errors import InputError
 from evsim.experiment.losses import loss_entry, make_loss
 from evsim.experiment.named import convert
 from evsim.experiment.pairs import check_pair
@@ -94,7 +95,7 @@ class RunConfig(TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.updates not in ("after", "within"):
-            raise ValueError(f"updates must be after or within; got {self.updates!r}.")
+            raise InputError(f"updates must be after or within; got {self.updates!r}.")
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -151,7 +152,7 @@ def start(config: RunConfig, model: Sequential) -> bool:
         return not isinstance(model, Perceptron) and not config.thresholds
     means = config.weight_mean or (0.0,) * len(config.weight_scale)
     if len(config.weight_scale) != len(model.layers) or len(means) != len(model.layers):
-        raise ValueError(f"weight_mean and weight_scale need one number for each of {len(model.layers)} layers.")
+        raise InputError(f"weight_mean and weight_scale need one number for each of {len(model.layers)} layers.")
     model.init(config.seed, scale=list(config.weight_scale), mean=list(means))
     return False
 
@@ -169,7 +170,7 @@ def calibrate_start(config: RunConfig, model: Sequential, trainer: Trainer, data
 def _check_thresholds(config: RunConfig) -> None:
     n = len(config.hidden) + (loss_entry(config.loss).readout is None)
     if config.thresholds and len(config.thresholds) != n:
-        raise ValueError(f"--threshold needs one number for each of {n} spiking layers; got {len(config.thresholds)}.")
+        raise InputError(f"--threshold needs one number for each of {n} spiking layers; got {len(config.thresholds)}.")
 
 
 def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:

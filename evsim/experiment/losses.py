@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evsim.errors import InputError
 from evsim.experiment import named as named
 from evsim.io.datasets import Dataset
 from evsim.learning.losses import (
@@ -87,7 +88,7 @@ LOSSES: dict[str, LossEntry] = {
 def loss_entry(name: str) -> LossEntry:
     """Raises ValueError : unknown name."""
     if name not in LOSSES:
-        raise ValueError(f"there is no loss {name!r}. Known: {', '.join(sorted(LOSSES))}.")
+        raise InputError(f"there is no loss {name!r}. Known: {', '.join(sorted(LOSSES))}.")
     return LOSSES[name]
 
 
@@ -99,7 +100,7 @@ def make_loss(
     Raises ValueError : unknown name or option; a loss by target trains for data that have none."""
     entry = loss_entry(name)
     if "targets" in entry.given and data.targets is None:
-        raise ValueError(
+        raise InputError(
             f"the loss {name} needs target trains, which {data.name} does not have; take the data set spike-patterns, "
             "or another loss."
         )

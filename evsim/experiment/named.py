@@ -8,6 +8,8 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from evsim.errors import InputError
+
 
 def options_of(factory: Callable[..., Any], given: Any = ()) -> dict[str, Any]:
     """Names and defaults of the options of a class or function; ``given`` : names that are not for the user."""
@@ -26,10 +28,10 @@ def make(what: str, factory: Callable[..., Any], options: Mapping[str, Any], **g
     unknown = [name for name in options if name not in known]
     if unknown:
         has = f"It has {', '.join(_shown(k, v) for k, v in known.items())}" if known else "It has none"
-        raise ValueError(f"{what} has no option {', '.join(unknown)}. {has}.")
+        raise InputError(f"{what} has no option {', '.join(unknown)}. {has}.")
     missing = [k for k, v in known.items() if v is inspect.Parameter.empty and k not in options]
     if missing:
-        raise ValueError(f"{what} needs the option {', '.join(missing)}; give NAME=VALUE.")
+        raise InputError(f"{what} needs the option {', '.join(missing)}; give NAME=VALUE.")
     return factory(**given, **convert(what, factory, options))
 
 
@@ -51,7 +53,7 @@ def parse(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not (name.strip() and equals):
-        raise ValueError(f"an option is written NAME=VALUE; got {text!r}.")
+        raise InputError(f"an option is written NAME=VALUE; got {text!r}.")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -77,9 +79,9 @@ def _converted(what: str, name: str, value: Any, annotation: Any) -> Any:
                 return _READERS[kind](value)
             except (ValueError, TypeError, OverflowError) as error:
                 wanted = " or ".join(_CALLED.get(k, k) for k in kinds)
-                raise ValueError(f"{name} of {what} must be {wanted}; got {value!r}.") from error
+                raise InputError(f"{name} of {what} must be {wanted}; got {value!r}.") from error
     if kinds[0].startswith("tuple"):
-        raise ValueError(f"{name} of {what} must be a list, as in {name}=[1, 2]; got {value!r}.")
+        raise InputError(f"{name} of {what} must be a list, as in {name}=[1, 2]; got {value!r}.")
     return value
 
 
@@ -88,7 +90,7 @@ def _surrogate(what: str, name: str, value: str) -> Any:
 
     named = {key: s for key, s in vars(surrogates).items() if isinstance(s, surrogates.Surrogate)}
     if value not in named:
-        raise ValueError(f"{name} of {what} must be one of {', '.join(named)}; got {value!r}.")
+        raise InputError(f"{name} of {what} must be one of {', '.join(named)}; got {value!r}.")
     return named[value]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from evsim.description.projections import is_distribution
 from evsim.engine.simulation import Simulation
-from evsim.errors import DataError, NetworkError
+from evsim.errors import DataError, InputError, NetworkError
 from evsim.experiment.examples import EXAMPLES, find_file
 from evsim.io import runs
 from evsim.network import Network
@@ -117,7 +117,7 @@ def declare(config: SimulateConfig) -> Declaration:
     DataError : a spike file that cannot be read
     """
     if not (np.isfinite(config.warmup) and config.warmup >= 0.0):
-        raise ValueError(f"warmup must be finite and >= 0 ms; got {config.warmup}.")
+        raise InputError(f"warmup must be finite and >= 0 ms; got {config.warmup}.")
     if config.network in PRESETS:
         net = preset(config.network, config.scale, config.seed)
         found = Declaration(net, {}, PRESETS[config.network][1], config.network)
@@ -127,7 +127,7 @@ def declare(config: SimulateConfig) -> Declaration:
         found = replace(found, t_stop=config.t_stop)
     for name, value in (("t_stop", found.t_stop), ("chunk", config.chunk)):
         if value is not None and not (np.isfinite(value) and value > 0.0):
-            raise ValueError(f"{name} must be finite and > 0 ms; got {value}.")
+            raise InputError(f"{name} must be finite and > 0 ms; got {value}.")
     return found
 
 
@@ -139,10 +139,10 @@ def _from_file(config: SimulateConfig) -> Declaration:
             f"network in TOML, as the example {EXAMPLES / 'network.toml'} (by its name: network)."
         )
     if config.scale != 1.0:
-        raise ValueError("scale is for presets; change the sizes in the file instead.")
+        raise InputError("scale is for presets; change the sizes in the file instead.")
     file = load_network(path, config.seed)
     if file.t_stop is None and config.t_stop is None:
-        raise ValueError(f"{path} does not say how long to simulate; add t_stop (ms) to it, or give --t-stop.")
+        raise InputError(f"{path} does not say how long to simulate; add t_stop (ms) to it, or give --t-stop.")
     inputs = {}
     for name, size in file.network.inputs.items():
         if name not in file.files:

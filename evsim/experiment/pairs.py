@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from evsim.errors import InputError
 from evsim.experiment.losses import LOSSES, LossEntry, loss_entry
 from evsim.experiment.rules import RULES, make_rule, rule_entry
 from evsim.learning.baselines.ann import ANNTrainer
@@ -25,7 +26,7 @@ def check_pair(rule_name: str, rule_options: dict[str, Any], loss_name: str) -> 
     if is_spiking(rule_name) and not fits(rule, loss):
         losses = [name for name, entry in LOSSES.items() if fits(rule, entry)]
         rules = [name for name in RULES if is_spiking(name) and fits(RULES[name].make(), loss)]
-        raise ValueError(
+        raise InputError(
             f"the rule {rule_name} cannot train by the loss {loss_name}: give it one of the losses "
             f"{', '.join(losses)}, or train by {loss_name} with one of the rules {', '.join(rules)}."
         )

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evsim.errors import InputError
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -178,7 +180,7 @@ PUBLICATIONS: dict[str, Publication] = {
 def publication(rule: str) -> Publication:
     """Raises ValueError : a rule that nobody published under this name."""
     if rule not in PUBLICATIONS:
-        raise ValueError(
+        raise InputError(
             f"there is no published preset of {rule}; there is one of {', '.join(sorted(PUBLICATIONS))}. Leave "
             "--preset out."
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evsim.errors import InputError
 from evsim.experiment import named as named
 from evsim.learning.baselines.ann import ANN, ANNTrainer, Linear
 from evsim.learning.baselines.grid import GridTrainer, SurrogateBPTT
@@ -42,7 +43,7 @@ RULES: dict[str, RuleEntry] = {
 def rule_entry(name: str) -> RuleEntry:
     """Raises ValueError : unknown name."""
     if name not in RULES:
-        raise ValueError(f"there is no rule {name!r}. Known: {', '.join(sorted(RULES))}.")
+        raise InputError(f"there is no rule {name!r}. Known: {', '.join(sorted(RULES))}.")
     return RULES[name]
 
 

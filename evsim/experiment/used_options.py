@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 
+from evsim.errors import InputError
 from evsim.experiment.config import RunConfig
 from evsim.experiment.losses import loss_entry
 from evsim.experiment.pairs import check_pair
@@ -209,5 +210,5 @@ def check_used(config: RunConfig, given: Collection[str]) -> list[str]:
     check_pair(config.rule, config.rule_options, config.loss)
     found = {name: f"{name} is not used by this run: it needs {why}." for name, why in unused(config, given).items()}
     if refused := [text for name, text in found.items() if name not in NOTED]:
-        raise ValueError(" ".join([*refused, "Leave out what is not used, or give what it needs."]))
+        raise InputError(" ".join([*refused, "Leave out what is not used, or give what it needs."]))
     return list(found.values())

@@ -277,7 +277,7 @@ def _named(where: str) -> Iterator[None]:
     """Say in which part of the file an error lies."""
     try:
         yield
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:  # values go from the file into constructors as they are
         raise NetworkError(f"{where}: {error}") from error
     except MemoryError as error:
         raise NetworkError(f"{where} needs more memory than there is; are its sizes right?") from error

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from evsim.checks import numbers
+from evsim.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +61,16 @@ class LIF:
             self._own("v_init", None)
         self._own_tau_syn()
         if not isinstance(self.keep_refractory_input, (bool, np.bool_)):
-            raise ValueError(f"keep_refractory_input must be True or False; got {self.keep_refractory_input!r}.")
+            raise InputError(f"keep_refractory_input must be True or False; got {self.keep_refractory_input!r}.")
         object.__setattr__(self, "keep_refractory_input", bool(self.keep_refractory_input))
         _positive("tau_m", self.tau_m)
         for name, tau in zip(("tau_syn", "tau_syn (inhibitory)"), self.receptor_taus()):
             _positive(name, tau)
         if np.any(np.asarray(self.t_ref) < 0):
-            raise ValueError(f"t_ref must be >= 0 ms; got {self.t_ref!r}. Use 0 for no refractory period.")
+            raise InputError(f"t_ref must be >= 0 ms; got {self.t_ref!r}. Use 0 for no refractory period.")
         self._check_lengths()
         if np.any(np.asarray(self.v_reset) >= np.asarray(self.v_th)):
-            raise ValueError(
+            raise InputError(
                 f"v_reset must be below v_th, or the neuron would fire without end; got v_reset = "
                 f"{self.v_reset!r}, v_th = {self.v_th!r}."
             )
@@ -83,13 +84,13 @@ class LIF:
             return
         if isinstance(tau, list) and len(tau) == 2:
             a, b = tau
-            raise ValueError(
+            raise InputError(
                 f"tau_syn = {tau!r} could mean two things. Write the tuple ({a!r}, {b!r}) for an excitatory and an "
                 f"inhibitory time constant, or np.array([{a!r}, {b!r}]) for one of each of two neurons."
             )
         if isinstance(tau, tuple):
             if len(tau) != 2:
-                raise ValueError(f"tau_syn as a tuple must be (excitatory, inhibitory); got {len(tau)} values.")
+                raise InputError(f"tau_syn as a tuple must be (excitatory, inhibitory); got {len(tau)} values.")
             names = "tau_syn (excitatory)", "tau_syn (inhibitory)"
             object.__setattr__(self, "tau_syn", tuple(_parameter(n, t, "ms") for n, t in zip(names, tau)))
         else:
@@ -99,7 +100,7 @@ class LIF:
         lengths = [(name, v.size) for name, v in self._parameters() if isinstance(v, np.ndarray)]
         if len({n for _, n in lengths}) > 1:
             said = ", ".join(f"{name} has {n}" for name, n in lengths)
-            raise ValueError(f"arrays of parameters must have one value for each neuron, equally many; {said}.")
+            raise InputError(f"arrays of parameters must have one value for each neuron, equally many; {said}.")
 
     def _parameters(self) -> Iterator[tuple[str, Any]]:
         """All parameters by name, a pair of time constants one by one."""
@@ -143,13 +144,13 @@ class LIF:
 def _parameter(name: str, value: Any, unit: str | None) -> Any:
     v = numbers(name, value, unit=unit)
     if np.ndim(v) > 1:
-        raise ValueError(f"{name} must be a number or one number per neuron; got shape {v.shape}.")
+        raise InputError(f"{name} must be a number or one number per neuron; got shape {v.shape}.")
     return v
 
 
 def _positive(name: str, value: Any) -> None:
     if np.any(np.asarray(value) <= 0):
-        raise ValueError(f"{name} must be > 0 ms; got {value!r}.")
+        raise InputError(f"{name} must be > 0 ms; got {value!r}.")
 
 
 def _short_parameter(value: Any) -> str:

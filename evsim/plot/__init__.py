@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evsim.analysis import interval, population_rate
 from evsim.checks import number, whole, whole_numbers
+from evsim.errors import InputError
 from evsim.spikes import SpikeTrains
 from evsim.types import Floats, Ints
 
@@ -50,7 +51,7 @@ def raster(
     by_name = {} if isinstance(neurons, (int, np.integer)) else neurons
     default = neurons if isinstance(neurons, (int, np.integer)) else 200
     if unknown := set(by_name) - set(spikes):
-        raise ValueError(f"neurons names {sorted(unknown)}, but the populations are {', '.join(spikes)}.")
+        raise InputError(f"neurons names {sorted(unknown)}, but the populations are {', '.join(spikes)}.")
     last = list(spikes)[-1]
     rows = {
         name: _rows(name, s.size, by_name.get(name, default), highlight if name == last else None)
@@ -120,7 +121,7 @@ def voltage(rec: Recording, population: str, neurons: Sequence[int], *, points: 
     """
     neurons = whole_numbers("neurons", neurons).ravel().tolist()
     if not neurons:
-        raise ValueError("at least one neuron must be drawn; neurons lists none.")
+        raise InputError("at least one neuron must be drawn; neurons lists none.")
     points = whole("points", points, low=2)
     fig, axes = _figure(len(neurons), [1.0] * len(neurons), (7.5, 0.8 + 1.3 * len(neurons)))
     for ax, n in zip(axes, neurons):
@@ -222,7 +223,7 @@ def _rows(name: str, size: int, wanted: int | Sequence[int], always: int | None)
     """Neurons to draw of a population, from below; ``always`` is put in place of the one next to it."""
     if isinstance(wanted, (int, np.integer)):
         if wanted < 1:
-            raise ValueError(f"at least one neuron of {name!r} must be drawn; neurons asks for {wanted}.")
+            raise InputError(f"at least one neuron of {name!r} must be drawn; neurons asks for {wanted}.")
         chosen = np.linspace(0, size - 1, min(size, wanted)).round().astype(np.int64)
         if always is not None and chosen.size and always not in chosen:
             chosen[np.argmin(np.abs(chosen - always))] = always
@@ -231,7 +232,7 @@ def _rows(name: str, size: int, wanted: int | Sequence[int], always: int | None)
     if always is not None and always not in chosen:
         chosen = np.append(chosen, always)
     if chosen.size == 0:
-        raise ValueError(f"at least one neuron of {name!r} must be drawn; neurons lists none.")
+        raise InputError(f"at least one neuron of {name!r} must be drawn; neurons lists none.")
     if chosen.min() < 0 or chosen.max() >= size:
         bad = chosen[(chosen < 0) | (chosen >= size)][0]
         raise IndexError(f"neuron {bad} of {name!r} asked for, but there are {size} (0 ... {size - 1}).")
@@ -289,12 +290,12 @@ def _label_times(ax: Any, spikes: Floats, v_th: float, t_stop: float) -> None:
 
 def _shown_interval(spikes: Mapping[str, SpikeTrains], t_start: float, t_stop: float | None) -> tuple[float, float]:
     if not isinstance(spikes, Mapping) or not all(isinstance(s, SpikeTrains) for s in spikes.values()):
-        raise ValueError(f"spikes must be a recording, or {{population: SpikeTrains}}; got {type(spikes).__name__}.")
+        raise InputError(f"spikes must be a recording, or {{population: SpikeTrains}}; got {type(spikes).__name__}.")
     if not spikes:
-        raise ValueError("there is no population to draw; give {population: SpikeTrains} or a recording.")
+        raise InputError("there is no population to draw; give {population: SpikeTrains} or a recording.")
     end = getattr(spikes, "t_stop", None) if t_stop is None else t_stop
     if end is None:
-        raise ValueError("t_stop is needed, the end of the time axis in ms; only a recording knows its own.")
+        raise InputError("t_stop is needed, the end of the time axis in ms; only a recording knows its own.")
     return interval(t_start, end)
 
 

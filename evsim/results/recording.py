@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from evsim.checks import whole
 from evsim.description.network import NetworkDescription
+from evsim.errors import InputError
 from evsim.spikes import SpikeTrains
 from evsim.synapses.sampling import Synapses, sample_synapses
 from evsim.types import Floats
@@ -64,7 +65,7 @@ class Recording(Mapping[str, SpikeTrains]):
     def synapses(self, number: int) -> Synapses:
         """Synapses of a projection by the number that ``connect`` gave: pre, post, weight at t_stop, delay (ms)."""
         if not 0 <= whole("number", number) < len(self.network.projections):
-            raise ValueError(f"projections are 0 ... {len(self.network.projections) - 1}; got {number}.")
+            raise InputError(f"projections are 0 ... {len(self.network.projections) - 1}; got {number}.")
         p = self.network.projections[number]
         s = sample_synapses(p, number, self.network.size_of(p.source), self.network.size_of(p.target), self.seed)
         return replace(s, weight=self.weights.get(number, s.weight))
@@ -88,12 +89,12 @@ class Recording(Mapping[str, SpikeTrains]):
 
         self[population]
         if self.t_start > 0.0:
-            raise ValueError(
+            raise InputError(
                 f"voltages are replayed from 0 ms, but this chunk begins at {self.t_start} ms; join the chunks first "
                 "(evsim.join)."
             )
         if not self.complete:
-            raise ValueError("voltages are replayed from all spikes, but not all were recorded; leave out record=.")
+            raise InputError("voltages are replayed from all spikes, but not all were recorded; leave out record=.")
         run = Run(self.network, {**self.spikes, **self.inputs}, self.seed, self.t_stop, self.cell)
         return voltage(run, population, neuron, times)
 
@@ -104,14 +105,14 @@ def join(chunks: Sequence[Recording]) -> Recording:
     Raises ValueError : no chunks, a gap between two, or chunks of different runs.
     """
     if not chunks:
-        raise ValueError("there are no chunks to join; pass those of one run, in order.")
+        raise InputError("there are no chunks to join; pass those of one run, in order.")
     for a, b in pairwise(chunks):
         if a.t_stop != b.t_start:
-            raise ValueError(
+            raise InputError(
                 f"a chunk ends at {a.t_stop} ms, but the next begins at {b.t_start} ms; pass all, in order."
             )
         if _run_of(a) != _run_of(b):
-            raise ValueError(
+            raise InputError(
                 "these are not chunks of one run: their populations, inputs, seed or driver differ. Pass those of one "
                 "simulation, in order."
             )

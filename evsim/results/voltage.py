@@ -11,6 +11,7 @@ import numpy as np
 from evsim._kernels.neurons.replay import voltage_at
 from evsim.checks import real, whole_numbers
 from evsim.description.network import NetworkDescription
+from evsim.errors import InputError
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeTrains
 from evsim.synapses.drives import drive_spikes
@@ -74,16 +75,16 @@ def voltage(run: Run, population: str, neuron: Any, times: Any) -> Floats:
     size = run.trains[population].size
     numbers = whole_numbers("neuron", neuron)
     if numbers.ndim > 1:
-        raise ValueError(f"neuron must be a number or a list of numbers; got shape {numbers.shape}.")
+        raise InputError(f"neuron must be a number or a list of numbers; got shape {numbers.shape}.")
     if numbers.size and (numbers.min() < 0 or numbers.max() >= size):
         bad = numbers.ravel()[(numbers.ravel() < 0) | (numbers.ravel() >= size)][0]
         raise IndexError(f"neuron {bad} asked for, but {population!r} has 0 ... {size - 1}.")
     if any(p.plasticity is not None and p.target == population for p in run.network.projections):
-        raise ValueError(f"voltages of {population!r} cannot be replayed: its weights changed during the run.")
+        raise InputError(f"voltages of {population!r} cannot be replayed: its weights changed during the run.")
     instants = np.asarray(real("times", times, "ms"), dtype=np.float64)
     flat = np.ravel(instants)
     if flat.size and not (np.all(flat >= 0.0) and np.all(flat <= run.t_stop)):
-        raise ValueError(f"voltage times must lie within [0, {run.t_stop}] ms; got {flat.min()} ... {flat.max()}.")
+        raise InputError(f"voltage times must lie within [0, {run.t_stop}] ms; got {flat.min()} ... {flat.max()}.")
     rows, place = np.unique(numbers.ravel().astype(np.int64), return_inverse=True)
     traces = _traces(run, population, rows, flat)
     return traces[place].reshape(numbers.shape + instants.shape)

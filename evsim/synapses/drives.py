@@ -17,7 +17,7 @@ from evsim.description.connectivity import OneToOne
 from evsim.description.network import NetworkDescription
 from evsim.description.poisson import PoissonDrive
 from evsim.description.projections import STRIDE, Projection
-from evsim.errors import NetworkError
+from evsim.errors import InputError, NetworkError
 from evsim.spikes import SpikeTrains, spike_order
 from evsim.types import Floats
 
@@ -124,7 +124,7 @@ def _accepted(drive: PoissonDrive, block: DriveBlock, cell: int, times: Floats) 
     rate = _rates_at(drive, times)
     if not np.all((rate >= 0.0) & (rate <= drive.rate_max)):
         bad = rate[~((rate >= 0.0) & (rate <= drive.rate_max))][0]
-        raise ValueError(
+        raise InputError(
             f"add_poisson({drive.target!r}): the rate function gave {bad} Hz, outside [0, rate_max = "
             f"{drive.rate_max}]. Give a rate_max that bounds it."
         )

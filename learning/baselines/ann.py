@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.readout import Voltages
 from evsim.learning.losses import VoltageCrossEntropy
@@ -107,7 +108,7 @@ class ANNTrainer(Trainer):
         self, model: Perceptron, rule: ANN, optimiser: Optimiser, options: TrainingOptions, scale: float = 1.0
     ) -> None:
         if options.hidden_dropout > 0.0:
-            raise ValueError("hidden_dropout is of spiking networks; set it to 0 for ann and linear.")
+            raise InputError("hidden_dropout is of spiking networks; set it to 0 for ann and linear.")
         super().__init__(model, rule, VoltageCrossEntropy(), optimiser, options)  # type: ignore[arg-type]
         self.scale = scale
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
 from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
 from evsim.learning.fields import check_fields
@@ -54,7 +55,7 @@ class SurrogateBPTT:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.dt > 0:
-            raise ValueError(f"dt must be finite and > 0 ms; got {self.dt}.")
+            raise InputError(f"dt must be finite and > 0 ms; got {self.dt}.")
         Surrogate(self.shape, self.slope, self.height)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from evsim import streams
-from evsim.errors import GradientError
+from evsim.errors import GradientError, InputError
 from evsim.learning.checks.agreement import LIMITS, Agreement, agreement_of
 from evsim.learning.checks.agreement import GradientReport as GradientReport
 from evsim.learning.checks.mean_gradient import Draw, by_rule, compare_means, expected_gradient, mean_gradient
@@ -122,7 +122,7 @@ def check_gradient(
     if reference == "mean" and draw is not None:
         return _check_mean(model, rule, loss, draw, t_stop, mean_step, precision, most_draws, draws_a_block)
     if reference != "pathwise" or draw is not None or inputs is None or labels is None:
-        raise ValueError(
+        raise InputError(
             "check_gradient takes inputs and labels, or reference = 'mean' and draw, a function from numbers of draws "
             f"to inputs and labels; got reference = {reference!r}."
         )
@@ -130,7 +130,7 @@ def check_gradient(
         check_number(name, count, integer=True)
     check_number("step", step)
     if differences < 0 or replays < 0 or not step > 0:
-        raise ValueError(f"differences and replays must be >= 0, step > 0; got {differences}, {replays} and {step}.")
+        raise InputError(f"differences and replays must be >= 0, step > 0; got {differences}, {replays} and {step}.")
     if true_loss is None:
         true_loss = with_derivative(loss, t_stop)
     spikes = model.forward(inputs, t_stop)

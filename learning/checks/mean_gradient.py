@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from evsim import streams
+from evsim.errors import InputError
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss, Rule, loss_gradients
 from evsim.spikes import SpikeBatch
@@ -279,9 +280,9 @@ def _moved(array: Floats, index: Any, change: Any) -> Iterator[None]:
 def _check(step: float, precision: float, most_draws: int, a_block: int) -> None:
     for name, value in (("step", step), ("precision", precision)):
         if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be finite and > 0; got {value}.")
+            raise InputError(f"{name} must be finite and > 0; got {value}.")
     if most_draws < 4 * a_block:
-        raise ValueError(f"most_draws must be at least four blocks, {4 * a_block}; got {most_draws}.")
+        raise InputError(f"most_draws must be at least four blocks, {4 * a_block}; got {most_draws}.")
 
 
 def _parameters(model: Sequential) -> list[tuple[tuple[int, str], Floats]]:
@@ -297,7 +298,7 @@ def _scale(model: Sequential, name: tuple[int, str], array: Floats) -> float:
         return 1.0
     scale = float(np.sqrt(np.mean(array**2)))
     if not scale > 0.0:
-        raise ValueError(f"{name[1]} of layer {name[0]} is 0 throughout: it has no scale to move by. Draw it first.")
+        raise InputError(f"{name[1]} of layer {name[0]} is 0 throughout: it has no scale to move by. Draw it first.")
     return scale
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evsim.engine.sweep.layers import pack_layer, run_layer_batch, sweepable
-from evsim.errors import GradientError, NetworkError
+from evsim.errors import GradientError, InputError, NetworkError
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.dense import Dense, Layer
 from evsim.neurons.lif import LIF
@@ -39,7 +39,7 @@ class AnalogBatch(SpikeBatch):
         """values : (n_samples, size), spikes per ms. Raises ValueError : another shape, or values not finite."""
         v = np.ascontiguousarray(values, dtype=np.float64)
         if v.ndim != 2 or not np.all(np.isfinite(v)):
-            raise ValueError(f"values must be finite, of shape (samples, inputs); got shape {v.shape}.")
+            raise InputError(f"values must be finite, of shape (samples, inputs); got shape {v.shape}.")
         return cls(np.empty(0), np.empty(0, np.int32), np.zeros(len(v) + 1, np.int64), v.shape[1], None, v)
 
     def take(self, samples: ArrayLike) -> AnalogBatch:
@@ -89,9 +89,9 @@ class Analog(Layer):
     def final_currents(self, inputs: SpikeBatch) -> Floats:
         """J of every neuron in every sample, (n_samples, n_out). Raises ValueError : inputs that are spikes."""
         if not isinstance(inputs, AnalogBatch):
-            raise ValueError("an Analog layer takes an AnalogBatch; encode spikes for Dense layers.")
+            raise InputError("an Analog layer takes an AnalogBatch; encode spikes for Dense layers.")
         if inputs.values.shape != (len(inputs), self.n_in):
-            raise ValueError(
+            raise InputError(
                 f"{self.describe()} takes values of shape (samples, {self.n_in}); got {inputs.values.shape}."
             )
         return self.tau_s * inputs.values @ self.weight

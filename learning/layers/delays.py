@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -29,13 +30,13 @@ class Delays:
         self.fixed: Floats = np.asarray(fixed, dtype=np.float64)
         self.shape, self.trained, self.max_delay = shape, trained, float(max_delay)
         if self.fixed.shape not in ((), shape[:1], shape):
-            raise ValueError(f"delay must be a number or have shape {shape[:1]} or {shape}; got {self.fixed.shape}.")
+            raise InputError(f"delay must be a number or have shape {shape[:1]} or {shape}; got {self.fixed.shape}.")
         if not np.all(np.isfinite(self.fixed)) or np.any(self.fixed < 0):
-            raise ValueError(f"delay must be finite and >= 0 ms; got {fixed}.")
+            raise InputError(f"delay must be finite and >= 0 ms; got {fixed}.")
         if trained not in KINDS:
-            raise ValueError(f"trainable delays are None, 'input' or 'synapse'; got {trained!r}.")
+            raise InputError(f"trainable delays are None, 'input' or 'synapse'; got {trained!r}.")
         if trained is not None and not (np.isfinite(max_delay) and max_delay > 0):
-            raise ValueError(f"trainable delays need a max_delay > 0 ms; got {max_delay}.")
+            raise InputError(f"trainable delays need a max_delay > 0 ms; got {max_delay}.")
         self.logit: Floats = np.zeros(shape[:1] if trained == "input" else shape if trained else ())
 
     def init(self, rng: np.random.Generator) -> None:
@@ -63,7 +64,7 @@ class Delays:
         """Raises ValueError : logits that are not finite or have another shape. owner : the layer, for messages"""
         wanted = self.shape[:1] if self.trained == "input" else self.shape if self.trained else ()
         if self.logit.shape != wanted or not np.isfinite(self.logit).all():
-            raise ValueError(
+            raise InputError(
                 f"delay logits of {owner} must be finite, of shape {wanted}; got shape {self.logit.shape}."
             )
 

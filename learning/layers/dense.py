@@ -9,7 +9,7 @@ import numpy as np
 
 from evsim.engine.queue.run import run_flat_batch
 from evsim.engine.sweep.layers import pack_layer, run_layer_batch, sweepable
-from evsim.errors import NetworkError
+from evsim.errors import InputError, NetworkError
 from evsim.learning.fields import all_finite, check_fields, check_number
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.neuron_parameters import NeuronParameters
@@ -82,10 +82,10 @@ class Layer:
             w, what = getattr(self, name), f"{name} of {self.describe()}"
             if w.shape != shape:
                 turned = " Transpose it: weights are [from, to]." if w.T.shape == shape else ""
-                raise ValueError(f"{what} must have shape {shape}; got {w.shape}.{turned}")
+                raise InputError(f"{what} must have shape {shape}; got {w.shape}.{turned}")
             if not all_finite(w):
                 place = tuple(int(i) for i in np.argwhere(~np.isfinite(w))[0])
-                raise ValueError(f"{what} must be finite; the entry {place} is {w[place]}.")
+                raise InputError(f"{what} must be finite; the entry {place} is {w[place]}.")
         self.delays.check(self.describe())
 
     def check_forward(self, inputs: Any, t_stop: float, threads: int = 1) -> None:
@@ -98,26 +98,26 @@ class Layer:
             # Not by assignment, which would set the coordinates anew, with the rounding of a logarithm.
             vars(self)["neuron"] = self.neuron_parameters.neuron(self.neuron)
         if not isinstance(inputs, SpikeBatch):
-            raise ValueError(f"{self.describe()} takes a SpikeBatch; got a {type(inputs).__name__}.")
+            raise InputError(f"{self.describe()} takes a SpikeBatch; got a {type(inputs).__name__}.")
         if inputs.size != self.n_in:
-            raise ValueError(f"{self.describe()} takes {self.n_in} inputs; the spikes have {inputs.size}.")
+            raise InputError(f"{self.describe()} takes {self.n_in} inputs; the spikes have {inputs.size}.")
         if inputs.times.size and inputs.times.min() < 0.0:
-            raise ValueError(f"input spikes start at {inputs.times.min()} ms; shift them to times >= 0.")
+            raise InputError(f"input spikes start at {inputs.times.min()} ms; shift them to times >= 0.")
         check_number("t_stop", t_stop)
         if not t_stop > 0:
-            raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
+            raise InputError(f"t_stop must be > 0 ms; got {t_stop}.")
         check_number("threads", threads, integer=True)
         if threads < 1:
-            raise ValueError(f"threads must be >= 1; got {threads}.")
+            raise InputError(f"threads must be >= 1; got {threads}.")
 
     def make_synapses(self) -> None:
         """Weights of 0, and the delays; ValueError for sizes < 1 or delays that cannot be."""
         if is_dataclass(self):
             check_fields(self)
         if self.n_in < 1 or self.n_out < 1:
-            raise ValueError(f"{type(self).__name__} needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
+            raise InputError(f"{type(self).__name__} needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
         if not isinstance(self.neuron, LIF):
-            raise ValueError(f"{type(self).__name__} needs neurons given as a LIF; got a {type(self.neuron).__name__}.")
+            raise InputError(f"{type(self).__name__} needs neurons given as a LIF; got a {type(self.neuron).__name__}.")
         self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
         self.trainable = tuple(self.trainable)
         self.neuron_parameters = NeuronParameters(self.neuron, self.trainable, self.n_out)
@@ -129,7 +129,7 @@ class Layer:
         if mean is not None:
             check_number("mean", mean)
         if scale < 0:
-            raise ValueError(f"scale must be >= 0; got {scale}.")
+            raise InputError(f"scale must be >= 0; got {scale}.")
         shape = (self.n_in, self.n_out)
         self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
         self.delays.init(rng)
@@ -185,7 +185,7 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         self.make_synapses()
         if self.lateral_inhibition < 0 or (self.lateral_inhibition > 0 and not self.lateral_delay > 0):
-            raise ValueError(
+            raise InputError(
                 "lateral_inhibition must be >= 0 and its delay > 0 ms; got "
                 f"{self.lateral_inhibition} and {self.lateral_delay}."
             )
@@ -250,7 +250,7 @@ class Recurrent(Dense):
     def __post_init__(self) -> None:
         super().__post_init__()
         if np.min(self.recurrent_delay) <= 0:
-            raise ValueError(f"recurrent_delay must be > 0 ms; got {np.min(self.recurrent_delay)}.")
+            raise InputError(f"recurrent_delay must be > 0 ms; got {np.min(self.recurrent_delay)}.")
         shape = (self.n_out, self.n_out)
         self.recurrent_delays = Delays(self.recurrent_delay, self.trainable_recurrent_delays, self.max_delay, shape)
         self.recurrent_weight = np.zeros(shape)
@@ -305,5 +305,5 @@ def _as_weight(what: str, value: Any) -> Floats:
     """A copy as float64. Raises ValueError : no real numbers."""
     given = np.asarray(value)
     if given.dtype.kind not in "fiu":
-        raise ValueError(f"{what} must hold real numbers; got dtype {given.dtype}.")
+        raise InputError(f"{what} must hold real numbers; got dtype {given.dtype}.")
     return np.array(given, dtype=np.float64, order="C")

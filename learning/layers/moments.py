@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels.moments import COUNT, INTEGRAL, POTENTIAL, carry, moment_pushes, moment_shares, responses
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeBatch
@@ -51,7 +52,7 @@ def starts_of(layer: Any, t_stop: float) -> Floats:
     first = layer.every if layer.feature == "potential" and layer.since == 0.0 else layer.since
     n = int(np.ceil((t_stop - first) / layer.every * (1.0 - 1e-12)))
     if n < 1:
-        raise ValueError(
+        raise InputError(
             f"{layer.describe()} has its first moment at {first} ms, but the sample ends at {t_stop} ms: lower since "
             "or every."
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.neurons.lif import LIF
 from evsim.types import Floats
 
@@ -30,9 +31,9 @@ class NeuronParameters:
     def __init__(self, neuron: LIF, trained: tuple[str, ...], n: int) -> None:
         unknown = [name for name in trained if name not in COORDINATES]
         if unknown or len(set(trained)) < len(trained):
-            raise ValueError(f"trainable are some of {', '.join(COORDINATES)}, each once; got {', '.join(trained)}.")
+            raise InputError(f"trainable are some of {', '.join(COORDINATES)}, each once; got {', '.join(trained)}.")
         if "tau_syn" in trained and not neuron.receptor_taus():
-            raise ValueError("delta synapses have no tau_syn to train; give the neuron a tau_syn.")
+            raise InputError("delta synapses have no tau_syn to train; give the neuron a tau_syn.")
         self.trained, self.n = trained, n
         self.arrays: dict[str, Floats] = {}
         self.take(neuron)

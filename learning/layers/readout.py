@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim.engine.sweep.layers import sweepable
-from evsim.errors import NetworkError
+from evsim.errors import InputError, NetworkError
 from evsim.learning._kernels.readout import highest, integral_factors
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.dense import Layer
@@ -87,16 +87,16 @@ class Readout(Layer):
     def __post_init__(self) -> None:
         self.make_synapses()
         if self.feature not in ("max", *MOMENTARY):
-            raise ValueError(f"feature must be one of max, {', '.join(MOMENTARY)}; got {self.feature!r}.")
+            raise InputError(f"feature must be one of max, {', '.join(MOMENTARY)}; got {self.feature!r}.")
         self._check_moments()
         if self.weighting is not None and not self.weighting > 0:
-            raise ValueError(f"weighting must be > 0 ms, or None; got {self.weighting}.")
+            raise InputError(f"weighting must be > 0 ms, or None; got {self.weighting}.")
         if not sweepable(self.neuron) or len(self.neuron.receptor_taus()) != 1:
             raise NetworkError("a Readout needs one exponential synaptic current; all neurons share tau_m and tau_syn.")
         if "v_th" in self.trainable:
-            raise ValueError("a Readout has no threshold to train; leave v_th out of trainable.")
+            raise InputError("a Readout has no threshold to train; leave v_th out of trainable.")
         if not self.delays.by_input:
-            raise ValueError("a Readout takes one delay, or one per input; got one per synapse.")
+            raise InputError("a Readout takes one delay, or one per input; got one per synapse.")
 
     @property
     def rate(self) -> float:
@@ -106,16 +106,16 @@ class Readout(Layer):
     def _check_moments(self) -> None:
         if self.every is None:
             if self.feature in ("potential", "count"):
-                raise ValueError(f"a Readout of feature {self.feature} needs every, ms: the distance of its moments.")
+                raise InputError(f"a Readout of feature {self.feature} needs every, ms: the distance of its moments.")
             if self.since:
-                raise ValueError(f"since is where the first of many moments is, so it needs every; got {self.since}.")
+                raise InputError(f"since is where the first of many moments is, so it needs every; got {self.since}.")
             return
         if self.feature == "max":
-            raise ValueError(f"moments (every) are had of {', '.join(MOMENTARY)}; got the feature max.")
+            raise InputError(f"moments (every) are had of {', '.join(MOMENTARY)}; got the feature max.")
         if not self.every > 0 or not self.since >= 0:
-            raise ValueError(f"every must be > 0 and since >= 0 ms; got {self.every} and {self.since}.")
+            raise InputError(f"every must be > 0 and since >= 0 ms; got {self.every} and {self.since}.")
         if self.trainable:
-            raise ValueError("a Readout with every trains weights and delays only; leave trainable out.")
+            raise InputError("a Readout with every trains weights and delays only; leave trainable out.")
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Any:
         """The feature of every neuron in every sample: Voltages, or Moments with ``every``.

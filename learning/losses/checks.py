@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -17,11 +18,11 @@ def check_labels(labels: Any, samples: int, classes: int | None) -> np.ndarray:
     """
     found = np.asarray(labels)
     if found.shape != (samples,):
-        raise ValueError(f"labels must have shape ({samples},); got {found.shape}.")
+        raise InputError(f"labels must have shape ({samples},); got {found.shape}.")
     if found.size and found.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers; got {found.dtype}.")
+        raise InputError(f"labels must be integers; got {found.dtype}.")
     if found.size and classes is not None and (found.min() < 0 or found.max() >= classes):
-        raise ValueError(
+        raise InputError(
             f"labels must lie in 0 ... {classes - 1}; got {found.min()} ... {found.max()}. "
             "Give the last layer one neuron per class."
         )

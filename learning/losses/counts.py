@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
 from evsim.spikes import SpikeBatch
@@ -69,7 +70,7 @@ class SmoothCountLoss:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.width > 0:
-            raise ValueError(f"width must be > 0 ms; got {self.width}.")
+            raise InputError(f"width must be > 0 ms; got {self.width}.")
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""

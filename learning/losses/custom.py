@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
+from evsim.errors import GradientError, InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
 from evsim.spikes import SpikeBatch, SpikeTrains
@@ -35,7 +35,7 @@ class CustomLoss:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.step > 0:
-            raise ValueError(f"step must be > 0 ms; got {self.step}.")
+            raise InputError(f"step must be > 0 ms; got {self.step}.")
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,).

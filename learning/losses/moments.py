@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.moments import Moments
 from evsim.learning.losses.checks import check_labels
@@ -29,9 +30,9 @@ class MomentaryCrossEntropy:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.scale > 0:
-            raise ValueError(f"scale must be > 0; got {self.scale}.")
+            raise InputError(f"scale must be > 0; got {self.scale}.")
         if not 0.0 <= self.squared <= 1.0:
-            raise ValueError(f"squared must lie in [0, 1]; got {self.squared}.")
+            raise InputError(f"squared must lie in [0, 1]; got {self.squared}.")
 
     def __call__(self, outputs: Moments, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and dL/d value, (n, moments, n_out)."""

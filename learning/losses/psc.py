@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels.psc import distances, match_samples
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
@@ -23,7 +24,7 @@ PREDICTS = ("most", "nearest")
 
 def _check_window(tau: float, t_stop: float) -> None:
     if not (tau > 0 and t_stop > 0):
-        raise ValueError(f"tau and t_stop must be > 0 ms; got {tau} and {t_stop}.")
+        raise InputError(f"tau and t_stop must be > 0 ms; got {tau} and {t_stop}.")
 
 
 def areas(outputs: SpikeBatch, tau: float, t_stop: float) -> Floats:
@@ -42,7 +43,7 @@ def desired_trains(
     pattern : None: the authors', (0, 1, 1, 1, 1) for fewer than ten steps, else (0, 1)
     """
     if classes < 1 or not (step > 0 and t_stop > 0):
-        raise ValueError(f"classes, t_stop and step must be > 0; got {classes}, {t_stop} and {step}.")
+        raise InputError(f"classes, t_stop and step must be > 0; got {classes}, {t_stop} and {step}.")
     places = int(np.ceil((t_stop - offset) / step - 1e-9))
     ones = pattern or ((0, 1, 1, 1, 1) if places < 10 else (0, 1))
     times = np.array([k * step + offset for k in range(places) if ones[k % len(ones)]])
@@ -75,7 +76,7 @@ class PSCDistance:
         check_fields(self)
         _check_window(self.tau, self.t_stop)
         if self.predicts not in PREDICTS:
-            raise ValueError(f"predicts must be one of {', '.join(PREDICTS)}; got {self.predicts!r}.")
+            raise InputError(f"predicts must be one of {', '.join(PREDICTS)}; got {self.predicts!r}.")
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, PSCGradient]:
         """Value of each sample (n,), and C with its slope."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
+from evsim.errors import GradientError, InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import at_spikes, check_labels, first_spikes
 from evsim.spikes import SpikeBatch
@@ -48,7 +48,7 @@ class TTFSLoss:
     def __post_init__(self) -> None:
         check_fields(self)
         if not (self.tau0 > 0 and self.tau1 > 0):
-            raise ValueError(f"tau0 and tau1 must be > 0 ms; got {self.tau0} and {self.tau1}.")
+            raise InputError(f"tau0 and tau1 must be > 0 ms; got {self.tau0} and {self.tau1}.")
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,).

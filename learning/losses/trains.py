@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels.van_rossum import van_rossum_samples
 from evsim.learning.fields import check_fields
 from evsim.learning.losses.checks import check_labels
@@ -24,7 +25,7 @@ def by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:
 def check_against(outputs: SpikeBatch, labels: np.ndarray, targets: SpikeBatch) -> np.ndarray:
     """Labels as (samples,) int64. Raises ValueError : labels or sizes that do not fit the targets."""
     if outputs.size != targets.size:
-        raise ValueError(f"the targets have {targets.size} neurons, the outputs {outputs.size}.")
+        raise InputError(f"the targets have {targets.size} neurons, the outputs {outputs.size}.")
     return check_labels(labels, len(outputs), len(targets))
 
 
@@ -54,7 +55,7 @@ class VanRossum:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.tau > 0:
-            raise ValueError(f"tau must be > 0 ms; got {self.tau}.")
+            raise InputError(f"tau must be > 0 ms; got {self.tau}.")
 
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""

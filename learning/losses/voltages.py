@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.readout import Voltages
 from evsim.learning.losses.checks import check_labels
@@ -26,7 +27,7 @@ class VoltageCrossEntropy:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.scale > 0:
-            raise ValueError(f"scale must be > 0; got {self.scale}.")
+            raise InputError(f"scale must be > 0; got {self.scale}.")
 
     def __call__(self, outputs: Voltages, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and dL/d value, (n, n_out)."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evsim.errors import GradientError
+from evsim.errors import GradientError, InputError
 from evsim.learning._kernels import adjoint_events as events
 from evsim.learning._kernels.adjoint_layer import adjoint_layer
 from evsim.learning._kernels.readout import highest_by_taus
@@ -52,7 +52,7 @@ class EventProp:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.min_slope > 0:
-            raise ValueError(f"min_slope must be > 0, or a grazing spike has no finite gradient; got {self.min_slope}.")
+            raise InputError(f"min_slope must be > 0, or a grazing spike has no finite gradient; got {self.min_slope}.")
 
     def clips(self, layer: Any, outputs: SpikeBatch) -> bool:
         """Is a spike of the layer so flat that ``min_slope`` changes its derivative? Then it is not exact."""

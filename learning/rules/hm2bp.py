@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense
@@ -80,13 +81,13 @@ class HM2BP:
     def __post_init__(self) -> None:
         check_fields(self, infinite=("max_gamma",))
         if self.micro not in MODES:
-            raise ValueError(f"micro must be one of {', '.join(MODES)}; got {self.micro!r}.")
+            raise InputError(f"micro must be one of {', '.join(MODES)}; got {self.micro!r}.")
         if self.psp_delay is not None and not self.psp_delay >= 0:
-            raise ValueError(f"psp_delay must be >= 0 ms, or None; got {self.psp_delay}.")
+            raise InputError(f"psp_delay must be >= 0 ms, or None; got {self.psp_delay}.")
         if self.fake_step < 0:
-            raise ValueError(f"fake_step must be >= 0 ms; got {self.fake_step}.")
+            raise InputError(f"fake_step must be >= 0 ms; got {self.fake_step}.")
         if self.silent_sources not in SILENT_SOURCES:
-            raise ValueError(f"silent_sources must be {' or '.join(SILENT_SOURCES)}; got {self.silent_sources!r}.")
+            raise InputError(f"silent_sources must be {' or '.join(SILENT_SOURCES)}; got {self.silent_sources!r}.")
 
     @checked_arguments("counts")
     def backward(

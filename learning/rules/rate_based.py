@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense
 from evsim.learning.layers.readout import Readout, Voltages
@@ -77,28 +78,28 @@ class RateBased:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.estimator not in ESTIMATORS:
-            raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}; got {self.estimator!r}.")
+            raise InputError(f"estimator must be one of {', '.join(ESTIMATORS)}; got {self.estimator!r}.")
         if self.reset not in ("hard", "soft"):
-            raise ValueError(f"reset must be hard or soft; got {self.reset!r}.")
+            raise InputError(f"reset must be hard or soft; got {self.reset!r}.")
         if self.reference_step is not None and not (np.isfinite(self.reference_step) and self.reference_step > 0):
-            raise ValueError(f"reference_step must be > 0 ms, or None; got {self.reference_step}.")
+            raise InputError(f"reference_step must be > 0 ms, or None; got {self.reference_step}.")
         if self.windows < 1:
-            raise ValueError(f"windows must be >= 1; got {self.windows}.")
+            raise InputError(f"windows must be >= 1; got {self.windows}.")
         if self.windows > 1 and (self.estimator != "surrogate" or self.reference_step is None):
-            raise ValueError(
+            raise InputError(
                 "more than one window needs the estimator surrogate and a reference_step: the others have no slope "
                 f"between two windows; got {self.estimator!r}, reference_step = {self.reference_step}."
             )
         if self.divide_loss and self.reference_step is None:
-            raise ValueError("divide_loss counts steps of reference_step; give one in ms.")
+            raise InputError("divide_loss counts steps of reference_step; give one in ms.")
         if not 0.0 <= self.silent_share <= 1.0:
-            raise ValueError(f"silent_share must lie in [0, 1]; got {self.silent_share}.")
+            raise InputError(f"silent_share must lie in [0, 1]; got {self.silent_share}.")
         if self.recurrent_terms < 0:
-            raise ValueError(f"recurrent_terms must be >= 0; got {self.recurrent_terms}.")
+            raise InputError(f"recurrent_terms must be >= 0; got {self.recurrent_terms}.")
         if not self.least_climb > 0:
-            raise ValueError(f"least_climb must be > 0; got {self.least_climb}.")
+            raise InputError(f"least_climb must be > 0; got {self.least_climb}.")
         if not 2 <= self.nodes <= 64:
-            raise ValueError(f"nodes must lie in 2 ... 64; got {self.nodes}.")
+            raise InputError(f"nodes must lie in 2 ... 64; got {self.nodes}.")
 
     def rates(
         self, layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, t_stop: float, threads: int = 1

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels.readout import integral_factors
 from evsim.learning._kernels.traces import eligibility
 from evsim.learning.fields import check_fields
@@ -74,16 +75,16 @@ class STLLR:
         check_fields(self, infinite=("tau_pre", "tau_post"))
         for name, known in (("form", FORMS), ("feedback", FEEDBACKS), ("trace", TRACES)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
+                raise InputError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
         if self.tau_pre is not None and not self.tau_pre > 0:
-            raise ValueError(f"tau_pre must be > 0 ms, or None for tau_m; got {self.tau_pre}.")
+            raise InputError(f"tau_pre must be > 0 ms, or None for tau_m; got {self.tau_pre}.")
         for name in ("tau_post", "d_ref", "step"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0 ms; got {getattr(self, name)}.")
+                raise InputError(f"{name} must be > 0 ms; got {getattr(self, name)}.")
         if not (np.isfinite(self.a_pre) and np.isfinite(self.a_post)):
-            raise ValueError(f"a_pre and a_post must be finite; got {self.a_pre} and {self.a_post}.")
+            raise InputError(f"a_pre and a_post must be finite; got {self.a_pre} and {self.a_post}.")
         if self.trace == "psp" and self.tau_pre is not None:
-            raise ValueError("the trace psp has the neuron's own time constants; leave tau_pre out.")
+            raise InputError("the trace psp has the neuron's own time constants; leave tau_pre out.")
 
     @property
     def needs(self) -> Needs:

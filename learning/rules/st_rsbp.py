@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.linalg import lapack
 
-from evsim.errors import GradientError
+from evsim.errors import GradientError, InputError
 from evsim.learning._kernels.hm2bp import layer_block
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense, Recurrent
@@ -99,19 +99,19 @@ class STRSBP:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.slopes not in FORMS:
-            raise ValueError(f"slopes must be one of {', '.join(FORMS)}; got {self.slopes!r}.")
+            raise InputError(f"slopes must be one of {', '.join(FORMS)}; got {self.slopes!r}.")
         if self.credit not in CREDITS:
-            raise ValueError(f"credit must be one of {', '.join(CREDITS)}; got {self.credit!r}.")
+            raise InputError(f"credit must be one of {', '.join(CREDITS)}; got {self.credit!r}.")
         if self.hops is not None and self.hops < 0:
-            raise ValueError(f"hops must be >= 0, or None to solve; got {self.hops}.")
+            raise InputError(f"hops must be >= 0, or None to solve; got {self.hops}.")
         if self.lateral not in LATERAL:
-            raise ValueError(f"lateral must be one of {', '.join(LATERAL)}; got {self.lateral!r}.")
+            raise InputError(f"lateral must be one of {', '.join(LATERAL)}; got {self.lateral!r}.")
         if self.fake_step < 0:
-            raise ValueError(f"fake_step must be >= 0 ms; got {self.fake_step}.")
+            raise InputError(f"fake_step must be >= 0 ms; got {self.fake_step}.")
         if self.table < 1:
-            raise ValueError(f"table must hold at least the count 1; got {self.table}.")
+            raise InputError(f"table must hold at least the count 1; got {self.table}.")
         if not self.least_diagonal > 0:
-            raise ValueError(f"least_diagonal must be > 0; got {self.least_diagonal}.")
+            raise InputError(f"least_diagonal must be > 0; got {self.least_diagonal}.")
 
     @property
     def needs(self) -> Needs:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.analog import Analog
@@ -74,14 +75,14 @@ class TSSLBP:
         check_fields(self, infinite=("max_gain", "max_z"))
         for name, known in (("inter", INTER), ("intra", INTRA), ("silent", SILENT)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
+                raise InputError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
         for name in ("a", "max_z", "max_gain", "reference_step"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
+                raise InputError(f"{name} must be > 0; got {getattr(self, name)}.")
         if not 0 < self.quiet < 1:
-            raise ValueError(f"quiet must lie between 0 and 1 jumps of the PSC; got {self.quiet}.")
+            raise InputError(f"quiet must lie between 0 and 1 jumps of the PSC; got {self.quiet}.")
         if not self.warm_up >= 0:
-            raise ValueError(f"warm_up must be >= 0 spikes per neuron and sample; got {self.warm_up}.")
+            raise InputError(f"warm_up must be >= 0 spikes per neuron and sample; got {self.warm_up}.")
 
     @property
     def wakes_silent(self) -> bool:

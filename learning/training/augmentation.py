@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from evsim import streams
+from evsim.errors import InputError
 from evsim.spikes import SpikeBatch
 
 
@@ -27,7 +28,7 @@ def jiggle(
     """
     width, height, channels = grid
     if math.prod(grid) != spikes.size:
-        raise ValueError(f"a grid of {width} x {height} x {channels} has {math.prod(grid)} inputs, not {spikes.size}.")
+        raise InputError(f"a grid of {width} x {height} x {channels} has {math.prod(grid)} inputs, not {spikes.size}.")
     most = np.array([zoom, math.radians(turn), shift, shift])
     draws = [streams.rng("augmentation", seed, epoch, key).uniform(-1.0, 1.0, 4) for key in keys]
     z, a, dx, dy = (np.array(draws).reshape(-1, 4) * most)[spikes.samples()].T

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evsim import streams
-from evsim.errors import SilentLayerError
+from evsim.errors import InputError, SilentLayerError
 from evsim.learning.fields import check_number, check_numbers
 from evsim.learning.layers.analog import Analog
 from evsim.learning.layers.dense import Dense
@@ -41,9 +41,9 @@ def calibrate(
     check_numbers({f"target {k}": target for k, target in enumerate(targets)})
     check_number("samples", samples, integer=True)
     if samples < 1 or not len(x):
-        raise ValueError(f"calibrate needs samples; got {samples} of {len(x)}.")
+        raise InputError(f"calibrate needs samples; got {samples} of {len(x)}.")
     if len(targets) != len(model.layers) or min(targets) <= 0:
-        raise ValueError(f"calibrate needs one count > 0 for each of {len(model.layers)} layers; got {targets}.")
+        raise InputError(f"calibrate needs one count > 0 for each of {len(model.layers)} layers; got {targets}.")
     n = min(samples, len(x))
     spikes = options.encode(x, np.arange(n), _CALIBRATION)
     chosen = []
@@ -52,7 +52,7 @@ def calibrate(
             _spread(layer, spikes, target, options)
             continue
         if not isinstance(layer, Dense | Analog):
-            raise ValueError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
+            raise InputError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
         layer.check()
         crowd = _crowd(layer, streams.rng("calibration", options.seed, k))
         wanted = target * n * crowd.n_out

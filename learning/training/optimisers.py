@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from evsim.errors import InputError
 from evsim.learning._kernels.update import adam_step, sgd_step
 from evsim.learning.fields import all_finite, check_number, check_numbers
 from evsim.threads import workers
@@ -46,7 +47,7 @@ class Adam:
     ) -> None:
         check_numbers({"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "weight_decay": weight_decay})
         if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0 and epsilon >= 0 and weight_decay >= 0):
-            raise ValueError(
+            raise InputError(
                 "beta1 and beta2 must lie in [0, 1), epsilon and weight_decay be >= 0; got "
                 f"{beta1}, {beta2}, {epsilon} and {weight_decay}."
             )
@@ -94,11 +95,11 @@ class Adam:
         check_number("steps of the saved optimiser", steps, integer=True)
         first, second = (_moments(state, name) for name in ("first", "second"))
         if steps < 0 or len(first) != len(second) or any(a.shape != b.shape for a, b in zip(first, second)):
-            raise ValueError("the moments of the saved optimiser do not belong together.")
+            raise InputError("the moments of the saved optimiser do not belong together.")
         if any((b < 0).any() for b in second):
-            raise ValueError("the saved optimiser has a second moment below 0, which no gradient gives.")
+            raise InputError("the saved optimiser has a second moment below 0, which no gradient gives.")
         if first and steps == 0:
-            raise ValueError("the saved optimiser has moments, but no steps.")
+            raise InputError("the saved optimiser has moments, but no steps.")
         self.steps, self.first, self.second = int(steps), first, second
 
 
@@ -108,7 +109,7 @@ class SGD:
     def __init__(self, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         check_numbers({"momentum": momentum, "weight_decay": weight_decay})
         if not (0.0 <= momentum < 1.0 and weight_decay >= 0):
-            raise ValueError(
+            raise InputError(
                 f"momentum must lie in [0, 1) and weight_decay be >= 0; got {momentum} and {weight_decay}."
             )
         self.momentum, self.weight_decay = momentum, weight_decay
@@ -180,10 +181,10 @@ def _check_arrays(weights: list[Floats], **others: list[Floats]) -> None:
 
 def _check_kind(state: dict[str, Any], kind: str, keys: tuple[str, ...]) -> None:
     if state.get("kind") != kind:
-        raise ValueError(f"the saved optimiser state is of kind {state.get('kind')!r}, not {kind!r}.")
+        raise InputError(f"the saved optimiser state is of kind {state.get('kind')!r}, not {kind!r}.")
     missing = [key for key in keys if key not in state]
     if missing:
-        raise ValueError(f"the saved optimiser state lacks {', '.join(missing)}.")
+        raise InputError(f"the saved optimiser state lacks {', '.join(missing)}.")
 
 
 def _moments(state: dict[str, Any], name: str) -> list[Floats]:
@@ -191,5 +192,5 @@ def _moments(state: dict[str, Any], name: str) -> list[Floats]:
     arrays = [np.array(a, order="C") for a in state[name]]
     for k, a in enumerate(arrays):
         if a.dtype != np.float64 or not all_finite(a):
-            raise ValueError(f"{name}[{k}] of the saved optimiser must be finite float64; got {a.dtype}.")
+            raise InputError(f"{name}[{k}] of the saved optimiser must be finite float64; got {a.dtype}.")
     return arrays

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim import encode
+from evsim.errors import InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.analog import AnalogBatch
 from evsim.learning.training.augmentation import jiggle
@@ -71,32 +72,32 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.encoder not in ("poisson", "regular", "latency", "linear", "analog"):
-            raise ValueError(f"encoder must be poisson, regular, latency, linear or analog; got {self.encoder!r}.")
+            raise InputError(f"encoder must be poisson, regular, latency, linear or analog; got {self.encoder!r}.")
         if self.schedule not in ("constant", "sqrt", "cosine", "exponential"):
-            raise ValueError(f"schedule must be constant, sqrt, cosine or exponential; got {self.schedule!r}.")
+            raise InputError(f"schedule must be constant, sqrt, cosine or exponential; got {self.schedule!r}.")
         for name in ("dropout", "hidden_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)}.")
+                raise InputError(f"{name} must lie in [0, 1); got {getattr(self, name)}.")
         if not (self.shift >= 0 and self.turn >= 0 and 0 <= self.zoom < 1):
-            raise ValueError(
+            raise InputError(
                 f"shift and turn must be >= 0, zoom in [0, 1); got {self.shift}, {self.turn} and {self.zoom}."
             )
         for name in ("duration", "rate", "max_rate", "decay"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0; got {getattr(self, name)}.")
+                raise InputError(f"{name} must be > 0; got {getattr(self, name)}.")
         for name in ("epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1; got {getattr(self, name)}.")
+                raise InputError(f"{name} must be >= 1; got {getattr(self, name)}.")
         for name in ("delay_rate", "neuron_rate", "boosting", "seed", "validation"):
             if getattr(self, name) is not None and getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0; got {getattr(self, name)}.")
+                raise InputError(f"{name} must be >= 0; got {getattr(self, name)}.")
         for name, size in (("window", 2), ("grid", 3), ("regularise", 3)):
             if getattr(self, name) is not None and len(getattr(self, name)) != size:
-                raise ValueError(f"{name} must be {size} numbers, or None; got {getattr(self, name)!r}.")
+                raise InputError(f"{name} must be {size} numbers, or None; got {getattr(self, name)!r}.")
         if self.regularise is not None and not self.regularise[2] > 0:
-            raise ValueError(f"the limit of regularise must be > 0; got {self.regularise[2]}.")
+            raise InputError(f"the limit of regularise must be > 0; got {self.regularise[2]}.")
         if self.bias_spike is not None and self.bias_spike < 0:
-            raise ValueError(f"bias_spike must be >= 0 ms; got {self.bias_spike}.")
+            raise InputError(f"bias_spike must be >= 0 ms; got {self.bias_spike}.")
 
     def encode(self, x: Any, keys: np.ndarray, epoch: int) -> SpikeBatch:
         """Samples ``keys`` of x as spikes; random streams are keyed by (seed, epoch, key).
@@ -123,7 +124,7 @@ class TrainingOptions:
             result = encode.linear(values, early, late)
         if epoch > 0 and (self.shift or self.turn or self.zoom):
             if self.grid is None:
-                raise ValueError("shift, turn and zoom move pixels; these inputs have no grid of pixels.")
+                raise InputError("shift, turn and zoom move pixels; these inputs have no grid of pixels.")
             result = jiggle(result, self.grid, self.shift, self.turn, self.zoom, self.seed, epoch, keys)
         if self.bias_spike is not None:
             result = encode.with_spike(result, self.bias_spike)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from evsim import streams
+from evsim.errors import InputError
 from evsim.learning._kernels.dropout import kept_spikes
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense
@@ -77,7 +78,7 @@ class WeightBumping:
     def __post_init__(self) -> None:
         check_fields(self)
         if not (0.0 <= self.allowed <= 1.0 and self.amount > 0 and self.rate > 0):
-            raise ValueError(
+            raise InputError(
                 f"allowed must lie in [0, 1], amount and rate must be > 0; got {self.allowed}, {self.amount} and "
                 f"{self.rate}."
             )
@@ -115,7 +116,7 @@ class CountRegularisation:
     def __post_init__(self) -> None:
         check_fields(self)
         if not (self.strength > 0 and 0.0 <= self.lower <= self.upper):
-            raise ValueError(
+            raise InputError(
                 f"strength must be > 0 and 0 <= lower <= upper; got {self.strength}, {self.lower} and {self.upper}."
             )
 
@@ -141,7 +142,7 @@ class SilentVoltage:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.strength > 0:
-            raise ValueError(f"strength must be > 0; got {self.strength}.")
+            raise InputError(f"strength must be > 0; got {self.strength}.")
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Remedy``."""
@@ -150,7 +151,7 @@ class SilentVoltage:
             if not silent.any():
                 continue
             if type(layer) is not Dense or not layer.shares_events:
-                raise ValueError("SilentVoltage is for Dense layers without lateral inhibition or delays by synapse.")
+                raise InputError("SilentVoltage is for Dense layers without lateral inhibition or delays by synapse.")
             twin = Readout(layer.n_in, layer.n_out, layer.neuron, delay=layer.delays.value())
             twin.weight = layer.weight
             found, _ = EventProp().backward(
@@ -168,7 +169,7 @@ class GradientClipping:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.limit > 0:
-            raise ValueError(f"limit must be > 0; got {self.limit}.")
+            raise InputError(f"limit must be > 0; got {self.limit}.")
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Remedy``."""
@@ -187,7 +188,7 @@ class WeightClipping:
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.limit > 0:
-            raise ValueError(f"limit must be > 0; got {self.limit}.")
+            raise InputError(f"limit must be > 0; got {self.limit}.")
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Remedy``: nothing before the step."""

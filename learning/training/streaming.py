@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evsim.engine.runaway import Populations
-from evsim.errors import GradientError
+from evsim.errors import GradientError, InputError
 from evsim.learning._kernels.window_of_layer import layer_window
 from evsim.learning.fields import check_number
 from evsim.learning.layers.dense import Recurrent
@@ -56,7 +56,7 @@ class StreamingSTLLR:
         *spiking, readout = model.layers
         check_number("t_stop", t_stop)
         if not t_stop > 0:
-            raise ValueError(f"t_stop must be > 0 ms; got {t_stop}.")
+            raise InputError(f"t_stop must be > 0 ms; got {t_stop}.")
         for layer in model.layers:
             layer.check()
         if not isinstance(readout, Readout) or (readout.feature != "integral" and readout.every is None):
@@ -94,12 +94,12 @@ class StreamingSTLLR:
         Raises ValueError : an end that is not after now or beyond t_stop, spikes outside or of other neurons.
         """
         if not self.now < end <= self.t_stop:
-            raise ValueError(f"a window must end after {self.now} and at most at {self.t_stop} ms; got {end}.")
+            raise InputError(f"a window must end after {self.now} and at most at {self.t_stop} ms; got {end}.")
         if not isinstance(spikes, SpikeTrains) or spikes.size != self.inputs:
-            raise ValueError(f"the stream takes SpikeTrains of {self.inputs} inputs; got {spikes!r:.60}.")
+            raise InputError(f"the stream takes SpikeTrains of {self.inputs} inputs; got {spikes!r:.60}.")
         times, neurons = spikes.times, spikes.neurons
         if times.size and not (times[0] >= self.now and times[-1] < end):
-            raise ValueError(f"spikes must lie from {self.now} to before {end} ms; got {times[0]} ... {times[-1]}.")
+            raise InputError(f"spikes must lie from {self.now} to before {end} ms; got {times[0]} ... {times[-1]}.")
         while self.now < end:
             stop = end if self.moments is None else self.moments.next_border(end)
             a, b = np.searchsorted(times, [self.now, stop])
@@ -129,7 +129,7 @@ class StreamingSTLLR:
         With ``every`` the gradients are those that were not yet taken, and loss and label are left out.
         """
         if self.now < self.t_stop:
-            raise ValueError(f"the sample ends at {self.t_stop} ms; advance to it first (now {self.now}).")
+            raise InputError(f"the sample ends at {self.t_stop} ms; advance to it first (now {self.now}).")
         if self.moments is not None:
             if loss is not None or label is not None:
                 raise GradientError("this stream was given its loss and label at its beginning; finish takes none.")

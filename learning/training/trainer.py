@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evsim import streams
-from evsim.errors import SilentLayerError
+from evsim.errors import InputError, SilentLayerError
 from evsim.learning.losses.checks import check_labels
 from evsim.learning.model import Sequential
 from evsim.learning.needs import check_layers
@@ -77,7 +77,7 @@ class Trainer:
         """Indices of the training and validation samples among n, by the seed."""
         held = self.options.validation
         if not 0 <= held < n:
-            raise ValueError(f"validation must leave training samples: {held} of {n} are to be set aside.")
+            raise InputError(f"validation must leave training samples: {held} of {n} are to be set aside.")
         order = streams.rng("validation", self.options.seed).permutation(n)
         return np.sort(order[held:]), np.sort(order[:held])
 
@@ -240,7 +240,7 @@ class Trainer:
         if o.boosting > 0 and self.boost is None:
             self.boost = np.ones(len(x))
         if self.boost is not None and self.boost.size != len(x):
-            raise ValueError(f"the boosting weights are for {self.boost.size} samples; there are {len(x)}.")
+            raise InputError(f"the boosting weights are for {self.boost.size} samples; there are {len(x)}.")
         order = streams.rng("shuffling", o.seed, epoch).permutation(train)
         missed: list[np.ndarray] = []
         layer_spikes: dict[int, int] = {}
