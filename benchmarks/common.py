@@ -51,6 +51,13 @@ def command() -> str:
     return f"python {script.relative_to(ROOT).as_posix()} {shlex.join(words)}".strip()
 
 
+def origin(at: str | None = None) -> str:
+    """The first line of a table: what was run, at which commit, and where."""
+    about = machine()
+    versions = ", ".join(f"{name} {about[name]}" for name in about if name not in ("cpu", "cores"))
+    return f"# {command()}; {at or commit()}; {about['cores']} cores of {about['cpu']}, {versions}\n"
+
+
 def write_csv(
     path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]], at: str | None = None
 ) -> None:
@@ -58,11 +65,9 @@ def write_csv(
 
     columns : names; rows : values in their order, or by name; at : what to name in place of the measured commit
     """
-    about = machine()
-    versions = ", ".join(f"{name} {about[name]}" for name in about if name not in ("cpu", "cores"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# {command()}; {at or commit()}; {about['cores']} cores of {about['cpu']}, {versions}\n")
+        file.write(origin(at))
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
         table.writerows([row[name] for name in columns] if isinstance(row, Mapping) else row for row in rows)

@@ -1,6 +1,6 @@
 """Damaged and forged files of every kind that evsim reads, in child processes: what ends otherwise than by a sentence?
 
-python benchmarks/accuracy/fuzz_files.py --mutants 10000 --out docs/fuzz_files.csv
+python benchmarks/accuracy/fuzz_files.py --mutants 10000 --out docs/results/fuzz_files.csv
 python benchmarks/accuracy/fuzz_files.py --mutants 200 --only state-queue,idx.gz
 
 Files of evsim are tried as they are (bytes changed, cut out, doubled, moved, appended), edited through h5py and sealed

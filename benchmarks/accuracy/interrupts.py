@@ -4,7 +4,7 @@ SIGINT falls into a call, which is then called again in the same process. SIGTER
 saves its state and spikes after every chunk; another simulation goes on from the file. Both must be the unbroken run,
 to the bit: spikes, currents, events, plastic weights.
 
-    python benchmarks/accuracy/interrupts.py --moments 100 --out docs/interrupts_python.csv
+    python benchmarks/accuracy/interrupts.py --moments 100 --out docs/results/interrupts_python.csv
 
 Each configuration is tried at so many moments for each signal: engine, threads, plasticity (queue only), with and
 without drive and inputs, one call or 50 chunks.
@@ -13,11 +13,11 @@ The same of the command line: processes that run ``evsim simulate`` on files, en
 Each is forked from one that has loaded the kernels; they save every 50 ms of wall time, not twice a second, so that a
 short run has many moments of its own. Compared are the spikes in run.h5, bit for bit, and the counts in summary.json.
 
-    python benchmarks/accuracy/interrupts.py --command queue --moments 100 --out docs/interrupts.csv
+    python benchmarks/accuracy/interrupts.py --command queue --moments 100 --out docs/results/interrupts.csv
 
 Then a long run in chunks, its memory, and many simulations made and dropped, with threads and file descriptors left.
 
-    python benchmarks/accuracy/interrupts.py --long --minutes 10 --out docs/long_run.csv
+    python benchmarks/accuracy/interrupts.py --long --minutes 10 --out docs/results/long_run.csv
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import evsim
-from common import arguments, commit
+from common import arguments, commit, origin
 from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains
 from evsim.cli import main as cli
 from evsim.cli import simulate as cli_simulate
@@ -211,6 +211,7 @@ def write(table: Path | None, rows: list[dict[str, object]], options: str) -> No
     with open(table, "a", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0], *how], lineterminator="\n")
         if new:
+            file.write(origin())
             writer.writeheader()
         writer.writerows({**row, **how} for row in rows)
 

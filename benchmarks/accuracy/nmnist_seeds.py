@@ -3,7 +3,7 @@
 python benchmarks/accuracy/nmnist_seeds.py --data-dir DIR --seeds 5          # the rules, at their presets
 python benchmarks/accuracy/nmnist_seeds.py --data-dir DIR --seeds 5 --views  # raw and binned times, one rule
 python benchmarks/accuracy/nmnist_seeds.py --data-dir DIR --folds            # tested on fifths of the training set
-python benchmarks/accuracy/nmnist_seeds.py --data-dir DIR --figure docs/nmnist.png
+python benchmarks/accuracy/nmnist_seeds.py --data-dir DIR --figure docs/figures/nmnist.png
 
 DIR holds NMNIST/Train and NMNIST/Test. Every finished run is a line of ``--log``, with the class that it gave each test
 recording, and is not done again. Accuracy is that of the last epoch; no test recording chooses anything. With

@@ -4,7 +4,7 @@ Digits row by row: the 8 columns of a scikit-learn digit are 8 inputs, and row k
 regular spikes per pixel. 8 inputs, 64 recurrent neurons, an integral readout with softmax cross-entropy, the same
 initial weights, batches and epochs for every rule. Each rule gets the same small search (step size x strength of the
 initial recurrent weights) by validation accuracy with a seed of its own; then N seeds with what it found, the epoch
-chosen by validation. Figure: docs/recurrent_rules.png.
+chosen by validation. Figure: docs/figures/recurrent_rules.png.
 
 A line with "published" is the rule with the options of its publication, the others are evsim's.
 

@@ -1,4 +1,4 @@
-"""Error of S-TLLR's integral against ``step``, for each secondary activation (docs/s_tllr.md).
+"""Error of S-TLLR's integral against ``step``, for each secondary activation (docs/rules/s_tllr.md).
 
 Digits, hidden weights of the preset, the gradient of 32 samples; reference: step 0.005 ms.
 

@@ -1,4 +1,4 @@
-"""S-TLLR with and without its non-causal term, same secondary activation, paired seeds (docs/s_tllr.md).
+"""S-TLLR with and without its non-causal term, same secondary activation, paired seeds (docs/rules/s_tllr.md).
 
 Two tasks: digits (rate code, feed-forward) and a small randman (spike times, recurrent). For each secondary activation,
 test accuracy with a_post = -1, 0, +1, and the difference to a_post = 0 seed by seed, with its 95 % interval (Student).

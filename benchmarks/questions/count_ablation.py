@@ -13,12 +13,12 @@ Data: digits by Poisson rates, digits by latencies (one spike per pixel), and ra
 classes differ by spike times only. Same network, start, loss and settings for all variants of a data set; the epoch
 is chosen on held-out training samples, and differences to the first variant are paired by seed. With Adam a constant
 factor of a layer's gradient has no effect: what "factor passed" changes comes from silent neurons, whose s is not 1.
-Open questions A5, A6 and A11 (docs/open_questions.md); figure: docs/count_ablation.png.
+Open questions A5, A6 and A11 (docs/open_questions.md); figure: docs/figures/count_ablation.png.
 
 python benchmarks/questions/count_ablation.py --data randman latency digits
 python benchmarks/questions/count_ablation.py --data randman --variants "passed, silent 1" --figure passed.png
 python benchmarks/questions/count_ablation.py --data digits --hidden 2 4 --seeds 3 \
-    --figure docs/count_ablation_deep.png --variants full "factor passed" "passed, silent 1" "factor Gamma"
+    --figure docs/figures/count_ablation_deep.png --variants full "factor passed" "passed, silent 1" "factor Gamma"
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ Source trains are Poisson. The neuron's train is regular, Poisson (both independ
 that a neuron makes of 60 such sources. With c = o_j tau_s/T the closures are
 
     product      alphahat o_i o_j with the one constant that fits best (HM2-BP)
-    regular      c o_i (1 - exp(-y)), y = (T/o_i - t_ref)/tau_m               (docs/hm2bp.md, equation 9)
+    regular      c o_i (1 - exp(-y)), y = (T/o_i - t_ref)/tau_m               (docs/rules/hm2bp.md, equation 9)
     poisson      c o_i/(1 + tau_m/(T/o_i - t_ref))
     polynomial   degree 4 in o_i through the means of random trains (ST-RSBP)
 
-Open question A2 (docs/open_questions.md); figure: docs/count_closures.png.
+Open question A2 (docs/open_questions.md); figure: docs/figures/count_closures.png.
 
 python benchmarks/questions/count_closures.py
 """

@@ -7,7 +7,7 @@ with all rules for silent neurons off. Two halves of the draws give two independ
 squared norm of the true gradient is estimated by a.b, which noise does not raise, and so cosines are not lowered by it.
 
 The second table does the same for the sum of the last layer's counts, a loss without a target.
-Open questions A4 and A11 (docs/open_questions.md); figure: docs/count_gradients.png.
+Open questions A4 and A11 (docs/open_questions.md); figure: docs/figures/count_gradients.png.
 
 python benchmarks/questions/count_gradients.py
 """

@@ -3,7 +3,7 @@
 One layer under Poisson or perfectly synchronous input. The grid neuron solves its linear equations exactly from step
 to step and looks at its threshold once a step ("Euler": the published code's update). a is the sum of the potentials
 read when a spike is seen, which is what S-PSPs sum to; a/nu - o is the overshoot that the reset deletes.
-Open questions A1 and A10 (docs/open_questions.md); figure: docs/count_level.png.
+Open questions A1 and A10 (docs/open_questions.md); figure: docs/figures/count_level.png.
 
 python benchmarks/questions/count_level.py
 """

@@ -4,7 +4,7 @@ Digits, HM2-BP, one hidden layer. After each epoch the same samples are shown an
 neurons spike is compared with that of the presentation before, |new/old - 1|. "Frozen": a sample has the same input
 spikes in every epoch, so that alphahat changes by learning alone. "Redrawn": its Poisson spikes are drawn anew.
 The part at equal counts keeps the synapses whose o_i and o_j are what they were: what spike timing alone does.
-Open question A3 (docs/open_questions.md); figure: docs/credit_drift.png.
+Open question A3 (docs/open_questions.md); figure: docs/figures/credit_drift.png.
 
 python benchmarks/questions/credit_drift.py
 """

@@ -1,6 +1,6 @@
 """The time step of equal accuracy: surrogate-gradient BPTT on grids beside EventProp on exact times, on Yin-Yang.
 
-    python benchmarks/questions/grid_step.py [--seeds 3] [--out docs/grid_step.png]
+    python benchmarks/questions/grid_step.py [--seeds 3] [--out docs/figures/grid_step.png]
 
 The same network, encoder, loss, initial weights and epochs. The step size of Adam, and for the baseline the slope of
 its surrogate, are chosen for each on the validation part, with a seed of its own. Speeds are of training alone, in one

@@ -27,7 +27,7 @@ from scipy.stats import spearmanr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common import FIGURES, arguments, machine, write_csv
+from common import FIGURES, RESULTS, arguments, machine, write_csv
 from drawing import plt, save
 from evsim import LIF, encode
 from evsim.learning import (
@@ -294,7 +294,7 @@ def main() -> None:
     parser.add_argument("--precision", type=float, default=0.1, help="wanted noise of the reference, by layer")
     parser.add_argument("--most-draws", type=int, default=1600)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/mean_gradient.csv"))
+    parser.add_argument("--csv", type=Path, default=RESULTS / "mean_gradient.csv")
     parser.add_argument("--figure", type=Path, default=FIGURES / "mean_gradient.png")
     parser.add_argument("--figure-only", action="store_true")
     args = parser.parse_args()

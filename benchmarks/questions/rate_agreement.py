@@ -2,7 +2,7 @@
 
 Networks 30-40-40-5 with random weights, Poisson input of fixed rates, an integral readout. The true gradient is
 EventProp's of the same spikes; beside it the gradient of windows of 2.5 ms, near to surrogate backpropagation through
-time. Cosines of the gradients of a batch, median over draws with quartiles; figure: docs/rate_agreement.png.
+time. Cosines of the gradients of a batch, median over draws with quartiles; figure: docs/figures/rate_agreement.png.
 
 python benchmarks/questions/rate_agreement.py --draws 20
 """

@@ -4,7 +4,7 @@ One encoder (regular trains up to 200 Hz for 50 ms), one network (64-100-10), on
 1. linear CKA (Kornblith et al. 2019) of the hidden layer's rates on the test set, between rules and to a ReLU network
 2. test accuracy when input spikes are jittered or left out, without retraining
 3. test accuracy against CPU time of training and against operations of the backward pass
-Figures: docs/rate_cka.png, docs/rate_robustness.png, docs/rate_cost.png.
+Figures: docs/figures/rate_cka.png, docs/figures/rate_robustness.png, docs/figures/rate_cost.png.
 
 python benchmarks/questions/rate_rules.py --seeds 5
 """

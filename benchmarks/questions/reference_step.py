@@ -1,7 +1,7 @@
 """Does the reference step of rate-based backpropagation matter? Digits with steps of 1, 10 and 100 ms, Adam and SGD.
 
 It multiplies all slopes, so it scales the gradient of each layer and turns none. Adam takes the scale out. SGD does
-not: one step size for all. Figure: docs/rate_reference_step.png.
+not: one step size for all. Figure: docs/figures/rate_reference_step.png.
 
 python benchmarks/questions/reference_step.py --seeds 3
 """

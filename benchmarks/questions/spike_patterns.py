@@ -1,7 +1,7 @@
 """Can a rule learn target spike patterns? Three input patterns, each to be answered by trains of three output neurons
 that have three spikes each in every class: the classes share all counts and differ in timing alone.
 
-python benchmarks/questions/spike_patterns.py --seeds 5 --figure docs/spike_patterns.png
+python benchmarks/questions/spike_patterns.py --seeds 5 --figure docs/figures/spike_patterns.png
 
 Prints, for each rule over the seeds, on test samples: the van Rossum distance (10 ms) from the right targets, the
 accuracy of taking the class of the nearest targets, and the share of output neurons with the right count. Settings were

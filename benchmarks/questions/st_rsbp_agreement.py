@@ -3,7 +3,7 @@
 Small recurrent layers with Poisson inputs. Counts have no derivative, their means over input noise do: central
 differences of sum_l g_l o_l, averaged over many inputs (the same ones on both sides), for all weights from three
 inputs and three neurons. Beside it the mean of the rule's gradients over the same inputs. Then seconds of CPU per
-solve against n. Figure: docs/st_rsbp_agreement.png.
+solve against n. Figure: docs/figures/st_rsbp_agreement.png.
 
 python benchmarks/questions/st_rsbp_agreement.py --networks 5 --draws 600
 """

@@ -7,7 +7,7 @@ python benchmarks/questions/tssl_questions.py WHAT
     wake       D3: neurons recovered from silence
     ablation   D4: TSSL only, surrogate only, both, exact; D9: agreement along the way
     losses     D5: the loss's time constant, and counts
-    figure     docs/tssl_bp.png from what wake and ablation left in --folder
+    figure     docs/figures/tssl_bp.png from what wake and ablation left in --folder
 
 Latency code (0 to 20 ms), 64-100-10, 40 ms. Step sizes are chosen on 360 validation samples with seed 0; figures are
 test accuracies of the last epoch over seeds 1 ... N.

@@ -1,10 +1,11 @@
 """Accuracy of rate-based backpropagation against its number of windows K, on a task that is all in the order of spikes.
 
 Temporal XOR: two cues, each of one of two populations, the same counts in every class. K = 1 is the published rule.
-EventProp (the true gradient) and the surrogate-gradient baseline on a grid beside it; figure: docs/rate_windows.png.
+EventProp (the true gradient) and the surrogate-gradient baseline on a grid beside it.
+Figure: docs/figures/rate_windows.png.
 
 python benchmarks/questions/windows_of_rates.py --seeds 5
-python benchmarks/questions/windows_of_rates.py --dataset randman --seeds 3 --figure docs/rate_windows_randman.png
+python benchmarks/questions/windows_of_rates.py --dataset randman --seeds 3 --figure randman.png
 """
 
 from __future__ import annotations

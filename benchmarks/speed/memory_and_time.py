@@ -1,4 +1,4 @@
-"""Peak memory and time of one gradient against the duration of a sample, rule by rule (docs/s_tllr.md).
+"""Peak memory and time of one gradient against the duration of a sample, rule by rule (docs/rules/s_tllr.md).
 
 One sample of 50 inputs at 20 Hz, a network 50-100-10. Streams get input by windows; the others need the recorded
 spikes. Memory is resident memory, so that what a kernel allocates for itself counts as well: the kernels of a rule are
@@ -7,7 +7,7 @@ back to the system; the figure is by how much its gradient raises its peak, the 
 is CPU time of forward and backward, the lowest of three.
 
 python benchmarks/speed/memory_and_time.py
-python benchmarks/speed/memory_and_time.py --no-times --csv docs/results/memory.csv      # on a machine with other work
+python benchmarks/speed/memory_and_time.py --no-times --csv docs/results/memory.csv  # on a machine with other work
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 2. CPU time of a sample. By duration: the same spikes within the first 50 ms, then silence. By spikes: 100 ms, more and
    more input spikes through weights that shrink in turn.
 Network 64-100-100-10, an integral readout, batches of 8; best of repeats, ratios are what counts. Figure:
-docs/rate_costs.png.
+docs/figures/rate_costs.png.
 
 python benchmarks/speed/rate_costs.py
 """

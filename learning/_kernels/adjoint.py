@@ -9,7 +9,7 @@ need is linear in weights and resets too, with the filtered adjoints
 
     N' = -N/tau_m + lam_V,    M' = -M/tau_s + lam_I,    B' = -B/tau_s + N
 
-(derived in docs/eventprop.md). All integrals are written so that they hold for every ratio of time constants.
+(derived in docs/rules/eventprop.md). All integrals are written so that they hold for every ratio of time constants.
 """
 
 import math

@@ -1,7 +1,7 @@
 """EventProp: the true gradient of spike times (Wunderlich and Pehle 2021), for every parameter.
 
-The adjoint of a layer is carried backwards through its recorded spikes; see docs/eventprop.md for the equations with
-refractoriness, delays, delta synapses and the neuron's parameters.
+The adjoint of a layer is carried backwards through its recorded spikes; see docs/rules/eventprop.md for the equations
+with refractoriness, delays, delta synapses and the neuron's parameters.
 """
 
 from __future__ import annotations

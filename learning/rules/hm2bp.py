@@ -6,7 +6,7 @@
 
 with e_ij the S-PSP, o the spike counts, nu = v_th - v_rest - bias. On exact times, without lateral
 inhibition, sum_j w_ij e_ij = nu o_i holds exactly, hence s_i = 1: the paper's micro factor is the
-constant 2 there. ``micro="meanfield"`` offers a closure that is not singular (see docs/hm2bp.md).
+constant 2 there. ``micro="meanfield"`` offers a closure that is not singular (see docs/rules/hm2bp.md).
 """
 
 from __future__ import annotations

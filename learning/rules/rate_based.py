@@ -5,7 +5,7 @@
 
 with q the area of a postsynaptic current in the unit of the potential: w tau_syn/tau_m, or w for delta synapses. One
 backward pass through counts, whatever the duration. With K windows the same holds between the rates of all pairs of
-windows, and K = 1 is the paper's rule; see docs/rate_based.md.
+windows, and K = 1 is the paper's rule; see docs/rules/rate_based.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     dL/dw_ij = a_pre int delta_i psi(u_i) x_j dt/d_ref + a_post sum_{t_j} delta_i(t_j) h_i(t_j)
     x_j(t) = sum_{t_j <= t} exp(-(t - t_j)/tau_pre),   h_i(t) = int_0^t exp(-(t - s)/tau_post) psi(u_i(s)) ds/d_ref
 
-with t_j the arrivals of j's spikes and delta the learning signal: see docs/s_tllr.md.
+with t_j the arrivals of j's spikes and delta the learning signal: see docs/rules/s_tllr.md.
 """
 
 from __future__ import annotations

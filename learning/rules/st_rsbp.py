@@ -7,7 +7,7 @@ layer itself, and S-PSPs e that depend on the counts of both ends. Differentiate
     Omega_ll = 1 - (1/nu_l) (sum_j w_lj de_lj/do_l + sum_p r_lp de_lp/do_l).
 
 One adjoint solve per sample, A^T lambda = dE/do, gives all gradients: dE/dw_lj = lambda_l e_lj, for recurrent weights
-too, and dE/do_j = sum_l lambda_l Phi_lj. No unrolling in time. See docs/st_rsbp.md.
+too, and dE/do_j = sum_l lambda_l Phi_lj. No unrolling in time. See docs/rules/st_rsbp.md.
 """
 
 from __future__ import annotations

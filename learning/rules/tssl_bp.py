@@ -8,7 +8,7 @@ release after spike p to the next spike:
     dE/dw_ij   = sum_p psi_p e^(p)_ij,         C_j(t) = sum_i w_ij sum_p psi_{i,p} eps(t_p - release, t_p - t)
 
 with h the reference step (the authors' time step, their unit of time). The chain rule has -dC/dt in place of C/h, and a
-term more in the bracket: see docs/tssl_bp.md.
+term more in the bracket: see docs/rules/tssl_bp.md.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def test_the_memory_of_a_stream_is_what_the_measurements_say():
 @pytest.mark.parametrize("claim", ["every switch of the original", "answers what their reviewers"])
 def test_withdrawn_claims_do_not_come_back(claim):
     """Of the changelog the line that withdraws them remains."""
-    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "learning").rglob("*.py")]
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "learning").rglob("*.py")]
     assert [p.name for p in texts if claim in " ".join(p.read_text(encoding="utf-8").split())] == []
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert all("Withdrawn" in line for line in changes.splitlines() if claim in line)

@@ -17,7 +17,7 @@ import pytest
 from helpers.paths import ROOT
 
 RESULTS = ROOT / "docs" / "results"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKER = re.compile(r"<!-- table: (\S+) -->")
 NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
 REPEATS = ("seed", "run")
@@ -80,6 +80,11 @@ def wrong(cell, columns):
     return None if good else ", ".join(f"{v:.6g}" for v in wanted)
 
 
+def means_of(rows):
+    """Each "mean +- sd" of a table."""
+    return {mean for row in rows for cell in row for mean in re.findall(r"[\d.]+ \+- [\d.]+", cell)}
+
+
 def differences(header, rows, file_header, lines):
     """Sentences on all that a table and its file do not share."""
     found, groups = [], grouped(file_header, lines)
@@ -97,7 +102,7 @@ def differences(header, rows, file_header, lines):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_tables_are_those_of_their_files(page):
     found = []
     for name, header, rows in tables_of(page.read_text()):
@@ -108,15 +113,16 @@ def test_tables_are_those_of_their_files(page):
 
 @pytest.mark.slow
 def test_tables_with_means_have_files_and_files_have_tables_command_and_commit():
-    named = set()
-    for page in PAGES:
-        for name, header, rows in tables_of(page.read_text()):
-            means = any(re.search(r"\d \+- \d", cell) for row in rows for cell in row)
-            assert name is not None or not means, f"{page.name}: the table {header} has means and no file"
-            if name is not None:
-                named.add((page.parent / name).resolve())
-    assert named == set(RESULTS.glob("*.csv"))
-    for path in named:
+    found = [(page, *table) for page in PAGES for table in tables_of(page.read_text())]
+    named = {(page.parent / name).resolve() for page, name, *_ in found if name is not None}
+    shown = {mean for _, name, _, rows in found if name is not None for mean in means_of(rows)}
+    for page, name, header, rows in found:
+        strange = set() if name is not None else means_of(rows) - shown
+        assert not strange, f"{page.name}: the table {header} has means that no table with a file has: {strange}"
+    index = (RESULTS / "README.md").read_text(encoding="utf-8")
+    campaigns = {path for path in RESULTS.glob("*.csv") if f"`{path.name}`" in index}
+    assert named == set(RESULTS.glob("*.csv")) - campaigns
+    for path in RESULTS.glob("*.csv"):
         fields = [field.strip() for field in read(path)[0].lstrip("#").split(";")]
         assert path.read_text().startswith("# ") and len(fields) >= 3, path.name
         assert re.search(r"\b[0-9a-f]{7,40}\b", fields[1]), f"{path.name}: the second field names no commit"

@@ -177,7 +177,7 @@ def test_assert_gradient_holds_for_eventprop_and_fails_for_what_is_off():
 
 @pytest.mark.slow
 def test_the_page_for_inventors_of_rules_runs_as_it_stands():
-    page = (ROOT / "docs" / "eventprop.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "rules" / "eventprop.md").read_text(encoding="utf-8")
     section = page.split("## Test a rule of your own")[1].split("\n## ")[0]
     names = {}
     for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
