@@ -7,13 +7,24 @@ whole stretch of samples does not. What is computed for a sample does not depend
 import numpy as np
 
 from .jit import kernel
-from .queue.arrays import DONE, N_HEAP, N_SPIKES, OUTDATED, Inputs
+from .queue.arrays import DONE, N_HEAP, N_SPIKES, OUTDATED
 from .queue.events import run_queue, start_queue
 from .sorting import sort_spikes
-from .sweep.groups import GROUP, group_factors
-from .sweep.layer import N_MARKS, N_PROGRESS, N_STATE, SWEEP_DONE, SWEEP_ENDLESS, SWEEP_FULL, UNLIMITED, sweep_layer
-
-N_FACTORS = 11
+from .spikes import Inputs, spike_arrays
+from .sweep.arrays import DONE as SWEPT
+from .sweep.arrays import (
+    ENDLESS,
+    FULL,
+    GROUP,
+    N_FACTORS,
+    N_PROGRESS,
+    UNLIMITED,
+    Events,
+    block_arrays,
+)
+from .sweep.arrays import N_SPIKES as N_SWEPT
+from .sweep.groups import group_factors
+from .sweep.layer import sweep_layer
 
 
 @kernel
@@ -31,71 +42,69 @@ def arrivals(times, neurons, delay, t_stop, padding_row, padded, rows):
 
 
 @kernel
-def sweep_samples(
-    times, neurons, offsets, weights, theta, u_reset, t_ref, u_init,
-    out_times, out_neurons, out_currents, counts, progress, tally,
-    delay, t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, last,
-):  # fmt: skip
-    """Sweep samples ``progress[0]`` ... ``last - 1``; returns SWEEP_DONE, SWEEP_FULL when out_* is full, or
-    SWEEP_ENDLESS: then out_* begin with a spike of the neuron that does not stop.
+def _enlarged(spikes, n):
+    """Twice the room, the first n spikes kept."""
+    more = spike_arrays(2 * spikes.times.size)
+    more.times[:n] = spikes.times[:n]
+    more.neurons[:n] = spikes.neurons[:n]
+    more.currents[:n] = spikes.currents[:n]
+    return more
 
-    times, neurons, offsets : the batch of input spikes; weights ... u_init : as in ``sweep_layer``
-    out_* : spikes of these samples one after the other, each ordered by (time, neuron); counts (n_samples,)
-    written. progress : (2,) next sample and spikes so far: where it was full, enlarge the output by counts of that
-    sample at least, and call again.
+
+@kernel
+def _ordered(spikes, n, t_stop, out, at):
+    """Sort n spikes by (time, neuron) into ``out``, from ``at`` on."""
+    sort_spikes(
+        spikes.times[:n], spikes.neurons[:n], spikes.currents[:n], 0.0, t_stop,
+        out.times[at : at + n], out.neurons[at : at + n], out.currents[at : at + n],
+    )  # fmt: skip
+
+
+@kernel
+def sweep_samples(inputs, offsets, layer, out, done, tally, delay, t_stop, last):
+    """Sweep samples ``progress[0]`` ... ``last - 1``; returns DONE, FULL when ``out`` is full, or ENDLESS: then ``out``
+    begins with a spike of the neuron that does not stop (see ``sweep.arrays``).
+
+    inputs, offsets : (times, sources) of the batch of input spikes; out : spikes of these samples one after the other,
+    each ordered by (time, neuron)
+    done : (counts, progress); counts (n_samples,) written, progress (2,) next sample and spikes so far: where it was
+    full, enlarge ``out`` by counts of that sample at least, and call again
     """
+    counts, progress = done
     longest = 0
     for k in range(progress[0], last):
         longest = max(longest, offsets[k + 1] - offsets[k])
     padded = np.empty(longest + GROUP)
     rows = np.empty(longest + GROUP, np.int32)
     factors = np.empty((longest + GROUP, N_FACTORS))
-    capacity = 1024 + 16 * size
-    raw_times = np.empty(capacity)
-    raw_neurons = np.empty(capacity, np.int32)
-    raw_currents = np.empty(capacity)
-    width = weights.shape[2]
-    state = np.zeros((N_STATE, width))
-    marks = np.zeros((N_MARKS, width + 1), np.int64)
-    done = np.empty(N_PROGRESS, np.int64)
+    spikes = spike_arrays(1024 + 16 * layer.size)
+    block = block_arrays(layer.theta.shape[1])
+    swept = np.empty(N_PROGRESS, np.int64)
     for k in range(progress[0], last):
         part = slice(offsets[k], offsets[k + 1])
-        m = arrivals(times[part], neurons[part], delay, t_stop, weights.shape[1] - 1, padded, rows)
-        group_factors(padded[:m], factors[:m], tau_m, tau_exc, tau_inh, n_receptors)
-        done[:] = 0
+        m = arrivals(inputs.times[part], inputs.sources[part], delay, t_stop, layer.weights.shape[1] - 1, padded, rows)
+        events = Events(padded[:m], rows[:m], factors[:m])
+        group_factors(events.times, events.factors, layer.tau_m, layer.tau_exc, layer.tau_inh, layer.n_receptors)
+        swept[:] = 0
         grazing = tally[0]
         while True:
-            status = sweep_layer(
-                padded[:m], rows[:m], factors[:m], weights, theta, u_reset, t_ref, u_init,
-                state, marks, raw_times, raw_neurons, raw_currents, done, tally,
-                t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, weights.shape[0], UNLIMITED,
-            )  # fmt: skip
-            if status == SWEEP_ENDLESS:
-                out_times[0] = raw_times[raw_times.size - 1]
-                out_neurons[0] = raw_neurons[raw_times.size - 1]
-                return SWEEP_ENDLESS
-            if status == SWEEP_DONE:
+            status = sweep_layer(layer, events, block, spikes, swept, tally, t_stop, layer.theta.shape[0], UNLIMITED)
+            if status == ENDLESS:
+                out.times[0] = spikes.times[spikes.times.size - 1]
+                out.neurons[0] = spikes.neurons[spikes.times.size - 1]
+                return ENDLESS
+            if status == SWEPT:
                 break
-            more_times = np.empty(2 * raw_times.size)
-            more_neurons = np.empty(2 * raw_times.size, np.int32)
-            more_currents = np.empty(2 * raw_times.size)
-            more_times[: done[1]] = raw_times[: done[1]]
-            more_neurons[: done[1]] = raw_neurons[: done[1]]
-            more_currents[: done[1]] = raw_currents[: done[1]]
-            raw_times, raw_neurons, raw_currents = more_times, more_neurons, more_currents
-        n = done[1]
-        a = progress[1]
+            spikes = _enlarged(spikes, swept[N_SWEPT])
+        n = swept[N_SWEPT]
         counts[k] = n
-        if a + n > out_times.size:
+        if progress[1] + n > out.times.size:
             tally[0] = grazing
-            return SWEEP_FULL
-        sort_spikes(
-            raw_times[:n], raw_neurons[:n], raw_currents[:n], 0.0, t_stop,
-            out_times[a : a + n], out_neurons[a : a + n], out_currents[a : a + n],
-        )  # fmt: skip
+            return FULL
+        _ordered(spikes, n, t_stop, out, progress[1])
         progress[0] = k + 1
-        progress[1] = a + n
-    return SWEEP_DONE
+        progress[1] += n
+    return SWEPT
 
 
 SAMPLES_FULL = 8
@@ -138,10 +147,7 @@ def queue_samples(
         a = progress[1]
         if a + m > out.times.size:
             return SAMPLES_FULL
-        sort_spikes(
-            spikes.times[:m], spikes.neurons[:m], spikes.currents[:m], 0.0, t_stop,
-            out.times[a : a + m], out.neurons[a : a + m], out.currents[a : a + m],
-        )  # fmt: skip
+        _ordered(spikes, m, t_stop, out, a)
         counts[k] = m
         progress[0] = k + 1
         progress[1] = a + m

@@ -2,26 +2,25 @@
 
 import math
 
-from ..jit import kernel
-from .carried import add, fade_carried, step
-from .lif import decay, flow_u
+from ..jit import formula, kernel
+from .lif import flow_u
+from .model import NeuronState, arrive, fade_currents, flow, release, reset
 
 _REACHED = 1e-12
 
 
+@formula
+def _potential(t, x, p):
+    return flow_u(t, x.u, x.exc, x.inh, p.tau_m, p.tau_exc, p.tau_inh, p.n_receptors)
+
+
 @kernel
-def voltage_at(
-    query, arrivals, weights, spikes, out,
-    u_init, u_reset, theta, t_ref, tau_m, tau_exc, tau_inh, n_receptors, keep_input,
-):  # fmt: skip
+def voltage_at(query, arrivals, weights, spikes, u_init, p, out):
     """u at the sorted instants ``query`` (left limits; theta at a spike), for one neuron.
 
-    arrivals, weights : (n,) sorted inputs; spikes : (m,) sorted own spikes; out : (query.size,) written.
+    arrivals, weights : (n,) sorted inputs; spikes : (m,) sorted own spikes; p : Neuron; out : (query.size,) written
     """
-    u = u_init
-    i_exc = 0.0
-    i_inh = 0.0
-    rest_u = rest_exc = rest_inh = 0.0
+    x = NeuronState(u_init, 0.0, 0.0, 0.0, 0.0, 0.0)
     valid_at = 0.0
     next_arrival = 0
     next_spike = 0
@@ -32,40 +31,26 @@ def voltage_at(
             t_spike = spikes[next_spike] if next_spike < spikes.size else math.inf
             if min(t_arrival, t_spike) >= query[q]:
                 break
-            if n_receptors == 0 and t_spike == t_arrival and not kicked:
+            if p.n_receptors == 0 and t_spike == t_arrival and not kicked:
                 # Kicks at the instant of a spike caused it, unless u reached theta without them.
-                x = flow_u(t_spike - valid_at, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors)
-                kicked = theta - x > _REACHED * max(abs(theta), abs(u))
+                u = _potential(t_spike - valid_at, x, p)
+                kicked = p.theta - u > _REACHED * max(abs(p.theta), abs(x.u))
             if t_spike < t_arrival or (t_spike == t_arrival and not kicked):
                 next_spike += 1
                 kicked = False
-                x = t_spike + t_ref - valid_at
-                i_exc, rest_exc = fade_carried(x, i_exc, rest_exc, tau_exc)
-                i_inh, rest_inh = fade_carried(x, i_inh, rest_inh, tau_inh)
-                u, rest_u = u_reset, 0.0
-                valid_at = t_spike + t_ref
+                x = reset(fade_currents(release(t_spike, p) - valid_at, x, p), p)
+                valid_at = release(t_spike, p)
                 continue
-            w = weights[next_arrival]
-            next_arrival += 1
-            x = t_arrival - valid_at
-            if x > 0.0:
-                u, rest_u, i_exc, rest_exc, i_inh, rest_inh = step(
-                    x, u, rest_u, i_exc, rest_exc, i_inh, rest_inh, tau_m, tau_exc, tau_inh, n_receptors
-                )
+            ahead = valid_at - t_arrival
+            if ahead < 0.0:
+                x = flow(-ahead, x, p)
                 valid_at = t_arrival
-                x = 0.0
-            if n_receptors == 0:
-                if x == 0.0 or keep_input:
-                    u, rest_u = add(u, rest_u, w * decay(-x, tau_m))
-            elif n_receptors == 1 or w > 0.0:
-                i_exc, rest_exc = add(i_exc, rest_exc, w * decay(-x, tau_exc))
-            else:
-                i_inh, rest_inh = add(i_inh, rest_inh, w * decay(-x, tau_inh))
+                ahead = 0.0
+            x = arrive(weights[next_arrival], ahead, x, p)
+            next_arrival += 1
         if t_spike == query[q]:
-            out[q] = theta
+            out[q] = p.theta
         elif query[q] < valid_at:
-            out[q] = u_reset
+            out[q] = p.u_reset
         else:
-            out[q] = flow_u(
-                query[q] - valid_at, u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors
-            )
+            out[q] = _potential(query[q] - valid_at, x, p)

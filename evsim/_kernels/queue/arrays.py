@@ -17,13 +17,6 @@ class Synapses(NamedTuple):
     weight: np.ndarray
 
 
-class Inputs(NamedTuple):
-    """External spikes, sorted by time."""
-
-    times: np.ndarray
-    sources: np.ndarray
-
-
 class State(NamedTuple):
     """One value per neuron, valid at ``valid_at``; a refractory neuron's is kept at its release.
 
@@ -60,14 +53,6 @@ class Scratch(NamedTuple):
 
     touched: np.ndarray
     stamp: np.ndarray
-
-
-class Spikes(NamedTuple):
-    """Spikes found, in their order."""
-
-    times: np.ndarray
-    neurons: np.ndarray
-    currents: np.ndarray
 
 
 # Columns of the rests: what rounding u, i_exc and i_inh has lost.

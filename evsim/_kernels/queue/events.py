@@ -12,9 +12,19 @@ below zero-delay delta synapses, so that all inputs of one instant are summed be
 import math
 
 from ..jit import formula, leaf, stage
-from ..neurons.carried import add, fade_carried, step
-from ..neurons.crossing import GRAZING, crossing, grazes
-from ..neurons.lif import decay
+from ..neurons.crossing import GRAZING
+from ..neurons.model import (
+    NeuronState,
+    arrive,
+    fade_currents,
+    flow,
+    is_grazing,
+    is_stuck,
+    neuron_at,
+    release,
+    reset,
+    time_to_spike,
+)
 from .arrays import (
     DONE,
     EXC,
@@ -38,7 +48,7 @@ from .arrays import (
     STUCK,
 )
 from .heap import NOT_IN_HEAP, delivery_pop, delivery_push, delivery_replace, neuron_remove_top, neuron_update
-from .stdp import arrive, emit
+from .stdp import depress, potentiate
 
 BUDGET = 2_000_000
 """Synaptic events and steps after which a run pauses, well within a second: between calls it can be stopped."""
@@ -78,23 +88,22 @@ def _wait(n, neurons, level, state, n_heap):
 
 
 @stage
+def _state_of(n, state):
+    return NeuronState(
+        state.u[n], state.rest[n, POTENTIAL], state.i_exc[n], state.rest[n, EXC], state.i_inh[n], state.rest[n, INH]
+    )
+
+
+@stage
 def _solve(n, neurons, level, state, counters, n_heap):
     """The first neuron's bound is reached: a later bound that inputs have left, or else the spike itself."""
     if state.bound[n] <= state.key[n]:
         # Only now is a crossing worth its exponentials.
-        exc = state.i_exc[n] + state.rest[n, EXC]
-        inh = state.i_inh[n] + state.rest[n, INH]
-        x = crossing(
-            state.u[n], exc, inh, neurons.theta[n], neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n],
-            neurons.peak[n], neurons.n_receptors[n], math.inf,
-        )  # fmt: skip
-        if grazes(
-            state.u[n], exc, inh, neurons.theta[n], neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n],
-            neurons.n_receptors[n], math.inf,
-        ):  # fmt: skip
-            counters[N_GRAZING] += 1
-        state.bound[n] = state.valid_at[n] + x
-        state.solved[n] = x < math.inf
+        p, x = neuron_at(n, neurons), _state_of(n, state)
+        wait = time_to_spike(x, p, math.inf)
+        counters[N_GRAZING] += is_grazing(x, p, math.inf)
+        state.bound[n] = state.valid_at[n] + wait
+        state.solved[n] = wait < math.inf
     if state.bound[n] == math.inf:
         n_heap = neuron_remove_top(state.heap, state.position, state.key, level, n_heap)
     else:
@@ -103,31 +112,30 @@ def _solve(n, neurons, level, state, counters, n_heap):
 
 
 @stage
-def _currents_at(t, n, neurons, state):
+def _currents_at(t, n, p, state):
     """The currents of a neuron at t, from the latest arrival in one step."""
-    x = t - state.anchor[n, SINCE]
-    exc, rest = fade_carried(x, state.anchor[n, EXC_AT], state.anchor[n, EXC_REST], neurons.tau_exc[n])
-    state.i_exc[n], state.rest[n, EXC] = exc, rest
-    inh, rest = fade_carried(x, state.anchor[n, INH_AT], state.anchor[n, INH_REST], neurons.tau_inh[n])
-    state.i_inh[n], state.rest[n, INH] = inh, rest
+    a = state.anchor[n]
+    x = fade_currents(t - a[SINCE], NeuronState(0.0, 0.0, a[EXC_AT], a[EXC_REST], a[INH_AT], a[INH_REST]), p)
+    state.i_exc[n], state.rest[n, EXC] = x.exc, x.rest_exc
+    state.i_inh[n], state.rest[n, INH] = x.inh, x.rest_inh
 
 
 @stage
-def _fire(n, t, neurons, state, spikes, n_spikes):
+def _fire(n, t, p, state, spikes, n_spikes):
     """A neuron spikes at t and is held at its reset until its release."""
     if state.anchor[n, SINCE] == OUTDATED:
         state.anchor[n, SINCE] = state.valid_at[n]
         state.anchor[n, EXC_AT], state.anchor[n, EXC_REST] = state.i_exc[n], state.rest[n, EXC]
         state.anchor[n, INH_AT], state.anchor[n, INH_REST] = state.i_inh[n], state.rest[n, INH]
-    _currents_at(t, n, neurons, state)
+    _currents_at(t, n, p, state)
     spikes.times[n_spikes] = t
     spikes.neurons[n_spikes] = n
     spikes.currents[n_spikes] = state.i_exc[n] + state.i_inh[n]
-    state.u[n] = neurons.u_reset[n]
-    state.rest[n, POTENTIAL] = 0.0
-    state.valid_at[n] = t + neurons.t_ref[n]
-    if neurons.t_ref[n] > 0.0:
-        _currents_at(state.valid_at[n], n, neurons, state)
+    x = reset(_state_of(n, state), p)
+    state.u[n], state.rest[n, POTENTIAL] = x.u, x.rest_u
+    state.valid_at[n] = release(t, p)
+    if p.t_ref > 0.0:
+        _currents_at(state.valid_at[n], n, p, state)
 
 
 @stage
@@ -163,31 +171,16 @@ def _next_group(synapses, deliveries, n_queue):
 @stage
 def _receive(n, t, w, neurons, state):
     """A spike of weight w arrives at neuron n."""
-    x = t - state.valid_at[n]
-    receptors = neurons.n_receptors[n]
-    u, rest_u = state.u[n], state.rest[n, POTENTIAL]
-    exc, rest_exc = state.i_exc[n], state.rest[n, EXC]
-    inh, rest_inh = state.i_inh[n], state.rest[n, INH]
-    if x > 0.0:
-        u, rest_u, exc, rest_exc, inh, rest_inh = step(
-            x, u, rest_u, exc, rest_exc, inh, rest_inh,
-            neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n], receptors,
-        )  # fmt: skip
+    p, x = neuron_at(n, neurons), _state_of(n, state)
+    ahead = state.valid_at[n] - t
+    if ahead < 0.0:
+        x = flow(-ahead, x, p)
         state.valid_at[n] = t
-        x = 0.0
-    if receptors == 0:
-        # u itself is the sum in the order of sources, as the threshold test wants it.
-        if x == 0.0:
-            u, rest_u = add(u, rest_u, w)
-        elif neurons.keep_input[n]:
-            u, rest_u = add(u, rest_u, w * decay(-x, neurons.tau_m[n]))
-    elif receptors == 1 or w > 0.0:
-        exc, rest_exc = add(exc, rest_exc, w * decay(-x, neurons.tau_exc[n]))
-    else:
-        inh, rest_inh = add(inh, rest_inh, w * decay(-x, neurons.tau_inh[n]))
-    state.u[n], state.rest[n, POTENTIAL] = u, rest_u
-    state.i_exc[n], state.rest[n, EXC] = exc, rest_exc
-    state.i_inh[n], state.rest[n, INH] = inh, rest_inh
+        ahead = 0.0
+    x = arrive(w, ahead, x, p)
+    state.u[n], state.rest[n, POTENTIAL] = x.u, x.rest_u
+    state.i_exc[n], state.rest[n, EXC] = x.exc, x.rest_exc
+    state.i_inh[n], state.rest[n, INH] = x.inh, x.rest_inh
 
 
 @stage
@@ -245,14 +238,15 @@ def run_queue(
             if not state.solved[n]:
                 n_heap = _solve(n, neurons, level, state, counters, n_heap)
                 continue
-            if t == state.valid_at[n] and state.u[n] == neurons.u_reset[n] and t + neurons.t_ref[n] == t:
+            p = neuron_at(n, neurons)
+            if is_stuck(t - state.valid_at[n], t, state.u[n], p):
                 # The spike would leave everything as it was.
                 status = STUCK
                 break
-            _fire(n, t, neurons, state, spikes, n_spikes)
+            _fire(n, t, p, state, spikes, n_spikes)
             n_spikes += 1
             if some_plastic:
-                emit(plastic, synapses.weight, n, t)
+                potentiate(plastic, synapses.weight, n, t)
             n_heap = _wait(n, neurons, level, state, n_heap)
             n_queue = _send(n_inputs + n, t, synapses, deliveries, n_queue)
         else:
@@ -263,7 +257,7 @@ def run_queue(
                 for s in range(synapses.start[g], synapses.start[g + 1]):
                     n = synapses.target[s]
                     if some_plastic and plastic.rule[s] >= 0:
-                        arrive(plastic, synapses.weight, s, n, t)
+                        depress(plastic, synapses.weight, s, n, t)
                     _receive(n, t, synapses.weight[s], neurons, state)
                     if scratch.stamp[n] == 0:
                         scratch.stamp[n] = 1

@@ -38,8 +38,8 @@ def _kept(w, low, high):
 
 
 @formula
-def arrive(plastic, weight, s, n, t):
-    """A presynaptic spike arrives at synapse s of neuron n."""
+def depress(plastic, weight, s, n, t):
+    """A presynaptic spike arrives at synapse s of neuron n at t."""
     r = plastic.rule[s]
     a_minus, tau_plus, tau_minus = plastic.parameters[r, 1], plastic.parameters[r, 2], plastic.parameters[r, 3]
     post = _faded(plastic.post_trace[r, n], plastic.post_time[r, n], t, tau_minus)
@@ -49,8 +49,8 @@ def arrive(plastic, weight, s, n, t):
 
 
 @formula
-def emit(plastic, weight, n, t):
-    """Neuron n spikes."""
+def potentiate(plastic, weight, n, t):
+    """Neuron n spikes at t."""
     for k in range(plastic.incoming_start[n], plastic.incoming_start[n + 1]):
         s = plastic.incoming[k]
         r = plastic.rule[s]

@@ -3,203 +3,270 @@
 All neurons of a layer share the input events, so the factors of the flow are computed once per event.
 For a block of neurons, whose state stays in cache, run through the events in groups of GROUP: bound the
 rise of each neuron over the whole group, and advance it to the group's end in one pass. Only neurons
-whose bound reaches threshold (or that are refractory) are walked through the group event by event, and
-only where the bound over one interval reaches threshold is a crossing solved for. No spike can be
-missed: the bounds lie above the trace. What happens to a neuron depends on its own state alone, so the
-result is the same, to the bit, for any block width and any number of threads.
+whose bound reaches threshold (or that are refractory) are integrated event by event, and only where the
+bound over one interval reaches threshold is a crossing solved for. No spike can be missed: the bounds lie
+above the trace. What happens to a neuron depends on its own state alone, so the result is the same, to the
+bit, for any block width and any number of threads.
 """
 
 import math
+from typing import NamedTuple
 
-from ..jit import kernel, leaf
-from ..neurons.carried import add, fade_carried, flow_potential
-from ..neurons.crossing import CLEAR, crossing, crossing_ahead, grazes, may_reach
+import numpy as np
+
+from ..jit import kernel, leaf, stage
+from ..neurons.carried import add
+from ..neurons.crossing import CLEAR, crossing_ahead, may_reach
 from ..neurons.lif import decay, rise_bound
-from .groups import GROUP, advance_delta, advance_one, advance_two, fade_by, flow_by
+from ..neurons.model import (
+    Neuron,
+    NeuronState,
+    arrive,
+    fade_currents,
+    flow_of_potential,
+    is_grazing,
+    is_stuck,
+    release,
+    reset,
+    time_to_spike,
+    with_currents,
+    with_potential,
+)
+from ..spikes import Spikes
+from .arrays import (
+    DONE,
+    ENDLESS,
+    FULL,
+    GRAZING_BEFORE,
+    GROUP,
+    N_CLAMPED,
+    N_EVENTS,
+    N_FOUND,
+    N_SPIKES,
+    NEXT_BLOCK,
+    PAUSED,
+    Block,
+)
+from .groups import advance_delta, advance_one, advance_two, fade_by, flow_by
 
-FREE = -math.inf
-SWEEP_FULL, SWEEP_DONE, SWEEP_ENDLESS, SWEEP_PAUSED = 0, 1, 2, 3
-"""What the sweep returns. SWEEP_ENDLESS: a neuron spikes for ever, at one instant or nearly so. SWEEP_PAUSED: the
-budget is spent; call again to continue."""
-N_STATE, N_MARKS, N_PROGRESS = 16, 2, 6
-"""Rows of ``state`` and ``marks``, and numbers in ``progress``, of ``sweep_layer``."""
-UNLIMITED = 2**62
-"""A budget that no sweep spends."""
+
+class Out(NamedTuple):
+    """Where a block's spikes go. tally : (1,) grazing peaks, added to; first_neuron : number of the block's first."""
+
+    spikes: Spikes
+    tally: np.ndarray
+    first_neuron: int
+    t_stop: float
+
+
 _STUCK = -1
 _MANY, _FASTEST = 2**18, 1000.0
 """So many spikes in a row of one neuron, at so many a ms and a membrane time constant, are without end."""
 
 
-@leaf
-def sweep_block(
-    times, sources, factors, weights, theta, u_reset, t_ref, u_init,
-    u, i_exc, i_inh, rest, rest_exc, rest_inh, u_new, i_exc_new, i_inh_new, rest_new, rest_exc_new, rest_inh_new,
-    top, release, kept, kept_rest, clamped, flags,
-    out_times, out_neurons, out_currents, tally,
-    t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first_neuron, width, begin, end, n_clamped, n_out,
-):  # fmt: skip
-    """Run one block of ``width`` neurons through the events ``begin`` ... ``end - 1``; returns the number of spikes so
-    far and that of the clamped neurons, to be passed in when it continues.
+@stage
+def _start(layer, b, block, width):
+    """States of block b at t = 0."""
+    now = block.now
+    for n in range(width):
+        now.u[n] = layer.u_init[b, n]
+        now.exc[n] = now.inh[n] = now.rest[n] = now.rest_exc[n] = now.rest_inh[n] = 0.0
+        block.release[n] = -math.inf
+        block.kept[n] = block.kept_rest[n] = 0.0
 
-    times, sources, factors : (n,) input events padded to a multiple of GROUP by events of weight 0 at
-    t_stop (there is at least one), and their ``group_factors``
-    weights : (pre + 1, width) of this block, last row 0; theta, u_reset, t_ref, u_init : (width,)
-    u ... flags : state and scratch of this block; out_* : spikes are appended from ``n_out`` on. A number of spikes
-    beyond their size says that they were too small: enlarge them and run this block from its first event. -1: a neuron
-    spikes for ever at one instant; it is the last entry of out_neurons.
-    begin, end : multiples of 2 GROUP, as the state changes places with u_new ... after each group; or the last event
-    tally : (1,) number of grazing peaks, added to
+
+@stage
+def _hold(u_reset, keep_input, block, t_end, n_clamped):
+    """Before the bounds are compared: refractory neurons beyond the group's end stay at the reset, the others are
+    integrated.
+
+    Returns (neurons that stay, the others).
     """
-    capacity = out_times.size
-    if begin == 0:
-        for n in range(width):
-            u[n] = u_init[n]
-            i_exc[n] = i_inh[n] = rest[n] = rest_exc[n] = rest_inh[n] = 0.0
-            release[n] = FREE
-            kept[n] = kept_rest[n] = 0.0
-    t_start = times[begin - 1] if begin > 0 else 0.0
-    for k0 in range(begin, end, GROUP):
-        t_end = times[k0 + GROUP - 1]
-        rise = (t_end - t_start) / tau_m
-        if n_receptors == 1:
-            hits = advance_one(
-                u, rest, i_exc, rest_exc, u_new, rest_new, i_exc_new, rest_exc_new, top, theta,
-                weights, sources, factors, k0, rise, width,
-            )  # fmt: skip
-        elif n_receptors == 0:
-            hits = advance_delta(u, rest, u_new, rest_new, top, theta, weights, sources, factors, k0, rise, width)
+    n_held = freed = 0
+    for q in range(n_clamped):
+        n = block.clamped[q]
+        if block.release[n] > t_end and not keep_input:
+            block.new.u[n] = u_reset[n]
+            block.new.rest[n] = 0.0
+            block.top[n] = -math.inf
+            block.clamped[n_held] = n
+            n_held += 1
         else:
-            hits = advance_two(
-                u, rest, i_exc, rest_exc, i_inh, rest_inh,
-                u_new, rest_new, i_exc_new, rest_exc_new, i_inh_new, rest_inh_new, top, theta,
-                weights, sources, factors, k0, rise, width,
-            )  # fmt: skip
-        # Refractory neurons first, then those whose bound reaches threshold: one list of both.
-        n_walk = 0
-        for q in range(n_clamped):
-            n = clamped[q]
-            if release[n] > t_end and not keep_input:
-                u_new[n] = u_reset[n]
-                rest_new[n] = 0.0
-                top[n] = -math.inf
-                clamped[n_walk] = n
-                n_walk += 1
+            block.top[n] = math.inf
+            freed += 1
+    return n_held, freed
+
+
+@stage
+def _flow_interval(factors, x, p):
+    """u and its rest at the end of the interval with these factors."""
+    return flow_by(
+        factors[0], x.u, x.rest_u, (x.exc + x.rest_exc) * factors[2] + (x.inh + x.rest_inh) * factors[4]
+    )
+
+
+@stage
+def _may_spike(factors, x, y, p, first):
+    """Must a crossing be looked for between x and y, the states at an interval's ends? And is u surely above theta at
+    its end? first : u may begin above."""
+    exc = x.exc + x.rest_exc
+    possible = rise_bound(x.u, max(exc, 0.0), factors[5]) >= p.theta
+    above = False
+    if possible and p.n_receptors == 1 and p.theta > 0.0 and not first:
+        end, _ = flow_by(factors[0], x.u, x.rest_u, exc * factors[2])
+        possible = may_reach(x.u, exc, end, y.exc + y.rest_exc, p.theta, p.tau_m, p.tau_exc, p.peak)
+        above = x.u < p.theta and end > p.theta * (1.0 + CLEAR)
+    return possible, above
+
+
+@stage
+def _next_crossing(x, p, h, above, tally):
+    """Ms to the next crossing, inf for none; grazing peaks are counted."""
+    if above:
+        return crossing_ahead(x.u, x.exc + x.rest_exc, p.theta, p.tau_m, p.tau_exc, h)
+    # After a spike most traces stay far below; then this saves the exact peak.
+    if p.n_receptors != 1 or max(x.u, 0.0) + (x.exc + x.rest_exc) * p.peak >= p.theta * (1.0 - CLEAR):
+        tally[0] += is_grazing(x, p, h)
+    return time_to_spike(x, p, h)
+
+
+@stage
+def _integrate_interval(n, t, t_next, x, y, factors, first, p, block, out, n_out):
+    """Neuron n with all its spikes from t, with state x, to t_next; y : its currents there.
+
+    Returns (state at t_next, spikes so far: beyond their room if they do not fit, _STUCK for a neuron that spikes for
+    ever at one instant, the last entry of spikes).
+    """
+    spikes = out.spikes
+    t0 = t
+    above = False
+    # Own spikes change no current, so each is taken from the interval's start in one step.
+    now = x
+    if block.release[n] > t:
+        if block.release[n] > t_next:
+            return with_currents(x, y), n_out
+        t0 = block.release[n]
+        u, rest = add(p.u_reset, block.kept_rest[n], block.kept[n])
+        block.kept[n] = block.kept_rest[n] = 0.0
+        now = with_potential(u, rest, fade_currents(t0 - t, x, p))
+    else:
+        possible, above = _may_spike(factors, x, y, p, first)
+        if not possible:
+            u, rest = _flow_interval(factors, x, p)
+            return with_potential(u, rest, y), n_out
+    while True:
+        wait = _next_crossing(now, p, t_next - t0, above, out.tally)
+        spike = min(t0 + wait, t_next)
+        if wait != math.inf and is_stuck(spike - t0, spike, now.u, p):
+            spikes.times[spikes.times.size - 1] = spike
+            spikes.neurons[spikes.times.size - 1] = out.first_neuron + n
+            return now, _STUCK
+        if wait == math.inf or spike >= out.t_stop:
+            if t0 == t:
+                u, rest = _flow_interval(factors, now, p)
             else:
-                top[n] = math.inf
-                hits += 1
-        n_clamped = n_walk
-        if hits > 0:
+                u, rest = flow_of_potential(t_next - t0, now, p)
+            return with_potential(u, rest, y), n_out
+        if n_out == spikes.times.size:
+            return now, n_out + 1
+        # By what the clock shows: later steps start there, and the crossing has digits that it has not.
+        now = reset(fade_currents(spike - t, x, p), p)
+        spikes.times[n_out] = spike
+        spikes.neurons[n_out] = out.first_neuron + n
+        spikes.currents[n_out] = now.exc + now.inh
+        n_out += 1
+        above = False
+        block.release[n] = release(spike, p)
+        if block.release[n] > t_next:
+            return with_currents(now, y), n_out
+        t0 = block.release[n]
+        now = with_potential(now.u, now.rest_u, fade_currents(t0 - t, x, p))
+
+
+@stage
+def _receive(n, t, w, x, p, block):
+    """A spike of weight w arrives at neuron n."""
+    if p.n_receptors > 0 or block.release[n] <= t:
+        return arrive(w, 0.0, x, p)
+    if p.keep_input:
+        left = w * decay(block.release[n] - t, p.tau_m)
+        block.kept[n], block.kept_rest[n] = add(block.kept[n], block.kept_rest[n], left)
+    return x
+
+
+@stage
+def _integrate_group(n, k0, t, weights, events, p, block, out, n_out):
+    """Neuron n event by event from t through a group, with all its spikes; returns as ``_integrate_interval``."""
+    now, new = block.now, block.new
+    x = NeuronState(now.u[n], now.rest[n], now.exc[n], now.rest_exc[n], now.inh[n], now.rest_inh[n])
+    first = k0 == 0 and x.u >= p.theta
+    for k in range(k0, k0 + GROUP):
+        t_next = events.times[k]
+        if t_next > t or first:
+            factors = events.factors[k]
+            exc, rest_exc = fade_by(factors[1], x.exc, x.rest_exc)
+            inh, rest_inh = fade_by(factors[3], x.inh, x.rest_inh)
+            y = NeuronState(x.u, x.rest_u, exc, rest_exc, inh, rest_inh)
+            x, n_out = _integrate_interval(n, t, t_next, x, y, factors, first, p, block, out, n_out)
+            if n_out == _STUCK or n_out > out.spikes.times.size:
+                return n_out
+            first = False
+        t = t_next
+        x = _receive(n, t, weights[events.rows[k], n], x, p, block)
+    new.u[n] = x.u
+    new.rest[n] = x.rest_u
+    return n_out
+
+
+@stage
+def _advance(n_receptors, block, theta, weights, events, k0, rise, width):
+    """All neurons over a group as if none spiked, and bounds; returns how many bounds reach theta."""
+    if n_receptors == 1:
+        return advance_one(block.now, block.new, block.top, theta, weights, events, k0, rise, width)
+    if n_receptors == 0:
+        return advance_delta(block.now, block.new, block.top, theta, weights, events, k0, rise, width)
+    return advance_two(block.now, block.new, block.top, theta, weights, events, k0, rise, width)
+
+
+@leaf
+def sweep_block(layer, b, block, events, out, begin, end, n_clamped, n_out):
+    """Run block b through the events ``begin`` ... ``end - 1``; returns the number of spikes so far and that of the
+    clamped neurons, to be passed in when it continues.
+
+    begin, end : multiples of 2 GROUP, as ``block.now`` and ``block.new`` change places after each group; or the end of
+    all events. A number of spikes beyond their room says that it was too small: enlarge it and run this block from its
+    first event. _STUCK : a neuron spikes for ever at one instant; it is the last entry of the spikes.
+    """
+    weights, theta = layer.weights[b], layer.theta[b]
+    width = min(theta.size, layer.size - out.first_neuron)
+    if begin == 0:
+        _start(layer, b, block, width)
+    t_start = events.times[begin - 1] if begin > 0 else 0.0
+    for k0 in range(begin, end, GROUP):
+        t_end = events.times[k0 + GROUP - 1]
+        rise = (t_end - t_start) / layer.tau_m
+        hits = _advance(layer.n_receptors, block, theta, weights, events, k0, rise, width)
+        n_clamped, freed = _hold(layer.u_reset[b], layer.keep_input, block, t_end, n_clamped)
+        if hits + freed > 0:
             flagged = 0
             for n in range(width):
-                flags[flagged] = n
-                flagged += top[n] >= theta[n]
+                block.flagged[flagged] = n
+                flagged += block.top[n] >= theta[n]
             for q in range(flagged):
-                n = flags[q]
-                t = t_start
-                v, rest_v = u[n], rest[n]
-                a, rest_a = i_exc[n], rest_exc[n]
-                b, rest_b = i_inh[n], rest_inh[n]
-                first = k0 == 0 and v >= theta[n]
-                for k in range(k0, k0 + GROUP):
-                    t_next = times[k]
-                    if t_next > t or first:
-                        t0 = t
-                        walk = True
-                        above = False
-                        # At t0; own spikes change no current, so each is taken from the interval's start in one step.
-                        a0, rest_a0 = a_at, rest_a_at = a, rest_a
-                        b0, rest_b0 = b_at, rest_b_at = b, rest_b
-                        a, rest_a = fade_by(factors[k, 1], a, rest_a)
-                        b, rest_b = fade_by(factors[k, 3], b, rest_b)
-                        if release[n] > t:
-                            walk = release[n] <= t_next
-                            if walk:
-                                x = release[n] - t
-                                t0 = release[n]
-                                v, rest_v = add(u_reset[n], kept_rest[n], kept[n])
-                                kept[n] = kept_rest[n] = 0.0
-                                a0, rest_a0 = fade_carried(x, a0, rest_a0, tau_exc)
-                                b0, rest_b0 = fade_carried(x, b0, rest_b0, tau_inh)
-                        else:
-                            exc = a0 + rest_a0
-                            walk = rise_bound(v, max(exc, 0.0), factors[k, 5]) >= theta[n]
-                            if walk and n_receptors == 1 and theta[n] > 0.0 and not first:
-                                end, _ = flow_by(factors[k, 0], v, rest_v, exc * factors[k, 2])
-                                walk = may_reach(v, exc, end, a + rest_a, theta[n], tau_m, tau_exc, peak)
-                                above = v < theta[n] and end > theta[n] * (1.0 + CLEAR)
-                            if not walk:
-                                gain = exc * factors[k, 2] + (b0 + rest_b0) * factors[k, 4]
-                                v, rest_v = flow_by(factors[k, 0], v, rest_v, gain)
-                        while walk:
-                            h = t_next - t0
-                            exc = a0 + rest_a0
-                            inh = b0 + rest_b0
-                            if above:
-                                x = crossing_ahead(v, exc, theta[n], tau_m, tau_exc, h)
-                            else:
-                                x = crossing(v, exc, inh, theta[n], tau_m, tau_exc, tau_inh, peak, n_receptors, h)
-                            # After a spike most traces stay far below; then this saves the exact peak.
-                            near = n_receptors != 1 or max(v, 0.0) + exc * peak >= theta[n] * (1.0 - CLEAR)
-                            near = near and not above
-                            if near and grazes(v, exc, inh, theta[n], tau_m, tau_exc, tau_inh, n_receptors, h):
-                                tally[0] += 1
-                            spike = min(t0 + x, t_next)
-                            if x != math.inf and spike == t0 and v == u_reset[n] and spike + t_ref[n] == spike:
-                                # It would leave everything as it was.
-                                out_times[capacity - 1] = spike
-                                out_neurons[capacity - 1] = first_neuron + n
-                                return _STUCK, n_clamped
-                            if x == math.inf or spike >= t_stop:
-                                if t0 == t:
-                                    gain = exc * factors[k, 2] + inh * factors[k, 4]
-                                    v, rest_v = flow_by(factors[k, 0], v, rest_v, gain)
-                                else:
-                                    v, rest_v = flow_potential(
-                                        h, v, rest_v, exc, inh, tau_m, tau_exc, tau_inh, n_receptors
-                                    )
-                                break
-                            # By what the clock shows: later steps start there, and x has digits that it has not.
-                            a0, rest_a0 = fade_carried(spike - t, a_at, rest_a_at, tau_exc)
-                            b0, rest_b0 = fade_carried(spike - t, b_at, rest_b_at, tau_inh)
-                            if n_out == capacity:
-                                return capacity + 1, n_clamped
-                            out_times[n_out] = spike
-                            out_neurons[n_out] = first_neuron + n
-                            out_currents[n_out] = a0 + b0
-                            n_out += 1
-                            above = False
-                            v = u_reset[n]
-                            rest_v = 0.0
-                            release[n] = spike + t_ref[n]
-                            if release[n] > t_next:
-                                break
-                            a0, rest_a0 = fade_carried(release[n] - t, a_at, rest_a_at, tau_exc)
-                            b0, rest_b0 = fade_carried(release[n] - t, b_at, rest_b_at, tau_inh)
-                            t0 = release[n]
-                        first = False
-                    t = t_next
-                    w = weights[sources[k], n]
-                    if n_receptors == 0:
-                        if release[n] <= t:
-                            # v itself is the sum in the order of sources, as the threshold test wants it.
-                            v, rest_v = add(v, rest_v, w)
-                        elif keep_input:
-                            kept[n], kept_rest[n] = add(kept[n], kept_rest[n], w * decay(release[n] - t, tau_m))
-                    elif n_receptors == 1 or w > 0.0:
-                        a, rest_a = add(a, rest_a, w)
-                    else:
-                        b, rest_b = add(b, rest_b, w)
-                u_new[n] = v
-                rest_new[n] = rest_v
-                if release[n] > t_end:
-                    clamped[n_clamped] = n
+                n = block.flagged[q]
+                p = Neuron(
+                    theta[n], layer.u_reset[b, n], layer.t_ref[b, n], layer.tau_m, layer.tau_exc, layer.tau_inh,
+                    layer.peak, layer.n_receptors, layer.keep_input,
+                )  # fmt: skip
+                n_out = _integrate_group(n, k0, t_start, weights, events, p, block, out, n_out)
+                if n_out == _STUCK or n_out > out.spikes.times.size:
+                    return n_out, n_clamped
+                if block.release[n] > t_end:
+                    block.clamped[n_clamped] = n
                     n_clamped += 1
-        u, u_new = u_new, u
-        i_exc, i_exc_new = i_exc_new, i_exc
-        i_inh, i_inh_new = i_inh_new, i_inh
-        rest, rest_new = rest_new, rest
-        rest_exc, rest_exc_new = rest_exc_new, rest_exc
-        rest_inh, rest_inh_new = rest_inh_new, rest_inh
+        block = Block(
+            block.new, block.now, block.top, block.release, block.kept, block.kept_rest, block.clamped, block.flagged
+        )  # fmt: skip
         t_start = t_end
     return n_out, n_clamped
 
@@ -216,52 +283,38 @@ def without_end(times, neurons, tau_m):
 
 
 @kernel
-def sweep_layer(
-    times, sources, factors, weights, theta, u_reset, t_ref, u_init,
-    state, marks, out_times, out_neurons, out_currents, progress, tally,
-    t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, size, last_block, budget,
-):  # fmt: skip
-    """Run blocks ``progress[0]`` ... ``last_block - 1``; returns SWEEP_DONE, SWEEP_FULL, SWEEP_PAUSED, or
-    SWEEP_ENDLESS: then out_* end with a spike of the neuron that does not stop.
+def sweep_layer(layer, events, block, spikes, progress, tally, t_stop, last_block, budget):
+    """Run blocks ``progress[NEXT_BLOCK]`` ... ``last_block - 1``; returns DONE, FULL, PAUSED, or ENDLESS: then the
+    spikes end with one of the neuron that does not stop.
 
-    weights : (n_blocks, pre + 1, width); theta ... u_init : (n_blocks, width)
-    state, marks : (N_STATE, width) float64 and (N_MARKS, width + 1) int64, kept between calls, of any content at first
-    progress : (N_PROGRESS,) int64, 0 at first: next block, spikes of those before it; of that block: events done,
-    spikes so far, clamped neurons, grazing peaks before it. Kept up to date so that the caller can call again, with a
-    larger output where it was full.
-    budget : about so many pairs of an event and a neuron, then SWEEP_PAUSED; the result does not depend on it
+    block : Block of any content at first, kept between calls; progress : (N_PROGRESS,) int64, 0 at first
+    tally : (1,) number of grazing peaks, added to
+    budget : about so many pairs of an event and a neuron, then PAUSED; the result does not depend on it
     """
-    width = weights.shape[2]
-    for block in range(progress[0], last_block):
-        first = block * width
-        if progress[2] == 0:
-            progress[3] = progress[1]
-            progress[4] = 0
-            progress[5] = tally[0]
-        while progress[2] < times.size:
+    n_events, width = events.times.size, layer.theta.shape[1]
+    for b in range(progress[NEXT_BLOCK], last_block):
+        out = Out(spikes, tally, b * width, t_stop)
+        if progress[N_EVENTS] == 0:
+            progress[N_FOUND] = progress[N_SPIKES]
+            progress[N_CLAMPED] = 0
+            progress[GRAZING_BEFORE] = tally[0]
+        while progress[N_EVENTS] < n_events:
             if budget <= 0:
-                return SWEEP_PAUSED
-            begin = progress[2]
-            end = min(begin + max(budget // width // (2 * GROUP), 1) * (2 * GROUP), times.size)
+                return PAUSED
+            begin = progress[N_EVENTS]
+            end = min(begin + max(budget // width // (2 * GROUP), 1) * (2 * GROUP), n_events)
             n_out, n_clamped = sweep_block(
-                times, sources, factors, weights[block],
-                theta[block], u_reset[block], t_ref[block], u_init[block],
-                state[0], state[1], state[2], state[3], state[4], state[5],
-                state[6], state[7], state[8], state[9], state[10], state[11],
-                state[12], state[13], state[14], state[15], marks[0], marks[1],
-                out_times, out_neurons, out_currents, tally,
-                t_stop, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input, first,
-                min(width, size - first), begin, end, progress[4], progress[3],
-            )  # fmt: skip
+                layer, b, block, events, out, begin, end, progress[N_CLAMPED], progress[N_FOUND]
+            )
             if n_out == _STUCK:
-                return SWEEP_ENDLESS
-            if n_out > out_times.size:
-                tally[0] = progress[5]
-                progress[2] = 0
-                return SWEEP_ENDLESS if without_end(out_times, out_neurons, tau_m) else SWEEP_FULL
-            progress[2], progress[3], progress[4] = end, n_out, n_clamped
+                return ENDLESS
+            if n_out > spikes.times.size:
+                tally[0] = progress[GRAZING_BEFORE]
+                progress[N_EVENTS] = 0
+                return ENDLESS if without_end(spikes.times, spikes.neurons, layer.tau_m) else FULL
+            progress[N_EVENTS], progress[N_FOUND], progress[N_CLAMPED] = end, n_out, n_clamped
             budget -= (end - begin) * width
-        progress[0] = block + 1
-        progress[1] = progress[3]
-        progress[2] = 0
-    return SWEEP_DONE
+        progress[NEXT_BLOCK] = b + 1
+        progress[N_SPIKES] = progress[N_FOUND]
+        progress[N_EVENTS] = 0
+    return DONE

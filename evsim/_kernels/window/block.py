@@ -10,6 +10,7 @@ where a buffer is too small, the caller enlarges it and calls again.
 import math
 
 from ..jit import leaf
+from ..neurons.model import Neuron, NeuronState
 from .arrays import (
     FULL_CALENDAR,
     FULL_EVENTS,
@@ -169,17 +170,19 @@ def integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own,
         n = own.chosen[q]
         k = first + n
         before = n_found
-        (
-            own.u_new[n], own.base[n], own.exc_new[n], own.rest_exc[n], own.inh_new[n], own.rest_inh[n],
-            own.top[n], n_found, touched,
-        ) = integrate_events(
-            arrivals.sorted_times, arrivals.sorted_values, arrivals.borders[q], arrivals.borders[q + 1],
-            neurons.u[k], neurons.rest[k], neurons.i_exc[k], neurons.rest_exc[k], neurons.i_inh[k],
-            neurons.rest_inh[k], neurons.release[k], t0, t1,
-            neurons.theta[k], neurons.u_reset[k], neurons.t_ref[k],
-            blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b], blocks.peak[b], blocks.n_receptors[b],
-            blocks.keep_input[b], found.times[b], found.currents[b], n_found,
+        p = Neuron(
+            neurons.theta[k], neurons.u_reset[k], neurons.t_ref[k], blocks.tau_m[b], blocks.tau_exc[b],
+            blocks.tau_inh[b], blocks.peak[b], blocks.n_receptors[b], blocks.keep_input[b],
         )  # fmt: skip
+        x = NeuronState(
+            neurons.u[k], neurons.rest[k], neurons.i_exc[k], neurons.rest_exc[k], neurons.i_inh[k], neurons.rest_inh[k]
+        )
+        its = (arrivals.sorted_times, arrivals.sorted_values, arrivals.borders[q], arrivals.borders[q + 1])
+        room = (found.times[b], found.currents[b])
+        x, own.top[n], n_found, touched = integrate_events(its, x, neurons.release[k], t0, t1, p, room, n_found)
+        own.u_new[n], own.base[n] = x.u, x.rest_u
+        own.exc_new[n], own.rest_exc[n] = x.exc, x.rest_exc
+        own.inh_new[n], own.rest_inh[n] = x.inh, x.rest_inh
         if touched < 0:
             return n_found, -1 - k
         grazing += touched

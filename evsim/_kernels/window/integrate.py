@@ -2,120 +2,118 @@
 
 import math
 
-from ..jit import formula, leaf
-from ..neurons.carried import add, fade_carried, step
-from ..neurons.crossing import crossing, grazes
+from ..jit import formula, leaf, stage
+from ..neurons.carried import add, fade_carried
 from ..neurons.lif import rise_bound
+from ..neurons.model import (
+    arrive,
+    fade_currents,
+    flow,
+    is_grazing,
+    is_stuck,
+    release,
+    reset,
+    time_to_spike,
+    with_potential,
+)
 
 _EPS = 2.220446049250313e-16
 
 
-@formula
-def integrate_events(
-    times, weights, first, last, u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, t0, t1,
-    theta, u_reset, t_ref, tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input,
-    out_times, out_currents, n_out,
-):  # fmt: skip
-    """Carry a neuron from t0 to t1 through its arrivals ``first`` ... ``last - 1``.
+@stage
+def _hold(t, until, x, since, at, p):
+    """A refractory neuron from t to ``until``: kept input fades like a potential without current, else u stays at the
+    reset. Currents are those of the latest arrival, the state ``at`` of ``since``."""
+    y = fade_currents(until - since, at, p)
+    if not p.keep_input:
+        return with_potential(p.u_reset, 0.0, y)
+    u, rest_u = fade_carried(until - t, x.u, x.rest_u, p.tau_m)
+    return with_potential(u, rest_u, y)
 
-    times : ms after t0, sorted; u, i_exc, i_inh and their rests : the state at t0, of a refractory neuron with kept
-    input u is what will be added to the reset potential; release : end of refractoriness, ms
-    out_times, out_currents : spikes are appended; with the first beyond their size the integrate_events ends
-    Returns (u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing peaks). -1 peaks: the neuron would
-    spike for ever at one instant.
+
+@stage
+def _integrate_interval(t, t_next, x, since, at, held_to, t0, t1, p, spikes, n_out):
+    """From the state x at t to the next arrival, with all spikes between; times in ms after t0.
+
+    Returns (state, end of refractoriness, number of spikes, grazing peaks, whether it goes on: not where a crossing
+    rounds to t1, where there is no room for the spike, and, with -1 peaks, where the neuron is stuck).
+    """
+    # A spike and an arrival are at one instant if a clock that shows the time cannot tell them apart.
+    tick = _EPS * t1
+    times, currents = spikes
+    grazing = 0
+    while True:
+        free = held_to - t0
+        if free > t:
+            if free > t_next:
+                return _hold(t, t_next, x, since, at, p), held_to, n_out, grazing, True
+            x = _hold(t, free, x, since, at, p)
+            if p.keep_input:
+                u, rest_u = add(p.u_reset, x.rest_u, x.u)
+                x = with_potential(u, rest_u, x)
+            t = free
+        h = t_next - t
+        wait = math.inf
+        if rise_bound(x.u, max(x.exc + x.rest_exc, 0.0), h / p.tau_m) >= p.theta:
+            wait = time_to_spike(x, p, h + tick)
+            grazing += is_grazing(x, p, h)
+        spike = t0 + (t + wait)
+        if spike > t0 + t_next:
+            return flow(h, x, p), held_to, n_out, grazing, True
+        if spike >= t1:
+            y = fade_currents(t_next - since, at, p)
+            return with_potential(p.theta, 0.0, y), held_to, n_out, grazing, False
+        if is_stuck(spike - t0 - t, spike, x.u, p):
+            return x, held_to, n_out, -1, False
+        x = reset(fade_currents(spike - t0 - since, at, p), p)
+        if n_out < times.size:
+            times[n_out] = spike
+            currents[n_out] = x.exc + x.inh
+        n_out += 1
+        if n_out > times.size:
+            return x, held_to, n_out, grazing, False
+        t = spike - t0
+        held_to = release(spike, p)
+        if held_to - t0 > t and p.keep_input:
+            x = with_potential(0.0, 0.0, x)
+
+
+@formula
+def integrate_events(arrivals, x, held_to, t0, t1, p, spikes, n_out):
+    """Carry a neuron from t0 to t1 through its arrivals.
+
+    arrivals : (times, weights, first, last), of which ``first`` ... ``last - 1`` are its own; times in ms after t0,
+    sorted; x : its state at t0, of a refractory neuron with kept input u is what will be added to the reset potential
+    held_to : end of refractoriness, ms
+    spikes : (times, currents), appended from ``n_out`` on; with the first beyond their room it ends
+    Returns (state at t1, end of refractoriness, number of spikes, grazing peaks). -1 peaks: the neuron would spike for
+    ever at one instant.
 
     A crossing that rounds to t1 belongs to the next cell: u is set to theta, which fires there at once.
 
-    Currents are taken in one step from the latest arrival (``at``, exc_at, inh_at): own spikes change none, and
-    steps of regular spikes would repeat the same rounding error.
+    Currents are taken in one step from the latest arrival (``at``): own spikes change none, and steps of regular
+    spikes would repeat the same rounding error.
     """
-    h = t1 - t0
-    # A spike and an arrival are at one instant if a clock that shows the time cannot tell them apart.
-    tick = _EPS * t1
-    t = 0.0
-    free = release - t0
-    held = free > 0.0
+    times, weights, k, last = arrivals
+    t = since = 0.0
+    at = x
     grazing = 0
-    k = first
-    at = 0.0
-    exc_at, exc_rest_at = i_exc, rest_exc
-    inh_at, inh_rest_at = i_inh, rest_inh
     while True:
-        t_next = times[k] if k < last else h
-        while True:
-            if held:
-                # Kept input fades like a potential without current; without kept input u stays at the reset.
-                if free > t_next:
-                    i_exc, rest_exc = fade_carried(t_next - at, exc_at, exc_rest_at, tau_exc)
-                    i_inh, rest_inh = fade_carried(t_next - at, inh_at, inh_rest_at, tau_inh)
-                    if keep_input:
-                        u, rest_u = fade_carried(t_next - t, u, rest_u, tau_m)
-                    else:
-                        u, rest_u = u_reset, 0.0
-                    break
-                i_exc, rest_exc = fade_carried(free - at, exc_at, exc_rest_at, tau_exc)
-                i_inh, rest_inh = fade_carried(free - at, inh_at, inh_rest_at, tau_inh)
-                if keep_input:
-                    u, rest_u = fade_carried(free - t, u, rest_u, tau_m)
-                    u, rest_u = add(u_reset, rest_u, u)
-                else:
-                    u, rest_u = u_reset, 0.0
-                t = free
-                held = False
-            x = t_next - t
-            wait = math.inf
-            exc = i_exc + rest_exc
-            if rise_bound(u, max(exc, 0.0), x / tau_m) >= theta:
-                inh = i_inh + rest_inh
-                wait = crossing(u, exc, inh, theta, tau_m, tau_exc, tau_inh, peak, n_receptors, x + tick)
-                if grazes(u, exc, inh, theta, tau_m, tau_exc, tau_inh, n_receptors, x):
-                    grazing += 1
-            spike = t0 + (t + wait)
-            if spike > t0 + t_next:
-                u, rest_u, i_exc, rest_exc, i_inh, rest_inh = step(
-                    x, u, rest_u, i_exc, rest_exc, i_inh, rest_inh, tau_m, tau_exc, tau_inh, n_receptors
-                )
-                break
-            if spike >= t1:
-                i_exc, rest_exc = fade_carried(t_next - at, exc_at, exc_rest_at, tau_exc)
-                i_inh, rest_inh = fade_carried(t_next - at, inh_at, inh_rest_at, tau_inh)
-                return theta, 0.0, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing
-            x = spike - t0 - t
-            if x == 0.0 and u == u_reset and spike + t_ref == spike:
-                # The spike would leave everything as it was.
-                return u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, -1
-            x = spike - t0 - at
-            i_exc, rest_exc = fade_carried(x, exc_at, exc_rest_at, tau_exc)
-            i_inh, rest_inh = fade_carried(x, inh_at, inh_rest_at, tau_inh)
-            if n_out < out_times.size:
-                out_times[n_out] = spike
-                out_currents[n_out] = i_exc + i_inh
-            n_out += 1
-            if n_out > out_times.size:
-                return u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing
-            t = spike - t0
-            release = spike + t_ref
-            free = release - t0
-            held = free > t
-            u = 0.0 if held and keep_input else u_reset
-            rest_u = 0.0
+        t_next = times[k] if k < last else t1 - t0
+        x, held_to, n_out, peaks, goes_on = _integrate_interval(
+            t, t_next, x, since, at, held_to, t0, t1, p, spikes, n_out
+        )
+        grazing = grazing + peaks if peaks >= 0 else -1
+        if k == last or not goes_on:
+            return x, held_to, n_out, grazing
         t = t_next
-        if k == last:
-            return u, rest_u, i_exc, rest_exc, i_inh, rest_inh, release, n_out, grazing
+        held = held_to - t0 > t
         while k < last and times[k] == t_next:
-            w = weights[k]
+            if p.n_receptors > 0 or p.keep_input or not held:
+                x = arrive(weights[k], 0.0, x, p)
             k += 1
-            if n_receptors == 0:
-                if keep_input or not held:
-                    # u itself is the sum in the order of sources, as the threshold test wants it.
-                    u, rest_u = add(u, rest_u, w)
-            elif n_receptors == 1 or w > 0.0:
-                i_exc, rest_exc = add(i_exc, rest_exc, w)
-            else:
-                i_inh, rest_inh = add(i_inh, rest_inh, w)
-        at = t
-        exc_at, exc_rest_at = i_exc, rest_exc
-        inh_at, inh_rest_at = i_inh, rest_inh
+        since = t
+        at = x
 
 
 @leaf

@@ -11,6 +11,7 @@ from evsim._kernels.queue import arrays as layout
 from evsim._kernels.queue.events import run_queue, start_queue
 from evsim._kernels.queue.stdp import Plastic
 from evsim._kernels.samples import SAMPLES_FULL, queue_samples
+from evsim._kernels.spikes import Inputs, Spikes
 from evsim.description.network import NetworkDescription
 from evsim.engine.feed import Feed
 from evsim.engine.queue.state import checked_queue
@@ -48,13 +49,13 @@ class _Live(NamedTuple):
     counters: np.ndarray
     state: layout.State
     deliveries: layout.Deliveries
-    inputs: layout.Inputs
-    spikes: layout.Spikes
+    inputs: Inputs
+    spikes: Spikes
     mark: tuple[int, int]
 
 
-def _no_spikes(room: int = 4096) -> layout.Spikes:
-    return layout.Spikes(np.empty(room), np.empty(room, np.int32), np.empty(room))
+def _no_spikes(room: int = 4096) -> Spikes:
+    return Spikes(np.empty(room), np.empty(room, np.int32), np.empty(room))
 
 
 def _no_deliveries(room: int) -> layout.Deliveries:
@@ -92,7 +93,7 @@ class QueueRun:
         state = _initial(n, plan.neurons.u_init)
         counters = np.zeros(layout.N_COUNTERS, np.int64)
         counters[layout.N_HEAP] = start_queue(plan.neurons, plan.level, state)
-        nothing = layout.Inputs(np.empty(0), np.empty(0, np.int64))
+        nothing = Inputs(np.empty(0), np.empty(0, np.int64))
         self._live = _Live(counters, state, _no_deliveries(1024), nothing, _no_spikes(), (0, 0))
 
     @property
@@ -118,7 +119,7 @@ class QueueRun:
         order = spike_order(t, s)
         counters = live.counters.copy()
         counters[layout.NEXT_INPUT] = 0
-        inputs = layout.Inputs(t[order], s[order].astype(np.int64))
+        inputs = Inputs(t[order], s[order].astype(np.int64))
         self._live = live._replace(counters=counters, inputs=inputs, mark=mark)
 
     def forget(self, before: float) -> None:
@@ -129,7 +130,7 @@ class QueueRun:
         if done:
             counters = live.counters.copy()
             counters[layout.N_SPIKES] = n - done
-            spikes = layout.Spikes(*(np.concatenate([a[done:n], room]) for a, room in zip(live.spikes, _no_spikes())))
+            spikes = Spikes(*(np.concatenate([a[done:n], room]) for a, room in zip(live.spikes, _no_spikes())))
             self._live = live._replace(counters=counters, spikes=spikes)
 
     def run_to(self, t_stop: float) -> None:
@@ -157,7 +158,7 @@ class QueueRun:
         elif status == layout.FULL_SPIKES:
             self._populations.check(live.spikes.times[:n], live.spikes.neurons[:n])
             more = self._populations.grown(live.spikes, f"{n:,} spikes", last)
-            self._live = live._replace(spikes=layout.Spikes(*more))
+            self._live = live._replace(spikes=Spikes(*more))
 
     def spikes(self, since: float, until: float) -> tuple[Floats, np.ndarray, Floats]:
         """Times, neurons and currents of the spikes in [since, until), ordered by (time, neuron)."""
@@ -192,7 +193,7 @@ class QueueRun:
         self._live = _Live(
             state["state"].copy(), layout.State(*(a.copy() for a in state["neurons"])),
             layout.Deliveries(*(a.copy() for a in state["pending"])),
-            layout.Inputs(*(a.copy() for a in state["inputs"])), _no_spikes(), mark,
+            Inputs(*(a.copy() for a in state["inputs"])), _no_spikes(), mark,
         )  # fmt: skip
 
     def weights(self) -> dict[int, Floats]:
@@ -323,7 +324,7 @@ def run_flat_batch(plan: FlatNetwork, batch: SpikeBatch, t_stop: float, threads:
         progress = np.array([first, 0, 0])
         while True:
             status = queue_samples(
-                layout.Inputs(batch.times, sources), batch.offsets, plan.neurons, plan.level,
+                Inputs(batch.times, sources), batch.offsets, plan.neurons, plan.level,
                 _synapses(plan, plan.weight), plastic, (state, deliveries, scratch, found, counters), out,
                 (counts, progress), float(t_stop), plan.n_inputs, last,
             )  # fmt: skip
@@ -339,9 +340,9 @@ def run_flat_batch(plan: FlatNetwork, batch: SpikeBatch, t_stop: float, threads:
                 deliveries = layout.Deliveries(*more)
             elif status == layout.FULL_SPIKES:
                 populations.check(found.times[:k], found.neurons[:k])
-                found = layout.Spikes(*populations.grown(found, f"{k:,} spikes of a sample", float(found.times[k - 1])))
+                found = Spikes(*populations.grown(found, f"{k:,} spikes of a sample", float(found.times[k - 1])))
             elif status == SAMPLES_FULL:
-                out = layout.Spikes(*populations.grown(out, f"{progress[1]:,} spikes of a batch", t_stop))
+                out = Spikes(*populations.grown(out, f"{progress[1]:,} spikes of a batch", t_stop))
             check_halt()
 
     parts = over_stretches(stretch, len(batch), threads)

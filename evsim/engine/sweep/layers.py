@@ -8,10 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from evsim._kernels.samples import N_FACTORS, arrivals, sweep_samples
+from evsim._kernels.samples import arrivals, sweep_samples
 from evsim._kernels.sorting import sort_spikes
-from evsim._kernels.sweep.groups import GROUP, group_factors
-from evsim._kernels.sweep.layer import N_MARKS, N_PROGRESS, N_STATE, SWEEP_DONE, SWEEP_ENDLESS, SWEEP_FULL, sweep_layer
+from evsim._kernels.spikes import Inputs, Spikes, spike_arrays
+from evsim._kernels.sweep.arrays import (
+    DONE,
+    ENDLESS,
+    FULL,
+    GROUP,
+    N_FACTORS,
+    N_PROGRESS,
+    N_SPIKES,
+    NEXT_BLOCK,
+    Events,
+    Layer,
+    block_arrays,
+)
+from evsim._kernels.sweep.groups import group_factors
+from evsim._kernels.sweep.layer import sweep_layer
 from evsim.engine.runaway import Populations
 from evsim.errors import RunawayError
 from evsim.neurons.arrays import neuron_arrays
@@ -26,32 +40,13 @@ _BUDGET = 2**24
 """Pairs of an event and a neuron in one call of a kernel. Between two calls a run can be interrupted."""
 
 
-@dataclass(frozen=True, eq=False)
-class SweepLayer:
-    """A layer as the sweep kernel reads it; arrays are cut into blocks of ``width`` neurons.
-
-    weights : (n_blocks, pre + 1, width), the last row 0 for padding events
-    theta, u_reset, t_ref, u_init : (n_blocks, width)
-    """
-
-    size: int
-    n_pre: int
-    weights: Floats
-    theta: Floats
-    u_reset: Floats
-    t_ref: Floats
-    u_init: Floats
-    scalars: tuple[Any, ...]
-    """tau_m, tau_exc, tau_inh, peak, n_receptors, keep_input"""
-
-
 def sweepable(neuron: LIF) -> bool:
     """The sweep shares its factors among all neurons of a layer: they must have equal time constants."""
     return all(np.unique(np.asarray(tau)).size == 1 for tau in (neuron.tau_m, *neuron.receptor_taus()))
 
 
-def pack_layer(weight: Floats, neuron: LIF, width: int | None = None) -> SweepLayer:
-    """Bring a (pre, post) weight matrix and its neurons into block form.
+def pack_layer(weight: Floats, neuron: LIF, width: int | None = None) -> Layer:
+    """Bring a (pre, post) weight matrix and its neurons into blocks.
 
     width : neurons per block; changes the speed, never the result
     """
@@ -71,22 +66,19 @@ def pack_layer(weight: Floats, neuron: LIF, width: int | None = None) -> SweepLa
     for b in range(n_blocks):
         part = weight[:, b * width : (b + 1) * width]
         packed[b, :n_pre, : part.shape[1]] = part
-    return SweepLayer(
-        size,
-        n_pre,
-        packed,
-        blocks(p.theta, np.inf),
-        blocks(p.u_reset, 0.0),
-        blocks(p.t_ref, 0.0),
-        blocks(p.u_init, 0.0),
-        (
-            float(p.tau_m[0]),
-            float(p.tau_exc[0]),
-            float(p.tau_inh[0]),
-            float(p.peak[0]),
-            int(p.n_receptors[0]),
-            bool(p.keep_input[0]),
-        ),
+    return Layer(
+        weights=packed,
+        theta=blocks(p.theta, np.inf),
+        u_reset=blocks(p.u_reset, 0.0),
+        t_ref=blocks(p.t_ref, 0.0),
+        u_init=blocks(p.u_init, 0.0),
+        tau_m=float(p.tau_m[0]),
+        tau_exc=float(p.tau_exc[0]),
+        tau_inh=float(p.tau_inh[0]),
+        peak=float(p.peak[0]),
+        n_receptors=int(p.n_receptors[0]),
+        keep_input=bool(p.keep_input[0]),
+        size=size,
     )
 
 
@@ -101,7 +93,7 @@ class LayerSpikes:
 
 
 def run_layer(
-    layer: SweepLayer, times: Floats, sources: Ints, t_stop: float, threads: int = 1, name: str = "the layer"
+    layer: Layer, times: Floats, sources: Ints, t_stop: float, threads: int = 1, name: str = "the layer"
 ) -> LayerSpikes:
     """Sweep one sample. times (n,) sorted arrivals within [0, t_stop), sources (n,) rows of the weights.
 
@@ -111,22 +103,18 @@ def run_layer(
     n_blocks = layer.weights.shape[0]
     cuts = np.linspace(0, n_blocks, min(threads, n_blocks) + 1).astype(int)
     parts = over_parts(
-        lambda first, last: _run_blocks(layer, *events, t_stop, first, last, name), cuts.tolist(), threads
+        lambda first, last: _run_blocks(layer, events, t_stop, first, last, name), cuts.tolist(), threads
     )
     return LayerSpikes(*_sorted(parts, t_stop), grazing=sum(p[3] for p in parts))
 
 
-def _events(
-    layer: SweepLayer, times: Floats, sources: Ints, delay: float, t_stop: float
-) -> tuple[Floats, Ints, Floats]:
-    """Padded arrival times, rows of the weights, and factors of the events of one sample."""
+def _events(layer: Layer, times: Floats, sources: Ints, delay: float, t_stop: float) -> Events:
+    """The input of one sample."""
     padded, rows = np.empty(times.size + GROUP), np.empty(times.size + GROUP, np.int32)
-    n = arrivals(times, sources, delay, t_stop, layer.n_pre, padded, rows)
-    padded, rows = padded[:n], rows[:n]
-    factors = np.empty((n, N_FACTORS))
-    tau_m, tau_exc, tau_inh, _, n_receptors, _ = layer.scalars
-    group_factors(padded, factors, tau_m, tau_exc, tau_inh, n_receptors)
-    return padded, rows, factors
+    n = arrivals(times, sources, delay, t_stop, layer.weights.shape[1] - 1, padded, rows)
+    events = Events(padded[:n], rows[:n], np.empty((n, N_FACTORS)))
+    group_factors(events.times, events.factors, layer.tau_m, layer.tau_exc, layer.tau_inh, layer.n_receptors)
+    return events
 
 
 def _sorted(parts: Sequence[tuple[Any, ...]], t_stop: float) -> tuple[Floats, Ints, Floats]:
@@ -138,39 +126,36 @@ def _sorted(parts: Sequence[tuple[Any, ...]], t_stop: float) -> tuple[Floats, In
 
 
 def run_layer_batch(
-    layer: SweepLayer, batch: SpikeBatch, t_stop: float, delay: float = 0.0, threads: int = 1
+    layer: Layer, batch: SpikeBatch, t_stop: float, delay: float = 0.0, threads: int = 1
 ) -> SpikeBatch:
     """Sweep every sample of a batch through one layer; stretches of samples run on threads.
 
     The result is the same, to the bit, for any number of threads and any way to put samples into batches.
     """
     counts = np.zeros(len(batch), np.int64)
+    inputs = Inputs(batch.times, batch.neurons)
     work = (batch.offsets[1:] - batch.offsets[:-1]) * layer.size
 
     def samples(first: int, last: int) -> tuple[Floats, Ints, Floats]:
-        capacity = 1024 + 16 * layer.size * (last - first)
-        out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
+        out: Spikes = spike_arrays(1024 + 16 * layer.size * (last - first))
         progress = np.array([first, 0])
         while True:
             status = sweep_samples(
-                batch.times, batch.neurons, batch.offsets,
-                layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
-                *out, counts, progress, np.zeros(1, np.int64), delay, t_stop, *layer.scalars, layer.size, last,
-            )  # fmt: skip
-            if status == SWEEP_DONE:
+                inputs, batch.offsets, layer, out, (counts, progress), np.zeros(1, np.int64), delay, t_stop, last
+            )
+            if status == DONE:
                 break
-            if status == SWEEP_ENDLESS:
-                raise _endless(out[0][0], out[1][0], "the layer")
-            need = progress[1] + counts[progress[0]]
-            while out[0].size < need:
+            if status == ENDLESS:
+                raise _endless(out.times[0], out.neurons[0], "the layer")
+            while out.times.size < progress[1] + counts[progress[0]]:
                 out = _doubled(out, layer)
             check_halt()
-        return out[0][: progress[1]], out[1][: progress[1]], out[2][: progress[1]]
+        return out.times[: progress[1]], out.neurons[: progress[1]], out.currents[: progress[1]]
 
     def long_sample(k: int) -> tuple[Floats, Ints, Floats]:
         part = slice(batch.offsets[k], batch.offsets[k + 1])
         events = _events(layer, batch.times[part], batch.neurons[part], delay, t_stop)
-        out = _sorted([_run_blocks(layer, *events, t_stop, 0, layer.weights.shape[0], "the layer")], t_stop)
+        out = _sorted([_run_blocks(layer, events, t_stop, 0, layer.weights.shape[0], "the layer")], t_stop)
         counts[k] = out[0].size
         return out
 
@@ -199,28 +184,23 @@ def run_layer_batch(
 
 
 def _run_blocks(
-    layer: SweepLayer, times: Floats, rows: Ints, factors: Floats, t_stop: float, first: int, last: int, name: str
+    layer: Layer, events: Events, t_stop: float, first: int, last: int, name: str
 ) -> tuple[Floats, Ints, Floats, int]:
-    capacity = 1024 + 16 * layer.size
-    out: tuple[Floats, Ints, Floats] = np.empty(capacity), np.empty(capacity, np.int32), np.empty(capacity)
+    out: Spikes = spike_arrays(1024 + 16 * layer.size)
     progress = np.zeros(N_PROGRESS, np.int64)
-    progress[0] = first
+    progress[NEXT_BLOCK] = first
     tally = np.zeros(1, np.int64)
-    width = layer.weights.shape[2]
-    state, marks = np.zeros((N_STATE, width)), np.zeros((N_MARKS, width + 1), np.int64)
-    status = SWEEP_FULL
-    while status != SWEEP_DONE:
-        status = sweep_layer(
-            times, rows, factors, layer.weights, layer.theta, layer.u_reset, layer.t_ref, layer.u_init,
-            state, marks, *out, progress, tally, t_stop, *layer.scalars, layer.size, last, _BUDGET,
-        )  # fmt: skip
-        if status == SWEEP_ENDLESS:
-            raise _endless(out[0][-1], out[1][-1], name)
-        if status == SWEEP_FULL:
+    block = block_arrays(layer.weights.shape[2])
+    status = FULL
+    while status != DONE:
+        status = sweep_layer(layer, events, block, out, progress, tally, t_stop, last, _BUDGET)
+        if status == ENDLESS:
+            raise _endless(out.times[-1], out.neurons[-1], name)
+        if status == FULL:
             out = _doubled(out, layer)
         check_halt()
-    n = progress[1]
-    return out[0][:n], out[1][:n], out[2][:n], int(tally[0])
+    n = progress[N_SPIKES]
+    return out.times[:n], out.neurons[:n], out.currents[:n], int(tally[0])
 
 
 def _endless(time: float, neuron: int, name: str) -> RunawayError:
@@ -230,7 +210,6 @@ def _endless(time: float, neuron: int, name: str) -> RunawayError:
     )
 
 
-def _doubled(out: tuple[Floats, Ints, Floats], layer: SweepLayer) -> tuple[Floats, Ints, Floats]:
-    neurons = Populations({"the layer": 0}, 0, np.full(layer.size, layer.scalars[0]))
-    times, who, currents = neurons.grown(out, f"{out[0].size:,} spikes", float(out[0].max()))
-    return times, who, currents
+def _doubled(out: Spikes, layer: Layer) -> Spikes:
+    neurons = Populations({"the layer": 0}, 0, np.full(layer.size, layer.tau_m))
+    return Spikes(*neurons.grown(tuple(out), f"{out.times.size:,} spikes", float(out.times.max())))
