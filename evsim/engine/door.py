@@ -32,8 +32,15 @@ def after(name: str, time: Any, reached: float, or_equal: bool = False) -> float
         raise InputError(f"{name} must be finite and after the time reached, {reached} ms; got {time}.") from error
 
 
-def checked_inputs(network: NetworkDescription, inputs: Any, start: float) -> dict[str, SpikeTrains]:
-    """Spikes by name of their input. Raises ValueError : unknown inputs, other sizes, spikes before ``start`` ms."""
+def checked_inputs(
+    network: NetworkDescription, inputs: Any, start: float, every: bool = False
+) -> dict[str, SpikeTrains]:
+    """Spikes by name of their input.
+
+    every : none may be missing: there is no later chunk in which it could come
+
+    Raises InputError : missing or unknown inputs, other sizes, spikes before ``start`` ms.
+    """
     if inputs is not None and not isinstance(inputs, Mapping):
         raise InputError(f"inputs must be a mapping, {{name: SpikeTrains}}; got {type(inputs).__name__}.")
     for name, train in (inputs or {}).items():
@@ -50,6 +57,12 @@ def checked_inputs(network: NetworkDescription, inputs: Any, start: float) -> di
                 f"input {name!r} has a spike at {train.times[0]} ms; the simulation starts at {start:g} ms: shift the "
                 "times."
             )
+    missing = [name for name in network.inputs if name not in (inputs or {})]
+    if every and missing:
+        name = missing[0]
+        raise InputError(
+            f"no spikes were given for input {name!r}; pass inputs={{{name!r}: SpikeTrains}}, an empty one for silence."
+        )
     return dict(inputs or {})
 
 

@@ -15,9 +15,9 @@ from evsim.description.network import NetworkDescription
 from evsim.description.snapshot import changes, take_snapshot
 from evsim.engine.door import after, check_options, checked_inputs, recorded_neurons
 from evsim.engine.feed import NOTHING, Feed
-from evsim.engine.select import choose, too_fine, why_not_window
+from evsim.engine.make import DRIVERS, make_engine
 from evsim.engine.state_check import checked_progress, refuse, spikes, table
-from evsim.errors import InputError, NetworkError, ZeroDelayError, warn_of_grazing
+from evsim.errors import InputError, NetworkError, warn_of_grazing
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
 from evsim.synapses.sampling import names_of_sampled
@@ -61,6 +61,7 @@ class Simulation:
     driver : "auto", "queue" (any network) or "window" (every delay between neurons > 0)
     record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
     state : what ``state()`` of a simulation of the same network, seed and driver gave; it is continued
+    once : the run is one call of ``advance``; then the sweep (feed-forward networks) can be taken, too
 
     Raises
     ------
@@ -77,8 +78,9 @@ class Simulation:
         driver: str = "auto",
         record: Mapping[str, ArrayLike] | None = None,
         state: Mapping[str, Any] | None = None,
+        once: bool = False,
     ) -> None:
-        check_options(seed, threads, driver, ("auto", "queue", "window"))
+        check_options(seed, threads, driver, DRIVERS if once else DRIVERS[:-1])
         if not network.populations:
             raise NetworkError("the network has no population to simulate; add one with add_population.")
         self._declared = network
@@ -86,9 +88,15 @@ class Simulation:
         self.seed = int(seed)
         self._position = _Position()
         self._record = recorded_neurons(self.network, record)
-        self.driver, self.engine = _engine(self.network, driver, self.seed, int(threads))
+        self.engine = make_engine(self.network, driver, self.seed, int(threads), once)
+        self._once = once
         if state is not None:
             self._resume(state)
+
+    @property
+    def driver(self) -> str:
+        """Name of the engine: "queue", "window", or, for a run that is made ``once``, "sweep"."""
+        return self.engine.name
 
     @property
     def time(self) -> float:
@@ -116,13 +124,14 @@ class Simulation:
         """Simulate up to ``stop`` ms and return the spikes since the last call.
 
         inputs : spikes of the declared inputs at times >= ``time``; those after the interval are kept for later.
-            An input that is not named is silent
+            One that is not named has no further spikes; a simulation for one run (``once``) wants all of them
         progress : called with the time reached, ms; what it raises ends the call as an interrupt would
 
         Raises
         ------
-        ValueError : an end that is not after ``time``, inputs that are unknown, of the wrong size or before ``time``
-        NetworkError : the network was changed after the simulation was made
+        ValueError : an end that is not after ``time``, inputs that are unknown, of the wrong size, before ``time``, or
+            missing in a simulation for one run
+        NetworkError : the network was changed after the simulation was made; a second call where it was for one
         RunawayError : neurons that spike without bound, or more spikes than the memory holds
         """
         left = self._position.since[0] < self.time
@@ -132,7 +141,9 @@ class Simulation:
                 f"the network was changed after this Simulation was made of it ({changed}), and it would not count. "
                 "Make a new Simulation of it."
             )
-        given = checked_inputs(self.network, inputs, self.time)
+        if self._once and self.time > 0.0 and not left:
+            raise NetworkError("this Simulation was made for one run (once=True), which is done. Make another one.")
+        given = checked_inputs(self.network, inputs, self.time, self._once)
         self._settle()
         self._position = self._fed(given)
         self._settle()
@@ -224,7 +235,7 @@ class Simulation:
 
     def _stops(self, stop: float) -> list[float]:
         """Where to pause on the way, at borders of windows, and the end."""
-        window = self.engine.c * self.engine.cells_a_window
+        window = self.engine.pause
         if stop == self.time:
             return []
         step = window * max(_WINDOWS, int((stop - self.time) / window / _PIECES))
@@ -249,26 +260,6 @@ class Simulation:
             self.engine.events - events, self.engine.grazing - grazing, start, self.engine.c, not self._record,
             self.engine.weights(),
         )  # fmt: skip
-
-
-def _engine(network: NetworkDescription, driver: str, seed: int, threads: int) -> tuple[str, Any]:
-    """Name of the driver and the engine. Only drawing may tell that there are synapses without delay."""
-    chosen = choose(network) if driver == "auto" else driver
-    if chosen == "window":
-        from evsim.engine.window.run import WindowEngine
-
-        if why := why_not_window(network):
-            raise NetworkError(f"driver 'window' cannot run this network: {why}. Use driver='queue'.")
-        try:
-            engine = WindowEngine(network, seed, threads)
-            if driver == "window" or not too_fine(network, engine.c):
-                return chosen, engine
-        except ZeroDelayError:
-            if driver == "window":
-                raise
-    from evsim.engine.queue.run import QueueEngine
-
-    return "queue", QueueEngine(network, seed)
 
 
 def _together(a: SpikeTrains, b: SpikeTrains) -> SpikeTrains:

@@ -159,3 +159,8 @@ def _short_parameter(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"<{value.size:,} from {value.min():g} to {value.max():g}>" if value.size else "<none>"
     return repr(value)
+
+
+def one_tau_each(neuron: LIF) -> bool:
+    """Do all neurons of a population share each time constant? Then they can share the factors of a flow, too."""
+    return all(np.unique(np.asarray(tau)).size == 1 for tau in (neuron.tau_m, *neuron.receptor_taus()))

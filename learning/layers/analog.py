@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evsim.engine.sweep.layers import pack_layer, run_layer_batch, sweepable
+from evsim.engine.sweep.layers import pack_layer, run_layer_batch
 from evsim.errors import GradientError, InputError, NetworkError
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.dense import Dense, Layer
-from evsim.neurons.lif import LIF
+from evsim.neurons.lif import LIF, one_tau_each
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -69,7 +69,7 @@ class Analog(Layer):
 
     def __post_init__(self) -> None:
         self.make_synapses()
-        if len(self.neuron.receptor_taus()) != 1 or not sweepable(self.neuron):
+        if len(self.neuron.receptor_taus()) != 1 or not one_tau_each(self.neuron):
             raise NetworkError("an Analog layer needs one tau_syn, and the same tau_m and tau_syn for all neurons.")
 
     @property

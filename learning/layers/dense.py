@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from evsim.engine.queue.run import run_flat_batch
-from evsim.engine.sweep.layers import pack_layer, run_layer_batch, sweepable
+from evsim.engine.sweep.layers import pack_layer, run_layer_batch
 from evsim.errors import InputError, NetworkError
 from evsim.learning.fields import all_finite, check_fields, check_number
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.neuron_parameters import NeuronParameters
 from evsim.network import Network
-from evsim.neurons.lif import LIF
+from evsim.neurons.lif import LIF, one_tau_each
 from evsim.spikes import SpikeBatch
 from evsim.synapses.flat_network import FlatNetwork, flatten
 from evsim.types import Floats
@@ -189,7 +189,7 @@ class Dense(Layer):
                 "lateral_inhibition must be >= 0 and its delay > 0 ms; got "
                 f"{self.lateral_inhibition} and {self.lateral_delay}."
             )
-        if not sweepable(self.neuron):
+        if not one_tau_each(self.neuron):
             raise NetworkError("the neurons of a Dense layer must share tau_m and tau_syn; got arrays.")
 
     @property

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from evsim.engine.sweep.layers import sweepable
 from evsim.errors import InputError, NetworkError
 from evsim.learning._kernels.readout import highest, integral_factors
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.moments import MOMENTARY, moments
 from evsim.neurons.arrays import neuron_arrays
-from evsim.neurons.lif import LIF
+from evsim.neurons.lif import LIF, one_tau_each
 from evsim.spikes import SpikeBatch
 from evsim.threads import over_stretches
 from evsim.types import Floats
@@ -91,7 +90,7 @@ class Readout(Layer):
         self._check_moments()
         if self.weighting is not None and not self.weighting > 0:
             raise InputError(f"weighting must be > 0 ms, or None; got {self.weighting}.")
-        if not sweepable(self.neuron) or len(self.neuron.receptor_taus()) != 1:
+        if not one_tau_each(self.neuron) or len(self.neuron.receptor_taus()) != 1:
             raise NetworkError("a Readout needs one exponential synaptic current; all neurons share tau_m and tau_syn.")
         if "v_th" in self.trainable:
             raise InputError("a Readout has no threshold to train; leave v_th out of trainable.")

@@ -227,7 +227,7 @@ def forbid_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     names = (
         "engine.window.packing.SynapseSampler",
         "synapses.flat_network.sample_synapses",
-        "engine.select.sample_synapses",
+        "engine.cells.sample_synapses",
     )
     for name in names:
         monkeypatch.setattr(f"evsim.{name}", drawn)

@@ -113,7 +113,7 @@ def test_the_sweep_asks_for_its_memory(monkeypatch):
     net.add_population("a", 2000, LIF())
     net.connect("in", "a", weight=1e-6, delay=1.0)
     x = {"in": SpikeTrains([1.0], [0], 2000)}
-    monkeypatch.setattr("evsim.simulate.free_memory", lambda: 1e6)
+    monkeypatch.setattr("evsim.engine.select.free_memory", lambda: 1e6)
     assert net.simulate(5.0, x).driver == "window"
     monkeypatch.setattr("evsim.memory.free_memory", lambda: 1e6)
     with pytest.raises(NetworkError, match="the sweep, which keeps whole matrices"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 import evsim
-from evsim import LIF, GrazingWarning, Network, NetworkError, SpikeBatch, SpikeTrains
+from evsim import LIF, GrazingWarning, Network, NetworkError, Simulation, SpikeBatch, SpikeTrains
 from evsim._kernels.neurons.lif import psp_peak
 from evsim.engine.sweep.layers import pack_layer, run_layer, run_layer_batch
 from evsim.testing.closed_form import flow
@@ -581,3 +581,23 @@ def test_a_random_network_is_drawn_from_its_seed_alone() -> None:
 
     assert times(1).tobytes() == times(1).tobytes()
     assert times(1).tobytes() != times(2).tobytes()
+
+
+def test_a_simulation_for_one_run_takes_the_sweep_and_is_run_once():
+    net = Network()
+    net.add_input("in", 50)
+    net.add_population("out", 80, LIF(tau_syn=5.0))
+    net.connect("in", "out", weight=0.3, delay=1.0)
+    x = {"in": SpikeTrains(np.linspace(1.0, 90.0, 200), np.arange(200) % 50, 50)}
+    sim = Simulation(net, once=True)
+    with pytest.raises(ValueError, match=r"no spikes were given for input 'in'; pass .* an empty one for silence"):
+        sim.advance(100.0)
+    rec = sim.advance(100.0, x)
+    assert sim.driver == rec.driver == "sweep" and len(rec["out"]) > 100
+    assert np.array_equal(rec["out"].times, net.simulate(100.0, x, driver="sweep")["out"].times)
+    with pytest.raises(NetworkError, match=r"was made for one run .*Make another one"):
+        sim.advance(10.0)
+    with pytest.raises(NetworkError, match="the sweep runs in one piece and cannot be continued"):
+        sim.state()
+    with pytest.raises(ValueError, match="driver must be one of auto, queue, window; got 'sweep'"):
+        Simulation(net, driver="sweep")

@@ -23,7 +23,7 @@ def inputs(n: int, seed: int = 0, t_stop: float = 100.0, size: int = 20) -> Spik
     return SpikeTrains(np.sort(rng.uniform(0.0, t_stop, n)), rng.integers(0, size, n), size)
 
 
-def layer(neuron: LIF, n_out: int = 30, width: int | None = 8) -> sweep.SweepLayer:
+def layer(neuron: LIF, n_out: int = 30, width: int | None = 8) -> sweep.Layer:
     weight = np.random.default_rng(1).normal(0.05, 0.3, (20, n_out))
     return pack_layer(weight, neuron, width)
 

@@ -13,10 +13,10 @@ from evsim._kernels.queue.stdp import Plastic
 from evsim._kernels.samples import SAMPLES_FULL, queue_samples
 from evsim._kernels.spikes import Inputs, Spikes
 from evsim.description.network import NetworkDescription
+from evsim.engine.cells import cell_length, smallest_delay
 from evsim.engine.feed import Feed
 from evsim.engine.queue.state import checked_queue
 from evsim.engine.runaway import Populations
-from evsim.engine.select import cell_length, smallest_delay
 from evsim.engine.state_check import checked_cells, integer, sequence, table
 from evsim.spikes import SpikeBatch, spike_order
 from evsim.synapses.drives import drives_as_inputs, trains_of_drives
@@ -229,6 +229,8 @@ _EVENTS_A_STEP = 500_000
 class QueueEngine:
     """The queue on a declared network; Poisson drives become inputs."""
 
+    name = "queue"
+
     def __init__(self, network: NetworkDescription, seed: int) -> None:
         self.network, self._hidden = drives_as_inputs(network, lambda drive: True)
         self._seed = seed
@@ -236,7 +238,7 @@ class QueueEngine:
         self.offset = self._run.plan.source_offset
         self.n_inputs = self._run.plan.n_inputs
         self.c = cell_length(network, smallest_delay(network, seed)) if network.drives else 1.0
-        self.cells_a_window = 1
+        self.pause = self.c
         drawn = self.c * sum(float(d.highest(network.size_of(d.target)).sum()) for d in network.drives) / 1000.0
         self._cells_a_step = max(1, int(_EVENTS_A_STEP / drawn)) if drawn > 0.0 else 2**62
         self.n_synapses = self._run.plan.target.size

@@ -40,11 +40,6 @@ _BUDGET = 2**24
 """Pairs of an event and a neuron in one call of a kernel. Between two calls a run can be interrupted."""
 
 
-def sweepable(neuron: LIF) -> bool:
-    """The sweep shares its factors among all neurons of a layer: they must have equal time constants."""
-    return all(np.unique(np.asarray(tau)).size == 1 for tau in (neuron.tau_m, *neuron.receptor_taus()))
-
-
 def pack_layer(weight: Floats, neuron: LIF, width: int | None = None) -> Layer:
     """Bring a (pre, post) weight matrix and its neurons into blocks.
 

@@ -10,9 +10,9 @@ import numpy as np
 from evsim._kernels.window import arrays as layout
 from evsim._kernels.window.windows import run_windows
 from evsim.description.network import NetworkDescription
+from evsim.engine.cells import cell_length
 from evsim.engine.feed import Feed
 from evsim.engine.runaway import Populations
-from evsim.engine.select import cell_length
 from evsim.engine.state_check import checked_cells
 from evsim.engine.window.cell_factors import cell_factors
 from evsim.engine.window.packing import check_size, pack
@@ -77,6 +77,8 @@ class _Live(NamedTuple):
 class WindowEngine:
     """A network being simulated; ``run_to`` carries it on, ``spikes`` tells what it emitted."""
 
+    name = "window"
+
     def __init__(self, network: NetworkDescription, seed: int, threads: int) -> None:
         self.network, self._hidden = drives_as_inputs(network, lambda drive: drive.varies)
         self._seed = seed
@@ -95,6 +97,7 @@ class WindowEngine:
         self.cells_a_window = int(min(packed.min_delay / self.c, _MOST_CELLS))
         # The quotient may have been rounded up; a window must not be longer than the smallest delay.
         self.cells_a_window -= self.cells_a_window * self.c > packed.min_delay
+        self.pause = self.c * self.cells_a_window
         # More threads than blocks would only wait.
         self.threads = min(threads, packed.blocks.first.size)
         self._team = Team(self.threads)
