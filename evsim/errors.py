@@ -50,8 +50,7 @@ class GrazingWarning(UserWarning):
 
 
 def warn_of_grazing(peaks: int) -> None:
-    """Give a GrazingWarning if there is anything to warn of. It points at the user's line, in Python 3.11 at the one
-    that called the caller."""
+    """Give a GrazingWarning if there is anything to warn of. It points at the user's line, where Python can (3.12)."""
     if not peaks:
         return
     text = (
@@ -61,4 +60,4 @@ def warn_of_grazing(peaks: int) -> None:
     if sys.version_info >= (3, 12):
         warnings.warn(text, GrazingWarning, skip_file_prefixes=(_HERE,))
     else:
-        warnings.warn(text, GrazingWarning, stacklevel=3)
+        warnings.warn(text, GrazingWarning, stacklevel=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from itertools import product
 
@@ -497,7 +498,7 @@ def test_a_grazing_network_warns_and_a_clear_one_does_not(driver) -> None:
         assert [w.category for w in caught] == [GrazingWarning] * int(grazing)
         if grazing:
             assert "cannot be decided in float64" in str(caught[0].message)
-            assert caught[0].filename == __file__
+            assert caught[0].filename == __file__ or sys.version_info < (3, 12)
         else:
             assert rec["out"].counts().tolist() == [int(factor > 1.0), 0]
 
