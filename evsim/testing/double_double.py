@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from numba import njit
+from evsim.testing.compiled import compiled
 
 _SPLITTER = 134217729.0
 _LN2 = 0.6931471805599453, 2.3190468138462996e-17
@@ -24,7 +24,7 @@ _INVERSE = tuple(_digits(Fraction(1, math.factorial(n))) for n in range(22))
 """1 / n!."""
 
 
-@njit
+@compiled
 def two_sum(a, b):  # type: ignore[no-untyped-def]
     """a + b exactly, of two float64."""
     s = a + b
@@ -32,7 +32,7 @@ def two_sum(a, b):  # type: ignore[no-untyped-def]
     return s, (a - (s - part)) + (b - part)
 
 
-@njit
+@compiled
 def two_product(a, b):  # type: ignore[no-untyped-def]
     """a b exactly, of two float64."""
     p = a * b
@@ -45,7 +45,7 @@ def two_product(a, b):  # type: ignore[no-untyped-def]
     return p, ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-@njit
+@compiled
 def add(a, b):  # type: ignore[no-untyped-def]
     """a + b."""
     s, e = two_sum(a[0], b[0])
@@ -54,26 +54,26 @@ def add(a, b):  # type: ignore[no-untyped-def]
     return two_sum(s, e + f)
 
 
-@njit
+@compiled
 def negative(a):  # type: ignore[no-untyped-def]
     """-a."""
     return -a[0], -a[1]
 
 
-@njit
+@compiled
 def subtract(a, b):  # type: ignore[no-untyped-def]
     """a - b."""
     return add(a, (-b[0], -b[1]))
 
 
-@njit
+@compiled
 def multiply(a, b):  # type: ignore[no-untyped-def]
     """a b."""
     p, e = two_product(a[0], b[0])
     return two_sum(p, e + (a[0] * b[1] + a[1] * b[0]))
 
 
-@njit
+@compiled
 def divide(a, b):  # type: ignore[no-untyped-def]
     """a / b, by three digits of 53 bits."""
     q = a[0] / b[0]
@@ -83,7 +83,7 @@ def divide(a, b):  # type: ignore[no-untyped-def]
     return add(two_sum(q, q2), (r[0] / b[0], 0.0))
 
 
-@njit
+@compiled
 def _by_powers(x, first, last, dd_from):  # type: ignore[no-untyped-def]
     """sum x^(n - first) / n!, n = first ... last (Horner); for terms from ``dd_from`` on float64 suffices."""
     tail = 0.0
@@ -95,7 +95,7 @@ def _by_powers(x, first, last, dd_from):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit
+@compiled
 def exponential(x):  # type: ignore[no-untyped-def]
     """exp(x), 0 below -740; with fewer digits below -650, where the second number is too small."""
     if x[0] < -740.0:
@@ -112,7 +112,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
     return math.ldexp(e[0], int(k)), math.ldexp(e[1], int(k))
 
 
-@njit
+@compiled
 def growth(y):  # type: ignore[no-untyped-def]
     """(exp(y) - 1) / y, 1 at y = 0."""
     if abs(y[0]) > 0.1:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from evsim.neurons.lif import LIF
+from evsim.testing.compiled import compiled
 from evsim.testing.double_double import add, divide, exponential, growth, multiply, negative, subtract
 from evsim.types import Floats
 
@@ -52,7 +52,7 @@ class Verdict:
     worst: Floats
 
 
-@njit
+@compiled
 def _response(t, tau_m, tau_s):  # type: ignore[no-untyped-def]
     """Potential t ms after a unit jump of the current."""
     apart = subtract(tau_m, tau_s)
@@ -69,7 +69,7 @@ def _response(t, tau_m, tau_s):  # type: ignore[no-untyped-def]
     return multiply(multiply(divide(t, tau_m), front), growth(y))
 
 
-@njit
+@compiled
 def _state_at(t, u, i, j, tau_m, tau_i, tau_j, n):  # type: ignore[no-untyped-def]
     """(u, i, j) t ms later."""
     x = multiply(u, exponential(negative(divide(t, tau_m))))
@@ -83,20 +83,20 @@ def _state_at(t, u, i, j, tau_m, tau_i, tau_j, n):  # type: ignore[no-untyped-de
     return x, a, b
 
 
-@njit
+@compiled
 def _rate(x, a, b, tau_m):  # type: ignore[no-untyped-def]
     """du/dt."""
     return ((a[0] + b[0]) - x[0]) / tau_m[0]
 
 
-@njit
+@compiled
 def _bend(x, a, b, tau_m, tau_i, tau_j):  # type: ignore[no-untyped-def]
     """Bound of |u''| from this state on."""
     currents = abs(a[0]) + abs(b[0])
     return (abs(a[0]) / tau_i[0] + abs(b[0]) / tau_j[0] + (2.0 * currents + abs(x[0])) / tau_m[0]) / tau_m[0] * 1.000001
 
 
-@njit
+@compiled
 def _root(low, high, u, i, j, theta, tau_m, tau_i, tau_j, n):  # type: ignore[no-untyped-def]
     """The crossing in [low, high], where u rises throughout: Newton's method kept in the bracket."""
     t = 0.5 * (low + high), 0.0
@@ -117,7 +117,7 @@ def _root(low, high, u, i, j, theta, tau_m, tau_i, tau_j, n):  # type: ignore[no
     return t
 
 
-@njit
+@compiled
 def _first_crossing(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends):  # type: ignore[no-untyped-def]
     """First crossing in (0, h] from u < theta: (1, t), (0, 0) for none, (-1, t) where that cannot be decided."""
     top = 1
@@ -156,7 +156,7 @@ def _first_crossing(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends):  #
     return 0, (0.0, 0.0)
 
 
-@njit
+@compiled
 def _first_crossing_of_zero(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, ends):  # type: ignore[no-untyped-def]
     """``_first_crossing`` for a threshold of 0, which a trace may reach long after it has faded below all numbers.
 
@@ -185,13 +185,13 @@ def _first_crossing_of_zero(h, u, i, j, theta, tau_m, tau_i, tau_j, n, starts, e
         t = add(t, (stretch, 0.0))
 
 
-@njit
+@compiled
 def _scaled(a, exponent):  # type: ignore[no-untyped-def]
     """a times a power of two."""
     return math.ldexp(a[0], exponent), math.ldexp(a[1], exponent)
 
 
-@njit
+@compiled
 def _sizes_at(t, u, i, j, tau_m, tau_i, tau_j, n):  # type: ignore[no-untyped-def]
     """Sizes of the terms of a state, t ms later."""
     x = u * math.exp(-t / tau_m[0])
@@ -205,7 +205,7 @@ def _sizes_at(t, u, i, j, tau_m, tau_i, tau_j, n):  # type: ignore[no-untyped-de
     return x, a, b
 
 
-@njit
+@compiled
 def judge_neuron(  # type: ignore[no-untyped-def]
     times, weights, found, theta, u_reset, u, t_ref, tau_m, tau_i, tau_j, n, keep, t_stop, bound, starts, ends
 ):
@@ -358,7 +358,7 @@ def judge_neuron(  # type: ignore[no-untyped-def]
     return spikes, missed, invented + (1 if nxt < found.size else 0), 0, beyond, worst
 
 
-@njit(nogil=True)
+@compiled
 def _judge(  # type: ignore[no-untyped-def]
     times, weights, found, offsets, v, t_ref, tau_m, tau_i, tau_j, n, keep, t_stop, bound, out
 ):

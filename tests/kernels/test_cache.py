@@ -8,8 +8,12 @@ import pickle
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
+
+from evsim._kernels.jit import cache_folder
+from evsim.testing import compiled
 
 needs_jit = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
 
@@ -39,6 +43,17 @@ def test_checked_kernels_report_an_index_out_of_bounds() -> None:
     result = _run(_OUT_OF_BOUNDS, NUMBA_BOUNDSCHECK="1")
     assert result.returncode == 1
     assert "IndexError" in result.stderr
+
+
+def test_the_instruments_have_a_folder_that_goes_with_their_sources_and_with_the_kernels(tmp_path, monkeypatch) -> None:
+    """The judge holds the code of the functions that it calls, in other files too."""
+    (tmp_path / "a.py").write_text("x = 1\n")
+    first = compiled.instruments_folder(tmp_path)
+    assert first == compiled.instruments_folder(tmp_path) and first.parent == Path(cache_folder()).parent
+    (tmp_path / "a.py").write_text("x = 2\n")
+    second = compiled.instruments_folder(tmp_path)
+    monkeypatch.setattr(compiled, "cache_folder", lambda: cache_folder() + "0")
+    assert len({first, second, compiled.instruments_folder(tmp_path), Path(cache_folder())}) == 4
 
 
 # --- what lies in the folder ------------------------------------------------------------------------------
