@@ -9,7 +9,7 @@ import pytest
 
 from evsim.cli.compare import read_comparison
 from evsim.cli.main import train
-from evsim.errors import DataError
+from evsim.errors import DataError, InputError
 from helpers.files import mutants
 
 CONFIG = 'dataset = "digits"\nhidden = [8, 4]\nepochs = 2\nrate = 5e-3\nrule = "hm2bp"\n[loss_options]\ndesired = 5\n'
@@ -88,4 +88,4 @@ def test_no_mutant_of_a_comparison_ends_in_anything_but_a_sentence(tmp_path):
         try:
             read_comparison(tmp_path / "c.toml")
         except ValueError as error:
-            assert type(error) in (ValueError, DataError)
+            assert type(error) in (InputError, DataError)

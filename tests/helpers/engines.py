@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -51,7 +52,25 @@ def away_from_grazing(truth: Replay) -> bool:
     return truth.margin > NEAR and 8 * 2.0**-52 * truth.condition <= CLOSE
 
 
+def one_way_to_each_instant(description: NetworkDescription, spikes: Iterable[tuple[float, int]]) -> bool:
+    """Does no neuron get inputs at one instant by two ways of different sums, one over a spike and delay, as
+    (t + 0.3) + 0.1 and t + 0.4? They are equal in exact numbers only: in float64 the last bit says which comes first.
+
+    spikes : (time, neuron) of all neurons
+    """
+    d = description
+    arrivals: list[list[tuple[float, tuple]]] = [[] for _ in d.neurons]
+    emitted = [(t, source) for t, source in d.input_spikes] + [(float(t), d.n_inputs + n) for t, n in spikes]
+    for t, source in emitted:
+        for pre, post, _, delay in d.synapses:
+            if pre == source:
+                arrivals[post].append((t + delay, (t + delay,) if source < d.n_inputs else (source, t, delay)))
+    return not any(b[0] - a[0] < NEAR and a[1] != b[1] for some in arrivals for a, b in pairwise(sorted(some)))
+
+
 def decidable(description: NetworkDescription) -> bool:
-    """Away from grazing, and without arrivals at the end of a refractory time to the last bit of a spike before."""
+    """Away from grazing, and without ties that the last bit of a spike before decides: arrivals at the end of a
+    refractory time, or by two ways at one instant."""
     truth = replay_network(*description.arguments())
-    return away_from_grazing(truth) and untied(description, [(float(t), n) for t, n in truth])
+    spikes = [(float(t), n) for t, n in truth]
+    return away_from_grazing(truth) and untied(description, spikes) and one_way_to_each_instant(description, spikes)

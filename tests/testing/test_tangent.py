@@ -20,6 +20,7 @@ from evsim.testing import (
     tangent,
     unit_direction,
 )
+from helpers.engines import one_way_to_each_instant
 from helpers.examples import examples
 from helpers.reference import simulate_twin
 
@@ -44,7 +45,7 @@ def assert_agree(description, direction):
 def test_tangent_is_the_derivative(receptors, delays, data, seed):
     d = data.draw(small_networks(receptors=receptors, delays=delays, t_stop=20.0, max_spikes=8))
     replay = replay_network(*d.arguments())
-    assume(len(replay) and clear_of_grazing(replay, 1e-5))
+    assume(len(replay) and clear_of_grazing(replay, 1e-5) and one_way_to_each_instant(d, replay))
     for kinds in (KINDS, (data.draw(st.sampled_from(KINDS)),)):
         try:
             assert_agree(d, random_direction(d, kinds, seed))
@@ -70,7 +71,7 @@ def test_tangent_is_the_derivative_after_a_spike_at_zero(description, start, see
     neurons = [first.with_(v_init=first.v_rest + start * (first.v_th - first.v_rest)), *description.neurons[1:]]
     d = NetworkDescription(**vars(description) | {"neurons": neurons})
     replay = replay_network(*d.arguments())
-    assume(clear_of_grazing(replay, 1e-5))
+    assume(clear_of_grazing(replay, 1e-5) and one_way_to_each_instant(d, replay))
     assert replay[0][0] == 0
     try:
         assert_agree(d, random_direction(d, KINDS, seed))
@@ -101,3 +102,15 @@ def test_kicks_of_one_instant_have_a_tangent_only_if_they_move_together():
         tangent(d, [(2.0, 0)], unit_direction(d, "input", 0))
     np.testing.assert_array_equal(tangent(d, [(2.0, 0)], {"input": np.ones(2)}), [1.0])
     np.testing.assert_array_equal(tangent(d, [(2.0, 0)], {"weight": np.ones(2)}), [0.0])
+
+
+def test_two_ways_to_one_instant_are_seen():
+    """An input makes a neuron fire, and its spike meets one of the input's own; by one way, or at other times, none."""
+
+    def description(*delays):
+        synapses = [(0, 0, 2.0, delays[0]), (1, 1, 2.0, delays[1]), (0, 1, 2.0, delays[2])]
+        return NetworkDescription(1, [2], [DELTA, DELTA], synapses, [(0.7, 0)], 20.0)
+
+    for delays, good in (((0.3, 0.1, 0.4), False), ((0.3, 0.1, 0.5), True)):
+        d = description(*delays)
+        assert one_way_to_each_instant(d, replay_network(*d.arguments())) == good
