@@ -78,17 +78,17 @@ def sweep_samples(inputs, offsets, layer, out, done, tally, delay, t_stop, last)
     rows = np.empty(longest + GROUP, np.int32)
     factors = np.empty((longest + GROUP, N_FACTORS))
     spikes = spike_arrays(1024 + 16 * layer.size)
-    block = block_arrays(layer.theta.shape[1])
+    block = block_arrays(layer.weights.shape[2])
     swept = np.empty(N_PROGRESS, np.int64)
     for k in range(progress[0], last):
         part = slice(offsets[k], offsets[k + 1])
         m = arrivals(inputs.times[part], inputs.sources[part], delay, t_stop, layer.weights.shape[1] - 1, padded, rows)
         events = Events(padded[:m], rows[:m], factors[:m])
-        group_factors(events.times, events.factors, layer.tau_m, layer.tau_exc, layer.tau_inh, layer.n_receptors)
+        group_factors(events.times, events.factors, layer.neurons)
         swept[:] = 0
         grazing = tally[0]
         while True:
-            status = sweep_layer(layer, events, block, spikes, swept, tally, t_stop, layer.theta.shape[0], UNLIMITED)
+            status = sweep_layer(layer, events, block, spikes, swept, tally, t_stop, layer.weights.shape[0], UNLIMITED)
             if status == ENDLESS:
                 out.times[0] = spikes.times[spikes.times.size - 1]
                 out.neurons[0] = spikes.neurons[spikes.times.size - 1]

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from evsim._kernels.neurons.lif import psp_peak
+from evsim._kernels.neurons.model import NeuronArrays
 from evsim.neurons.lif import LIF
 from evsim.types import Floats
 
-
-class NeuronArrays(NamedTuple):
-    """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias.
-
-    n_receptors : currents that are simulated; declared : receptors of the LIF. Two that share a time constant are one
-    current.
-    """
-
-    v_inf: Floats
-    theta: Floats
-    u_reset: Floats
-    u_init: Floats
-    t_ref: Floats
-    tau_m: Floats
-    tau_exc: Floats
-    tau_inh: Floats
-    peak: Floats
-    n_receptors: np.ndarray
-    declared: np.ndarray
-    keep_input: np.ndarray
+__all__ = ["NeuronArrays", "neuron_arrays"]
 
 
 def neuron_arrays(neuron: LIF, size: int) -> NeuronArrays:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from evsim._kernels.neurons.model import Neuron
 from evsim._kernels.neurons.replay import voltage_at
 from evsim.checks import real, whole_numbers
 from evsim.description.network import NetworkDescription
@@ -102,10 +101,6 @@ def _traces(run: Run, population: str, neurons: np.ndarray, times: Floats) -> Fl
     spikes = train.times[by_neuron]
     traces = np.empty((neurons.size, times.size))
     for row, (k, arrivals) in enumerate(zip(neurons, arrivals_of(run, population, neurons))):
-        p = Neuron(
-            arrays.theta[k], arrays.u_reset[k], arrays.t_ref[k], arrays.tau_m[k], arrays.tau_exc[k], arrays.tau_inh[k],
-            arrays.peak[k], int(arrays.n_receptors[k]), bool(arrays.keep_input[k]),
-        )  # fmt: skip
-        voltage_at(in_order, *arrivals, spikes[start[k] : start[k + 1]], arrays.u_init[k], p, out)
+        voltage_at(in_order, *arrivals, spikes[start[k] : start[k + 1]], k, arrays, out)
         traces[row, order] = out + arrays.v_inf[k]
     return traces

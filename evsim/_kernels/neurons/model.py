@@ -5,14 +5,37 @@ A state holds u and the currents, each with its rest, what rounding has lost of 
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ..jit import formula, stage
 from .carried import add, fade_carried, flow_potential, step
 from .crossing import crossing, grazes
 from .lif import decay
 
 
+class NeuronArrays(NamedTuple):
+    """Parameters of n neurons, one value each, potentials shifted by v_inf = v_rest + bias.
+
+    n_receptors : currents that are simulated; declared : receptors of the LIF. Two that share a time constant are one
+    current.
+    """
+
+    v_inf: np.ndarray
+    theta: np.ndarray
+    u_reset: np.ndarray
+    u_init: np.ndarray
+    t_ref: np.ndarray
+    tau_m: np.ndarray
+    tau_exc: np.ndarray
+    tau_inh: np.ndarray
+    peak: np.ndarray
+    n_receptors: np.ndarray
+    declared: np.ndarray
+    keep_input: np.ndarray
+
+
 class Neuron(NamedTuple):
-    """Parameters of one neuron; see ``NeuronArrays``."""
+    """Parameters of one neuron, as formulas take them."""
 
     theta: float
     u_reset: float

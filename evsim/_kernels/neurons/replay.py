@@ -4,7 +4,7 @@ import math
 
 from ..jit import formula, kernel
 from .lif import flow_u
-from .model import NeuronState, arrive, fade_currents, flow, release, reset
+from .model import NeuronState, arrive, fade_currents, flow, neuron_at, release, reset
 
 _REACHED = 1e-12
 
@@ -15,12 +15,13 @@ def _potential(t, x, p):
 
 
 @kernel
-def voltage_at(query, arrivals, weights, spikes, u_init, p, out):
-    """u at the sorted instants ``query`` (left limits; theta at a spike), for one neuron.
+def voltage_at(query, arrivals, weights, spikes, n, neurons, out):
+    """u at the sorted instants ``query`` (left limits; theta at a spike), for neuron n of NeuronArrays.
 
-    arrivals, weights : (n,) sorted inputs; spikes : (m,) sorted own spikes; p : Neuron; out : (query.size,) written
+    arrivals, weights : (k,) sorted inputs; spikes : (m,) sorted own spikes; out : (query.size,) written
     """
-    x = NeuronState(u_init, 0.0, 0.0, 0.0, 0.0, 0.0)
+    p = neuron_at(n, neurons)
+    x = NeuronState(neurons.u_init[n], 0.0, 0.0, 0.0, 0.0, 0.0)
     valid_at = 0.0
     next_arrival = 0
     next_spike = 0

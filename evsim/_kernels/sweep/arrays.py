@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import kernel
+from ..neurons.model import NeuronArrays
 
 GROUP = 8
 """Events advanced in one pass; the unrolled loops of ``groups`` are written for this number."""
@@ -25,21 +26,12 @@ class Events(NamedTuple):
 class Layer(NamedTuple):
     """A layer in blocks of neurons, which all share their time constants.
 
-    weights : (n_blocks, pre + 1, width), the last row 0, for padding events; theta ... u_init : (n_blocks, width)
-    size : neurons without those that fill the last block
+    weights : (n_blocks, pre + 1, width), the last row 0, for padding events
+    neurons : (n_blocks width,) each; size : neurons without those that fill the last block
     """
 
     weights: np.ndarray
-    theta: np.ndarray
-    u_reset: np.ndarray
-    t_ref: np.ndarray
-    u_init: np.ndarray
-    tau_m: float
-    tau_exc: float
-    tau_inh: float
-    peak: float
-    n_receptors: int
-    keep_input: bool
+    neurons: NeuronArrays
     size: int
 
 

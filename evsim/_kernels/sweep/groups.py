@@ -11,6 +11,7 @@ import math
 from ..jit import formula, leaf, stage
 from ..neurons.carried import LEAST, NEAR, add, short_step
 from ..neurons.lif import psp
+from ..neurons.model import neuron_at
 from .arrays import GROUP
 
 FADED = 1e-280
@@ -68,8 +69,9 @@ def fade_by(factor, current, rest):
 
 
 @leaf
-def _interval(h, factors, tau_m, tau_exc, tau_inh, n_receptors):
+def _interval(h, factors, p):
     """Factors of a step of h ms: of u, i_exc and P_exc, i_inh and P_inh."""
+    tau_m, tau_exc, tau_inh, n_receptors = p.tau_m, p.tau_exc, p.tau_inh, p.n_receptors
     factors[1] = factors[2] = factors[3] = factors[4] = 0.0
     if n_receptors > 0 and h < NEAR * min(tau_m, tau_exc):
         factors[0], factors[1], factors[2] = short_step(h, tau_m, tau_exc)
@@ -84,21 +86,22 @@ def _interval(h, factors, tau_m, tau_exc, tau_inh, n_receptors):
 
 
 @leaf
-def group_factors(times, factors, tau_m, tau_exc, tau_inh, n_receptors):
+def group_factors(times, factors, neurons):
     """Factors of the flow for each event.
 
-    times : (n,) ms, sorted, n a multiple of GROUP
+    times : (n,) ms, sorted, n a multiple of GROUP; neurons : of the layer, which share their time constants
     factors : (n, N_FACTORS) written. Over the interval that ends at event k: 0 ``_factor`` of u, 1 of i_exc, 2 P_exc,
     3 ``_factor`` of i_inh, 4 P_inh, 5 h/tau_m. From event k to the end of its group: 6 decay_m, 7 decay_exc,
     8 P_exc, 9 decay_inh, 10 P_inh, composed from the former by P(x + y) = P(x) decay_m(y) + decay(x) P(y). The last
     event of a group has, in their place, columns 0 ... 4 over the whole group.
     """
+    neuron = neuron_at(0, neurons)
     before = 0.0
     for k in range(times.size):
         h = times[k] - before
         before = times[k]
-        _interval(h, factors[k, :5], tau_m, tau_exc, tau_inh, n_receptors)
-        factors[k, 5] = h / tau_m
+        _interval(h, factors[k, :5], neuron)
+        factors[k, 5] = h / neuron.tau_m
     for first in range(0, times.size, GROUP):
         last = first + GROUP - 1
         lost_m = lost_a = lost_b = p = q = 0.0
@@ -119,7 +122,7 @@ def group_factors(times, factors, tau_m, tau_exc, tau_inh, n_receptors):
             factors[k, 9] = b
             factors[k, 10] = q
         start = times[first - 1] if first > 0 else 0.0
-        _interval(times[last] - start, factors[last, 6:], tau_m, tau_exc, tau_inh, n_receptors)
+        _interval(times[last] - start, factors[last, 6:], neuron)
 
 
 @stage

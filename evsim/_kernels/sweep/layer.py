@@ -19,13 +19,13 @@ from ..neurons.carried import add
 from ..neurons.crossing import CLEAR, crossing_ahead, may_reach
 from ..neurons.lif import decay, rise_bound
 from ..neurons.model import (
-    Neuron,
     NeuronState,
     arrive,
     fade_currents,
     flow_of_potential,
     is_grazing,
     is_stuck,
+    neuron_at,
     release,
     reset,
     time_to_spike,
@@ -65,11 +65,11 @@ _MANY, _FASTEST = 2**18, 1000.0
 
 
 @stage
-def _start(layer, b, block, width):
-    """States of block b at t = 0."""
+def _start(u_init, block):
+    """States at t = 0."""
     now = block.now
-    for n in range(width):
-        now.u[n] = layer.u_init[b, n]
+    for n in range(u_init.size):
+        now.u[n] = u_init[n]
         now.exc[n] = now.inh[n] = now.rest[n] = now.rest_exc[n] = now.rest_inh[n] = 0.0
         block.release[n] = -math.inf
         block.kept[n] = block.kept_rest[n] = 0.0
@@ -170,7 +170,7 @@ def _integrate_interval(n, t, t_next, x, y, factors, first, p, block, out, n_out
         if n_out == spikes.times.size:
             return now, n_out + 1
         # By what the clock shows: later steps start there, and the crossing has digits that it has not.
-        now = reset(fade_currents(spike - t, x, p), p)
+        now = reset(with_currents(now, fade_currents(spike - t, x, p)), p)
         spikes.times[n_out] = spike
         spikes.neurons[n_out] = out.first_neuron + n
         spikes.currents[n_out] = now.exc + now.inh
@@ -237,16 +237,18 @@ def sweep_block(layer, b, block, events, out, begin, end, n_clamped, n_out):
     all events. A number of spikes beyond their room says that it was too small: enlarge it and run this block from its
     first event. _STUCK : a neuron spikes for ever at one instant; it is the last entry of the spikes.
     """
-    weights, theta = layer.weights[b], layer.theta[b]
-    width = min(theta.size, layer.size - out.first_neuron)
+    weights, first, neurons = layer.weights[b], out.first_neuron, layer.neurons
+    width = min(weights.shape[1], layer.size - first)
+    theta, u_reset = neurons.theta[first : first + width], neurons.u_reset[first : first + width]
+    n_receptors, keep_input, tau_m = neurons.n_receptors[first], neurons.keep_input[first], neurons.tau_m[first]
     if begin == 0:
-        _start(layer, b, block, width)
+        _start(neurons.u_init[first : first + width], block)
     t_start = events.times[begin - 1] if begin > 0 else 0.0
     for k0 in range(begin, end, GROUP):
         t_end = events.times[k0 + GROUP - 1]
-        rise = (t_end - t_start) / layer.tau_m
-        hits = _advance(layer.n_receptors, block, theta, weights, events, k0, rise, width)
-        n_clamped, freed = _hold(layer.u_reset[b], layer.keep_input, block, t_end, n_clamped)
+        rise = (t_end - t_start) / tau_m
+        hits = _advance(n_receptors, block, theta, weights, events, k0, rise, width)
+        n_clamped, freed = _hold(u_reset, keep_input, block, t_end, n_clamped)
         if hits + freed > 0:
             flagged = 0
             for n in range(width):
@@ -254,10 +256,7 @@ def sweep_block(layer, b, block, events, out, begin, end, n_clamped, n_out):
                 flagged += block.top[n] >= theta[n]
             for q in range(flagged):
                 n = block.flagged[q]
-                p = Neuron(
-                    theta[n], layer.u_reset[b, n], layer.t_ref[b, n], layer.tau_m, layer.tau_exc, layer.tau_inh,
-                    layer.peak, layer.n_receptors, layer.keep_input,
-                )  # fmt: skip
+                p = neuron_at(first + n, neurons)
                 n_out = _integrate_group(n, k0, t_start, weights, events, p, block, out, n_out)
                 if n_out == _STUCK or n_out > out.spikes.times.size:
                     return n_out, n_clamped
@@ -291,7 +290,7 @@ def sweep_layer(layer, events, block, spikes, progress, tally, t_stop, last_bloc
     tally : (1,) number of grazing peaks, added to
     budget : about so many pairs of an event and a neuron, then PAUSED; the result does not depend on it
     """
-    n_events, width = events.times.size, layer.theta.shape[1]
+    n_events, width = events.times.size, layer.weights.shape[2]
     for b in range(progress[NEXT_BLOCK], last_block):
         out = Out(spikes, tally, b * width, t_stop)
         if progress[N_EVENTS] == 0:
@@ -311,7 +310,7 @@ def sweep_layer(layer, events, block, spikes, progress, tally, t_stop, last_bloc
             if n_out > spikes.times.size:
                 tally[0] = progress[GRAZING_BEFORE]
                 progress[N_EVENTS] = 0
-                return ENDLESS if without_end(spikes.times, spikes.neurons, layer.tau_m) else FULL
+                return ENDLESS if without_end(spikes.times, spikes.neurons, layer.neurons.tau_m[0]) else FULL
             progress[N_EVENTS], progress[N_FOUND], progress[N_CLAMPED] = end, n_out, n_clamped
             budget -= (end - begin) * width
         progress[NEXT_BLOCK] = b + 1

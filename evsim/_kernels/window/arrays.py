@@ -4,16 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..neurons.model import NeuronArrays
+
 
 class Neurons(NamedTuple):
     """One value per neuron; blocks are stretches of them. u, i_exc, i_inh are kept at the start of a cell.
 
+    release : end of refractoriness, ms
     rest, rest_exc, rest_inh : what rounding u, i_exc and i_inh has lost, carried to the next cell: small cells are many
     """
 
-    theta: np.ndarray
-    u_reset: np.ndarray
-    t_ref: np.ndarray
+    parameters: NeuronArrays
     u: np.ndarray
     rest: np.ndarray
     i_exc: np.ndarray
@@ -177,6 +178,24 @@ class Arrivals(NamedTuple):
     sorted_times: np.ndarray
     sorted_values: np.ndarray
     borders: np.ndarray
+
+
+class Connections(NamedTuple):
+    """Where the inputs of each block come from."""
+
+    blocks: Blocks
+    bundles: SynapseGroups
+    table: Table
+    drives: Drives
+
+
+class Clock(NamedTuple):
+    """c : length of a cell, ms; cells_a_window : a window is at most the smallest delay; n_inputs : sources that are
+    inputs, before those that are neurons."""
+
+    c: float
+    cells_a_window: int
+    n_inputs: int
 
 
 LOSS_M, LOSS_EXC, PSP_EXC, LOSS_INH, PSP_INH, N_FLOW = 0, 2, 4, 6, 8, 10

@@ -14,6 +14,7 @@ from ..neurons.model import (
     release,
     reset,
     time_to_spike,
+    with_currents,
     with_potential,
 )
 
@@ -65,7 +66,7 @@ def _integrate_interval(t, t_next, x, since, at, held_to, t0, t1, p, spikes, n_o
             return with_potential(p.theta, 0.0, y), held_to, n_out, grazing, False
         if is_stuck(spike - t0 - t, spike, x.u, p):
             return x, held_to, n_out, -1, False
-        x = reset(fade_currents(spike - t0 - since, at, p), p)
+        x = reset(with_currents(x, fade_currents(spike - t0 - since, at, p)), p)
         if n_out < times.size:
             times[n_out] = spike
             currents[n_out] = x.exc + x.inh

@@ -28,7 +28,7 @@ from evsim._kernels.sweep.groups import group_factors
 from evsim._kernels.sweep.layer import sweep_layer
 from evsim.engine.runaway import Populations
 from evsim.errors import RunawayError
-from evsim.neurons.arrays import neuron_arrays
+from evsim.neurons.arrays import NeuronArrays, neuron_arrays
 from evsim.neurons.lif import LIF
 from evsim.spikes import SpikeBatch
 from evsim.threads import check_halt, over_parts, over_stretches
@@ -50,31 +50,15 @@ def pack_layer(weight: Floats, neuron: LIF, width: int | None = None) -> Layer:
         n_blocks = -(-size // _MAX_WIDTH)
         width = -(-size // (8 * n_blocks)) * 8
     n_blocks = -(-size // width)
-    p = neuron_arrays(neuron, size)
-
-    def blocks(values: Floats, fill: float) -> Floats:
-        out = np.full(n_blocks * width, fill)
-        out[:size] = values
-        return out.reshape(n_blocks, width)
-
+    arrays = neuron_arrays(neuron, size)
+    # Whatever fills the last block is never looked at; its time constants must be such.
+    filling = (0, n_blocks * width - size)
+    neurons = NeuronArrays(*(np.pad(a, filling, mode="edge" if size else "constant") for a in arrays))
     packed = np.zeros((n_blocks, n_pre + 1, width))
     for b in range(n_blocks):
         part = weight[:, b * width : (b + 1) * width]
         packed[b, :n_pre, : part.shape[1]] = part
-    return Layer(
-        weights=packed,
-        theta=blocks(p.theta, np.inf),
-        u_reset=blocks(p.u_reset, 0.0),
-        t_ref=blocks(p.t_ref, 0.0),
-        u_init=blocks(p.u_init, 0.0),
-        tau_m=float(p.tau_m[0]),
-        tau_exc=float(p.tau_exc[0]),
-        tau_inh=float(p.tau_inh[0]),
-        peak=float(p.peak[0]),
-        n_receptors=int(p.n_receptors[0]),
-        keep_input=bool(p.keep_input[0]),
-        size=size,
-    )
+    return Layer(packed, neurons, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +92,7 @@ def _events(layer: Layer, times: Floats, sources: Ints, delay: float, t_stop: fl
     padded, rows = np.empty(times.size + GROUP), np.empty(times.size + GROUP, np.int32)
     n = arrivals(times, sources, delay, t_stop, layer.weights.shape[1] - 1, padded, rows)
     events = Events(padded[:n], rows[:n], np.empty((n, N_FACTORS)))
-    group_factors(events.times, events.factors, layer.tau_m, layer.tau_exc, layer.tau_inh, layer.n_receptors)
+    group_factors(events.times, events.factors, layer.neurons)
     return events
 
 
@@ -206,5 +190,5 @@ def _endless(time: float, neuron: int, name: str) -> RunawayError:
 
 
 def _doubled(out: Spikes, layer: Layer) -> Spikes:
-    neurons = Populations({"the layer": 0}, 0, np.full(layer.size, layer.tau_m))
+    neurons = Populations({"the layer": 0}, 0, layer.neurons.tau_m[: layer.size])
     return Spikes(*neurons.grown(tuple(out), f"{out.times.size:,} spikes", float(out.times.max())))

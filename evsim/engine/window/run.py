@@ -54,7 +54,7 @@ class _Live(NamedTuple):
     def mutable(self) -> list[list[np.ndarray]]:
         """Copies of what changes, but for the list of spikes, which only grows."""
         parts = [
-            list(self.neurons[3:]),
+            list(self.neurons[1:]),
             [self.blocks.cell, self.blocks.events, self.blocks.grazing],
             [self.bundles.cursor, self.control],
             list(self.calendar),
@@ -65,7 +65,7 @@ class _Live(NamedTuple):
         """With what ``mutable`` gave."""
         neurons, (cell, events, grazing), (cursor, control), calendar = parts
         return self._replace(
-            neurons=layout.Neurons(*self.neurons[:3], *neurons),
+            neurons=layout.Neurons(self.neurons.parameters, *neurons),
             blocks=self.blocks._replace(cell=cell, events=events, grazing=grazing),
             bundles=self.bundles._replace(cursor=cursor),
             found=self.found._replace(n=np.zeros_like(self.found.n)),
@@ -107,8 +107,8 @@ class WindowEngine:
         room = 64 + int(packed.blocks.width.max()) // 4
         self._live = _Live(
             layout.Neurons(
-                neurons.theta, neurons.u_reset, neurons.t_ref, neurons.u_init.copy(), np.zeros(n), np.zeros(n),
-                np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
+                neurons, neurons.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
+                np.zeros(n),
             ),
             packed.blocks._replace(drive_start=drive_start, flow=cell_factors(self.c, packed.blocks)),
             packed.bundles,
@@ -212,6 +212,7 @@ class WindowEngine:
     def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
         """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
         room = 256 + int(live.blocks.width.max())
+        clock = layout.Clock(self.c, self.cells_a_window, self.n_inputs)
         while live.control[layout.CELL] < last_cell:
             first = int(live.control[layout.CELL])
             until = min(last_cell, first + self._windows_a_call * self.cells_a_window)
@@ -219,9 +220,8 @@ class WindowEngine:
 
             def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until) -> None:
                 run_windows(
-                    live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.found,
-                    live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
-                    self.threads, room,
+                    live.neurons, layout.Connections(live.blocks, live.bundles, self.table, self._drives), live.spikes,
+                    live.found, live.calendar, live.control, team, clock, until, (k, self.threads), room,
                 )  # fmt: skip
 
             live.control[[layout.NEXT_BLOCK, layout.REPORT, layout.STATUS]] = 0, layout.RUNNING, layout.RUNNING
