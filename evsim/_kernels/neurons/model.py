@@ -68,6 +68,16 @@ def neuron_at(n, neurons):
     )  # fmt: skip
 
 
+@stage
+def neuron_beside(n, neurons, p):
+    """Neuron n of a block, whose neurons share with p all but thresholds, resets and refractory times: these alone are
+    read."""
+    return Neuron(
+        neurons.theta[n], neurons.u_reset[n], neurons.t_ref[n], p.tau_m, p.tau_exc, p.tau_inh, p.peak, p.n_receptors,
+        p.keep_input,
+    )  # fmt: skip
+
+
 @formula
 def with_potential(u, rest_u, x):
     """The state with another potential."""

@@ -26,6 +26,7 @@ from ..neurons.model import (
     is_grazing,
     is_stuck,
     neuron_at,
+    neuron_beside,
     release,
     reset,
     time_to_spike,
@@ -240,15 +241,15 @@ def sweep_block(layer, b, block, events, out, begin, end, n_clamped, n_out):
     weights, first, neurons = layer.weights[b], out.first_neuron, layer.neurons
     width = min(weights.shape[1], layer.size - first)
     theta, u_reset = neurons.theta[first : first + width], neurons.u_reset[first : first + width]
-    n_receptors, keep_input, tau_m = neurons.n_receptors[first], neurons.keep_input[first], neurons.tau_m[first]
+    shared = neuron_at(first, neurons)
     if begin == 0:
         _start(neurons.u_init[first : first + width], block)
     t_start = events.times[begin - 1] if begin > 0 else 0.0
     for k0 in range(begin, end, GROUP):
         t_end = events.times[k0 + GROUP - 1]
-        rise = (t_end - t_start) / tau_m
-        hits = _advance(n_receptors, block, theta, weights, events, k0, rise, width)
-        n_clamped, freed = _hold(u_reset, keep_input, block, t_end, n_clamped)
+        rise = (t_end - t_start) / shared.tau_m
+        hits = _advance(shared.n_receptors, block, theta, weights, events, k0, rise, width)
+        n_clamped, freed = _hold(u_reset, shared.keep_input, block, t_end, n_clamped)
         if hits + freed > 0:
             flagged = 0
             for n in range(width):
@@ -256,7 +257,7 @@ def sweep_block(layer, b, block, events, out, begin, end, n_clamped, n_out):
                 flagged += block.top[n] >= theta[n]
             for q in range(flagged):
                 n = block.flagged[q]
-                p = neuron_at(first + n, neurons)
+                p = neuron_beside(first + n, neurons, shared)
                 n_out = _integrate_group(n, k0, t_start, weights, events, p, block, out, n_out)
                 if n_out == _STUCK or n_out > out.spikes.times.size:
                     return n_out, n_clamped

@@ -180,24 +180,6 @@ class Arrivals(NamedTuple):
     borders: np.ndarray
 
 
-class Connections(NamedTuple):
-    """Where the inputs of each block come from."""
-
-    blocks: Blocks
-    bundles: SynapseGroups
-    table: Table
-    drives: Drives
-
-
-class Clock(NamedTuple):
-    """c : length of a cell, ms; cells_a_window : a window is at most the smallest delay; n_inputs : sources that are
-    inputs, before those that are neurons."""
-
-    c: float
-    cells_a_window: int
-    n_inputs: int
-
-
 LOSS_M, LOSS_EXC, PSP_EXC, LOSS_INH, PSP_INH, N_FLOW = 0, 2, 4, 6, 8, 10
 """Columns of the flow over a cell."""
 

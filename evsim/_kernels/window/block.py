@@ -9,8 +9,8 @@ where a buffer is too small, the caller enlarges it and calls again.
 
 import math
 
-from ..jit import leaf, stage
-from ..neurons.model import NeuronState, neuron_at
+from ..jit import leaf
+from ..neurons.model import NeuronState, neuron_at, neuron_beside
 from .arrays import (
     FULL_CALENDAR,
     FULL_EVENTS,
@@ -104,16 +104,15 @@ def flow_kicked(u, u_new, top, up, down, change, width, flow):
 
 
 @leaf
-def flow_driven(u, exc, inh, rest_exc, rest_inh, own, width, rise, flow, n_receptors):
+def flow_driven(
+    u, exc, inh, rest_exc, rest_inh, u_new, exc_new, inh_new, rest_exc_new, rest_inh_new,
+    top, up, down, change, width, rise, flow, n_receptors,
+):  # fmt: skip
     """Exponential synapses: states at the cell's end, and bounds.
 
     u + change, exc + up, inh + down (one receptor: exc + up + down) : the state at the start that would have led to the
-    same end, with up, down and change (``base``) of ``own``; change is rewritten; rise : length of the cell / tau_m
-    flow : over the cell, (N_FLOW,)
+    same end; change is rewritten; rise : length of the cell / tau_m; flow : over the cell, (N_FLOW,)
     """
-    u_new, exc_new, inh_new = own.u_new, own.exc_new, own.inh_new
-    rest_exc_new, rest_inh_new = own.rest_exc, own.rest_inh
-    top, up, down, change = own.top, own.up, own.down, own.base
     for n in range(width):
         high = (exc[n] if exc[n] > 0.0 else 0.0) + up[n]
         gain = high - u[n]
@@ -165,13 +164,14 @@ def integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own,
     neuron k that would spike for ever at one instant).
     """
     first = blocks.first[b]
+    shared = neuron_at(first, neurons.parameters)
     n_found = found.n[b]
     grazing = 0
     for q in range(n_chosen):
         n = own.chosen[q]
         k = first + n
         before = n_found
-        p = neuron_at(k, neurons.parameters)
+        p = neuron_beside(k, neurons.parameters, shared)
         x = NeuronState(
             neurons.u[k], neurons.rest[k], neurons.i_exc[k], neurons.rest_exc[k], neurons.i_inh[k], neurons.rest_inh[k]
         )
@@ -226,94 +226,76 @@ def commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own):
         discard_calendar(b, slot, calendar)
 
 
-@stage
-def _integrate_cell(b, at, n_chosen, n_known, neurons, connections, spikes, found, calendar, clock, own, arrivals):
-    """The chosen neurons of a cell event by event; returns as ``integrate_chosen``, and whether its inputs fit.
-
-    at : (number of the cell, its slot in the calendar)
-    """
-    cell, slot = at
-    if n_chosen + 1 > arrivals.borders.size:
-        return 0, 0, False
-    for q in range(n_chosen):
-        own.mark[own.chosen[q]] = q
-    listed = list_inputs(b, cell, slot, n_known, connections, spikes, calendar, clock, own, arrivals)
-    for q in range(n_chosen):
-        own.mark[own.chosen[q]] = -1
-    if listed > arrivals.slots.size:
-        return 0, 0, False
-    sort_by_slot(
-        arrivals.slots, arrivals.times, arrivals.values, listed, n_chosen,
-        arrivals.borders, arrivals.sorted_times, arrivals.sorted_values,
-    )  # fmt: skip
-    t0, t1 = cell * clock.c, (cell + 1) * clock.c
-    n_found, grazing = integrate_chosen(
-        b, t0, t1, n_chosen, clock.n_inputs, neurons, connections.blocks, found, own, arrivals
-    )
-    return n_found, grazing, True
-
-
-@stage
-def _flow_cell(b, in_parts, neurons, blocks, c, own):
-    """All neurons of block b to the cell's end as if none spiked, and bounds."""
-    first = blocks.first[b]
-    width = blocks.width[b]
-    end = first + width
-    rest_exc, rest_inh = neurons.rest_exc[first:end], neurons.rest_inh[first:end]
-    if in_parts:
-        take_totals(own, width, blocks.n_receptors[b])
-        rest_exc, rest_inh = own.rest_exc, own.rest_inh
-    u = neurons.u[first:end]
-    if blocks.n_receptors[b] == 0:
-        flow_kicked(u, own.u_new, own.top, own.up, own.down, own.base, width, blocks.flow[b])
-    else:
-        flow_driven(
-            u, neurons.i_exc[first:end], neurons.i_inh[first:end], rest_exc, rest_inh, own, width, c / blocks.tau_m[b],
-            blocks.flow[b], blocks.n_receptors[b],
-        )  # fmt: skip
-
-
 @leaf
-def run_block(b, to_cell, n_known, neurons, connections, spikes, found, calendar, clock, own, arrivals):
+def run_block(
+    b, to_cell, c, cells_a_window, n_inputs, n_known,
+    neurons, blocks, bundles, table, drives, spikes, found, calendar, own, arrivals,
+):  # fmt: skip
     """Carry block b through cells ``blocks.cell[b]`` ... ``to_cell - 1``; returns RUNNING or what is full.
 
-    n_known : number of known spikes; own, arrivals : the thread's own arrays, ``own.mark`` all -1
+    c : length of a cell, ms; n_known : number of known spikes; own, arrivals : the thread's own arrays, ``own.mark``
+    all -1
     """
-    blocks, bundles = connections.blocks, connections.bundles
     first = blocks.first[b]
     width = blocks.width[b]
     end = first + width
+    n_receptors = blocks.n_receptors[b]
     u_reset, theta = neurons.parameters.u_reset[first:end], neurons.parameters.theta[first:end]
+    u, i_exc, i_inh = neurons.u[first:end], neurons.i_exc[first:end], neurons.i_inh[first:end]
     has_calendar = False
     for j in range(blocks.bundle_start[b], blocks.bundle_start[b + 1]):
         has_calendar = has_calendar or math.isnan(bundles.delay[j])
     while blocks.cell[b] < to_cell:
         cell = blocks.cell[b]
-        t0 = cell * clock.c
-        t1 = (cell + 1) * clock.c
+        t0 = cell * c
+        t1 = (cell + 1) * c
         slot = -1
         if has_calendar:
             slot = cell % calendar.head.shape[1]
-            if not enter_emitted(b, cell, n_known, connections, spikes, calendar, clock):
+            if not enter_emitted(
+                b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles, table, spikes, calendar
+            ):
                 return FULL_CALENDAR
+        rest_exc, rest_inh = neurons.rest_exc[first:end], neurons.rest_inh[first:end]
         start_sums(own, neurons.rest[first:end], width)
         n_events, in_parts = add_inputs(
-            b, cell, slot, n_known, neurons, connections, spikes, calendar, clock, own, arrivals
-        )
+            b, cell, slot, n_inputs, n_known, c,
+            neurons, blocks, bundles, table, drives, spikes, calendar, own, arrivals,
+        )  # fmt: skip
         if n_events < 0:
             return FULL_EVENTS
-        _flow_cell(b, in_parts, neurons, blocks, clock.c, own)
+        if in_parts:
+            take_totals(own, width, n_receptors)
+            rest_exc, rest_inh = own.rest_exc, own.rest_inh
+        if n_receptors == 0:
+            flow_kicked(u, own.u_new, own.top, own.up, own.down, own.base, width, blocks.flow[b])
+        else:
+            flow_driven(
+                u, i_exc, i_inh, rest_exc, rest_inh, own.u_new, own.exc_new, own.inh_new, own.rest_exc, own.rest_inh,
+                own.top, own.up, own.down, own.base, width, c / blocks.tau_m[b], blocks.flow[b], n_receptors,
+            )  # fmt: skip
         clamp_refractory(
             own.u_new, own.base, own.top, u_reset, neurons.release[first:end], width, t0, t1, blocks.keep_input[b]
         )
         n_chosen = choose(own.top, theta, width, own.chosen)
         n_found, grazing = found.n[b], 0
         if n_chosen > 0:
-            n_found, grazing, fits = _integrate_cell(
-                b, (cell, slot), n_chosen, n_known, neurons, connections, spikes, found, calendar, clock, own, arrivals
-            )
-            if not fits:
+            if n_chosen + 1 > arrivals.borders.size:
                 return FULL_EVENTS
+            for q in range(n_chosen):
+                own.mark[own.chosen[q]] = q
+            listed = list_inputs(
+                b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+            )
+            for q in range(n_chosen):
+                own.mark[own.chosen[q]] = -1
+            if listed > arrivals.slots.size:
+                return FULL_EVENTS
+            sort_by_slot(
+                arrivals.slots, arrivals.times, arrivals.values, listed, n_chosen,
+                arrivals.borders, arrivals.sorted_times, arrivals.sorted_values,
+            )  # fmt: skip
+            n_found, grazing = integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals)
             if grazing < 0:
                 return STUCK + N_STATUS * (-1 - grazing)
             if n_found > found.times.shape[1]:

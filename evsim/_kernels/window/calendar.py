@@ -103,17 +103,16 @@ def fill_calendar(b, now, bundle, bundles, table, calendar, times, sources, n, u
 
 
 @leaf
-def add_chunk(b, chunk, n, calendar, when, factors, sums, t0, response):
-    """Deliver the n arrivals of one chunk of the calendar; when : room for their times, factors : for theirs."""
-    up, down, base = sums
+def add_chunk(b, chunk, n, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
+              t0, tau_m, tau_exc, tau_inh, n_receptors, h):  # fmt: skip
+    """Deliver the n arrivals of one chunk of the calendar."""
     times = calendar.times[b, chunk]
     weights = calendar.weights[b, chunk]
     targets = calendar.targets[b, chunk]
     for k in range(n):
         when[k] = times[k] - t0
-    factors_of(when, n, factors, response)
-    exc, psp_exc, inh, psp_inh = factors
-    if response.n_receptors == 0:
+    factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, h)
+    if n_receptors == 0:
         for k in range(n):
             add_kick(targets[k], weights[k], exc[k], up, down)
     else:
@@ -122,18 +121,17 @@ def add_chunk(b, chunk, n, calendar, when, factors, sums, t0, response):
 
 
 @leaf
-def list_calendar(b, slot, calendar, mark, arrivals, listed, t0):
+def list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0):
     """As ``list_bundle``, the cell's arrivals in the calendar."""
-    slots, times, values = arrivals.slots, arrivals.times, arrivals.values
     chunk = calendar.head[b, slot]
     while chunk != NO_CHUNK:
         n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
         entered, weights, targets = calendar.times[b, chunk], calendar.weights[b, chunk], calendar.targets[b, chunk]
         for k in range(n):
-            place = mark[targets[k]]
-            if place >= 0:
+            mine = mark[targets[k]]
+            if mine >= 0:
                 if listed < slots.size:
-                    slots[listed] = place
+                    slots[listed] = mine
                     times[listed] = entered[k] - t0
                     values[listed] = weights[k]
                 listed += 1
@@ -154,14 +152,12 @@ def discard_calendar(b, slot, calendar):
 
 
 @leaf
-def enter_emitted(b, cell, n_known, connections, spikes, calendar, clock):
+def enter_emitted(b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles, table, spikes, calendar):
     """Enter what was emitted in the cell one window ago, and inputs of this cell; False if chunks are lacking.
 
     Cell by cell of emission, so that the order of sums does not depend on where a run was cut.
     """
-    blocks, bundles, table = connections.blocks, connections.bundles, connections.table
-    c, n_inputs = clock.c, clock.n_inputs
-    emitted = (cell + 1 - clock.cells_a_window) * c
+    emitted = (cell + 1 - cells_a_window) * c
     given = (cell + 1) * c
     n_given = spikes.input_times.size
     some = range(blocks.bundle_start[b], blocks.bundle_start[b + 1])

@@ -8,11 +8,11 @@ import math
 
 import numpy as np
 
-from ..jit import leaf, stage
+from ..jit import leaf
 from ..random.drive import drive_cell
 from .arrays import CHUNK, NO_CHUNK
 from .calendar import add_chunk, list_calendar
-from .factors import Factors, Response, add_current, add_kick, factors_of
+from .factors import add_current, add_kick, factors_of
 from .prefetch import LINE, prefetch, prefetch_stretch
 from .sums import LEAST, PART, move_part, start_totals
 
@@ -58,12 +58,11 @@ def bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, when, who):
 
 
 @leaf
-def add_bundle(j, who, begin, end, n, bundles, table, factors, sums, n_receptors):
-    """Deliver spikes ``begin`` ... ``end - 1`` of n of bundle j; returns the number of synapses."""
-    starts, targets, weights = table.starts, table.targets, table.weights
-    row, at, weight_at, weight = bundles.row[j], bundles.target_at[j], bundles.weight_at[j], bundles.weight[j]
-    exc, psp_exc, inh, psp_inh = factors
-    up, down, base = sums
+def add_bundle(
+    who, begin, end, n, starts, row, targets, at, weights, weight_at, weight,
+    exc, psp_exc, inh, psp_inh, up, down, base, n_receptors,
+):  # fmt: skip
+    """Deliver spikes ``begin`` ... ``end - 1`` of n of one bundle; returns the number of synapses."""
     events = 0
     one = not math.isnan(weight)
     weights_a_line = LINE // weights.itemsize
@@ -116,21 +115,19 @@ def add_bundle(j, who, begin, end, n, bundles, table, factors, sums, n_receptors
 
 
 @leaf
-def add_events(targets, begin, end, weight, factors, sums, n_receptors):
-    """Deliver the single arrivals ``begin`` ... ``end - 1`` of one weight."""
-    exc, psp_exc, inh, psp_inh = factors
-    up, down, base = sums
+def add_events(targets, n, weight, exc, psp_exc, inh, psp_inh, up, down, base, n_receptors):
+    """Deliver n single arrivals of one weight."""
     if n_receptors == 0:
         side = up if weight > 0.0 else down
-        for k in range(begin, end):
+        for k in range(n):
             side[targets[k]] += weight * exc[k]
     elif weight > 0.0:
-        for k in range(begin, end):
+        for k in range(n):
             m = targets[k]
             up[m] += weight * exc[k]
             base[m] += weight * psp_exc[k]
     else:
-        for k in range(begin, end):
+        for k in range(n):
             m = targets[k]
             down[m] += weight * inh[k]
             base[m] += weight * psp_inh[k]
@@ -159,33 +156,29 @@ def draw_drives(first, last, drives, cell, when, targets, counts, t0, t1):
 
 
 @leaf
-def list_bundle(j, n, bundles, table, mark, arrivals, listed):
-    """Append the n arrivals of bundle j at marked neurons; returns the new length, beyond the lists' size if they are
-    full."""
-    starts, targets, weights = table.starts, table.targets, table.weights
-    row, at, weight_at, weight = bundles.row[j], bundles.target_at[j], bundles.weight_at[j], bundles.weight[j]
-    slots, times, values = arrivals.slots, arrivals.times, arrivals.values
+def list_bundle(
+    who, when, n, starts, row, targets, at, weights, weight_at, weight, mark, slots, times, values, listed
+):
+    """Append the arrivals of marked neurons; returns the new length, beyond the lists' size if they are full."""
     one = not math.isnan(weight)
     for k in range(n):
-        a = np.int64(starts[row + arrivals.who[k]])
-        z = np.int64(starts[row + arrivals.who[k] + 1])
+        a = np.int64(starts[row + who[k]])
+        z = np.int64(starts[row + who[k] + 1])
         for s, m in enumerate(targets[at + a : at + z]):
             slot = mark[m]
             if slot >= 0:
                 if listed < slots.size:
                     slots[listed] = slot
-                    times[listed] = arrivals.when[k]
+                    times[listed] = when[k]
                     values[listed] = weight if one else weights[weight_at + a + s]
                 listed += 1
     return listed
 
 
 @leaf
-def list_events(begin, end, weight, mark, arrivals, listed):
-    """As ``list_bundle``, the events ``begin`` ... ``end - 1`` of drives, of one weight."""
-    targets, when = arrivals.drive_targets, arrivals.drive_when
-    slots, times, values = arrivals.slots, arrivals.times, arrivals.values
-    for k in range(begin, end):
+def list_events(targets, when, n, weight, mark, slots, times, values, listed):
+    """As ``list_bundle``, single arrivals of one weight."""
+    for k in range(n):
         slot = mark[targets[k]]
         if slot >= 0:
             if listed < slots.size:
@@ -196,154 +189,134 @@ def list_events(begin, end, weight, mark, arrivals, listed):
     return listed
 
 
-@stage
-def _part_for(more, terms, in_parts, b, neurons, blocks, own):
-    """Is there room for ``more`` terms a neuron in this part of the sums? If not it goes to the totals.
-
-    Returns (terms in the part, whether there are totals).
-    """
-    if terms + more <= PART or terms == 0.0:
-        return terms, in_parts
+@leaf
+def complete_part(b, in_parts, neurons, blocks, own):
+    """Parts of the sums of block b go to the totals; in_parts : some did before."""
     first = blocks.first[b]
     width = blocks.width[b]
     if not in_parts:
         start_totals(own, neurons.rest_exc[first : first + width], neurons.rest_inh[first : first + width], width)
     move_part(own, width, blocks.n_receptors[b])
-    return 0.0, True
-
-
-@stage
-def _add_bundles(b, cell, n_known, neurons, connections, spikes, clock, own, arrivals, factors, response):
-    """Inputs through synapses of one delay a bundle. Returns (how many, -1 for too little room; terms in the open part
-    of the sums; whether there are totals)."""
-    blocks, bundles, table = connections.blocks, connections.bundles, connections.table
-    width = blocks.width[b]
-    t0, t1 = cell * clock.c, (cell + 1) * clock.c
-    total = 0
-    terms, in_parts = 0.0, False
-    first = blocks.bundle_start[b]
-    for j in range(first, blocks.bundle_start[b + 1]):
-        if math.isnan(bundles.delay[j]):
-            continue
-        n, cursor = bundle_arrivals(j, bundles, spikes, n_known, clock.n_inputs, t0, t1, arrivals.when, arrivals.who)
-        if n < 0:
-            return -1, terms, in_parts
-        own.cursors[j - first] = cursor
-        if n == 0:
-            continue
-        factors_of(arrivals.when, n, factors, response)
-        row, size = bundles.row[j], bundles.source_size[j]
-        synapses = np.int64(table.starts[row + size]) - np.int64(table.starts[row])
-        a_spike = max(synapses / (size * width), LEAST)
-        begin = 0
-        while begin < n:
-            terms, in_parts = _part_for(a_spike, terms, in_parts, b, neurons, blocks, own)
-            end = min(n, begin + max(int((PART - terms) / a_spike), 1))
-            total += add_bundle(
-                j, arrivals.who, begin, end, n, bundles, table, factors, (own.up, own.down, own.base),
-                response.n_receptors,
-            )  # fmt: skip
-            terms += (end - begin) * a_spike
-            begin = end
-    return total, terms, in_parts
-
-
-@stage
-def _add_calendar(b, slot, t0, terms, in_parts, neurons, blocks, calendar, own, arrivals, factors, response):
-    """Inputs through synapses with delays of their own; returns as ``_add_bundles``."""
-    total = 0
-    chunk = calendar.head[b, slot]
-    while chunk != NO_CHUNK:
-        n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
-        terms, in_parts = _part_for(CHUNK / blocks.width[b], terms, in_parts, b, neurons, blocks, own)
-        add_chunk(b, chunk, n, calendar, arrivals.when, factors, (own.up, own.down, own.base), t0, response)
-        terms += n / blocks.width[b]
-        total += n
-        chunk = calendar.following[b, chunk]
-    return total, terms, in_parts
-
-
-@stage
-def _add_drives(b, cell, terms, in_parts, neurons, connections, own, arrivals, factors, response):
-    """Events of the Poisson inputs; returns as ``_add_bundles``."""
-    blocks, drives = connections.blocks, connections.drives
-    first = blocks.drive_start[b]
-    last = blocks.drive_start[b + 1]
-    when, targets = arrivals.drive_when, arrivals.drive_targets
-    t0, t1 = cell * response.h, (cell + 1) * response.h
-    n = draw_drives(first, last, drives, cell, when, targets, own.drive_counts, t0, t1)
-    if n > when.size:
-        return -1, terms, in_parts
-    if n > 0:
-        factors_of(when, n, factors, response)
-    width = blocks.width[b]
-    begin = 0
-    for d in range(first, last):
-        end = begin + own.drive_counts[d - first]
-        while begin < end:
-            terms, in_parts = _part_for(1.0 / width, terms, in_parts, b, neurons, blocks, own)
-            until = min(end, begin + max(int((PART - terms) * width), 1))
-            add_events(
-                targets, begin, until, drives.weight[d], factors, (own.up, own.down, own.base), response.n_receptors
-            )
-            terms += (until - begin) / width
-            begin = until
-    return n, terms, in_parts
 
 
 @leaf
-def add_inputs(b, cell, slot, n_known, neurons, connections, spikes, calendar, clock, own, arrivals):
+def add_inputs(
+    b, cell, slot, n_inputs, n_known, c, neurons, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+):
     """Add all inputs of block b in a cell to ``own.up``, ``own.down`` and ``own.base``.
 
     Returns (how many there were, whether there are totals of complete parts); -1 : ``arrivals`` has too little room.
     slot : of the cell in the calendar, -1 for none
     """
-    blocks = connections.blocks
-    t0 = cell * clock.c
-    response = Response(blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b], blocks.n_receptors[b], clock.c)
+    t0 = cell * c
+    t1 = (cell + 1) * c
+    tau_m, tau_exc, tau_inh = blocks.tau_m[b], blocks.tau_exc[b], blocks.tau_inh[b]
+    n_receptors = blocks.n_receptors[b]
+    width = blocks.width[b]
+    when, exc, psp_exc = arrivals.when, arrivals.exc, arrivals.psp_exc
     # With one current both signs share their factors.
-    two = response.n_receptors == 2
-    factors = Factors(
-        arrivals.exc, arrivals.psp_exc, arrivals.inh if two else arrivals.exc,
-        arrivals.psp_inh if two else arrivals.psp_exc,
-    )  # fmt: skip
-    total, terms, in_parts = _add_bundles(
-        b, cell, n_known, neurons, connections, spikes, clock, own, arrivals, factors, response
-    )
-    if total < 0:
-        return -1, False
+    inh = exc if n_receptors < 2 else arrivals.inh
+    psp_inh = psp_exc if n_receptors < 2 else arrivals.psp_inh
+    up, down, base = own.up, own.down, own.base
+    total = 0
+    terms = 0.0
+    in_parts = False
+    first = blocks.bundle_start[b]
+    for j in range(first, blocks.bundle_start[b + 1]):
+        if math.isnan(bundles.delay[j]):
+            continue
+        n, cursor = bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, when, arrivals.who)
+        if n < 0:
+            return -1, False
+        own.cursors[j - first] = cursor
+        if n == 0:
+            continue
+        factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
+        row, size = bundles.row[j], bundles.source_size[j]
+        synapses = np.int64(table.starts[row + size]) - np.int64(table.starts[row])
+        a_spike = max(synapses / (size * width), LEAST)
+        begin = 0
+        while begin < n:
+            if terms + a_spike > PART and terms > 0.0:
+                complete_part(b, in_parts, neurons, blocks, own)
+                in_parts = True
+                terms = 0.0
+            end = min(n, begin + max(int((PART - terms) / a_spike), 1))
+            total += add_bundle(
+                arrivals.who, begin, end, n, table.starts, row, table.targets, bundles.target_at[j],
+                table.weights, bundles.weight_at[j], bundles.weight[j],
+                exc, psp_exc, inh, psp_inh, up, down, base, n_receptors,
+            )  # fmt: skip
+            terms += (end - begin) * a_spike
+            begin = end
     if slot >= 0:
-        n, terms, in_parts = _add_calendar(
-            b, slot, t0, terms, in_parts, neurons, blocks, calendar, own, arrivals, factors, response
-        )
-        total += n
-    n, terms, in_parts = _add_drives(
-        b, cell, terms, in_parts, neurons, connections, own, arrivals, factors, response
-    )
-    return (-1 if n < 0 else total + n), in_parts
+        chunk = calendar.head[b, slot]
+        while chunk != NO_CHUNK:
+            n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
+            if terms + CHUNK / width > PART and terms > 0.0:
+                complete_part(b, in_parts, neurons, blocks, own)
+                in_parts = True
+                terms = 0.0
+            add_chunk(
+                b, chunk, n, calendar, exc, psp_exc, inh, psp_inh, when, up, down, base,
+                t0, tau_m, tau_exc, tau_inh, n_receptors, c,
+            )  # fmt: skip
+            terms += n / width
+            total += n
+            chunk = calendar.following[b, chunk]
+    first = blocks.drive_start[b]
+    last = blocks.drive_start[b + 1]
+    when, targets = arrivals.drive_when, arrivals.drive_targets
+    n = draw_drives(first, last, drives, cell, when, targets, own.drive_counts, t0, t1)
+    if n > when.size:
+        return -1, False
+    if n > 0:
+        factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
+    a = 0
+    for d in range(first, last):
+        z = a + own.drive_counts[d - first]
+        while a < z:
+            if terms + 1.0 / width > PART:
+                complete_part(b, in_parts, neurons, blocks, own)
+                in_parts = True
+                terms = 0.0
+            y = min(z, a + max(int((PART - terms) * width), 1))
+            add_events(
+                targets[a:y], y - a, drives.weight[d],
+                exc[a:y], psp_exc[a:y], inh[a:y], psp_inh[a:y], up, down, base, n_receptors,
+            )  # fmt: skip
+            terms += (y - a) / width
+            a = y
+    return total + n, in_parts
 
 
 @leaf
-def list_inputs(b, cell, slot, n_known, connections, spikes, calendar, clock, own, arrivals):
+def list_inputs(b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals):
     """List the inputs of the marked neurons after ``add_inputs``: slots, times, values of ``arrivals``.
 
     Returns how many there are; more than fit: the lists are full.
     """
-    blocks, bundles, drives = connections.blocks, connections.bundles, connections.drives
-    t0 = cell * clock.c
-    t1 = (cell + 1) * clock.c
+    t0 = cell * c
+    t1 = (cell + 1) * c
+    mark, slots, times, values = own.mark, arrivals.slots, arrivals.times, arrivals.values
     listed = 0
     for j in range(blocks.bundle_start[b], blocks.bundle_start[b + 1]):
         if math.isnan(bundles.delay[j]):
             continue
-        n, _ = bundle_arrivals(j, bundles, spikes, n_known, clock.n_inputs, t0, t1, arrivals.when, arrivals.who)
-        listed = list_bundle(j, n, bundles, connections.table, own.mark, arrivals, listed)
+        n, _ = bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, arrivals.when, arrivals.who)
+        listed = list_bundle(
+            arrivals.who, arrivals.when, n, table.starts, bundles.row[j], table.targets, bundles.target_at[j],
+            table.weights, bundles.weight_at[j], bundles.weight[j], mark, slots, times, values, listed,
+        )  # fmt: skip
     if slot >= 0:
-        listed = list_calendar(b, slot, calendar, own.mark, arrivals, listed, t0)
+        listed = list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0)
     first = blocks.drive_start[b]
-    begin = 0
+    a = 0
     for d in range(first, blocks.drive_start[b + 1]):
-        end = begin + own.drive_counts[d - first]
-        listed = list_events(begin, end, drives.weight[d], own.mark, arrivals, listed)
-        begin = end
+        z = a + own.drive_counts[d - first]
+        listed = list_events(
+            arrivals.drive_targets[a:z], arrivals.drive_when[a:z], z - a, drives.weight[d],
+            mark, slots, times, values, listed,
+        )  # fmt: skip
+        a = z
     return listed

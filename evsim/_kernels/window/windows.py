@@ -70,27 +70,29 @@ def room_for(n):
 
 
 @kernel
-def run_windows(neurons, connections, spikes, found, calendar, control, team, clock, last_cell, share, room):
+def run_windows(
+    neurons, blocks, bundles, table, drives, spikes, found, calendar, control, team,
+    c, cells_a_window, last_cell, n_inputs, thread, n_threads, room,
+):  # fmt: skip
     """One thread's part of the windows up to ``last_cell``; all ``n_threads`` threads run it at the same time.
 
     control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
     team : (N_TEAM,) int64, shared; where it is abandoned, windows are left half done, each of their cells whole
-    share : (thread, n_threads), which is 0 ... n_threads - 1; room : arrivals that a cell has room for at first
+    thread : 0 ... n_threads - 1; c : length of a cell, ms; room : arrivals that a cell has room for at first
     """
-    thread, n_threads = share
-    blocks = connections.blocks
     own = own_arrays(blocks)
     arrivals = room_for(room)
     # STATUS, CELL, N_SPIKES and NEXT_BLOCK change between the two barriers only, by thread 0: all threads
     # take the same turns.
     while load(control, STATUS) == RUNNING and load(control, CELL) < last_cell:
-        to_cell = min(load(control, CELL) + clock.cells_a_window, last_cell)
+        to_cell = min(load(control, CELL) + cells_a_window, last_cell)
         n_known = load(control, N_SPIKES)
         b = fetch_add(control, NEXT_BLOCK, 1)
         while b < blocks.width.size:
             status = run_block(
-                b, to_cell, n_known, neurons, connections, spikes, found, calendar, clock, own, arrivals
-            )
+                b, to_cell, c, cells_a_window, n_inputs, n_known,
+                neurons, blocks, bundles, table, drives, spikes, found, calendar, own, arrivals,
+            )  # fmt: skip
             if status == FULL_EVENTS:
                 arrivals = room_for(2 * arrivals.when.size)
                 continue
@@ -103,7 +105,7 @@ def run_windows(neurons, connections, spikes, found, calendar, control, team, cl
             control[NEXT_BLOCK] = 0
             if load(control, REPORT) != RUNNING:
                 control[STATUS] = load(control, REPORT)
-            elif not merge(found, spikes, control, control[CELL] * clock.c, to_cell * clock.c):
+            elif not merge(found, spikes, control, control[CELL] * c, to_cell * c):
                 control[STATUS] = FULL_SPIKES
             else:
                 control[CELL] = to_cell

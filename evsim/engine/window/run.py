@@ -212,7 +212,6 @@ class WindowEngine:
     def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
         """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
         room = 256 + int(live.blocks.width.max())
-        clock = layout.Clock(self.c, self.cells_a_window, self.n_inputs)
         while live.control[layout.CELL] < last_cell:
             first = int(live.control[layout.CELL])
             until = min(last_cell, first + self._windows_a_call * self.cells_a_window)
@@ -220,8 +219,9 @@ class WindowEngine:
 
             def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until) -> None:
                 run_windows(
-                    live.neurons, layout.Connections(live.blocks, live.bundles, self.table, self._drives), live.spikes,
-                    live.found, live.calendar, live.control, team, clock, until, (k, self.threads), room,
+                    live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.found,
+                    live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
+                    self.threads, room,
                 )  # fmt: skip
 
             live.control[[layout.NEXT_BLOCK, layout.REPORT, layout.STATUS]] = 0, layout.RUNNING, layout.RUNNING
