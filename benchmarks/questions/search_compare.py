@@ -1,23 +1,23 @@
-"""Step size and one more parameter of every rule of the MNIST comparison, by the same four trials (docs/compare.md).
+"""MNIST, every rule: step size and one more parameter by the same four trials, then a comparison (docs/compare.md).
 
 Two step sizes (that of the shipped comparison, and three times it) times two values of another parameter: of a rule
-that evsim varies, one of its own; of a rule as published, whose options the publication fixes, how much of the loss's
-softmax is decided by one unit. Each trial trains on few samples with a seed that is not used again; the best validation
-accuracy after the last epoch decides, the first of equal ones. ``evsim compare`` does the work, in --out, where it
-continues after a kill; then a compare file with what was chosen is written:
+that evsim varies, one of its own; of a rule as published, whose options the publication fixes, the scale of the loss's
+softmax, or the batch. Each trial trains on few samples with a seed that is not used again; the best validation accuracy
+after the last epoch decides, the first of equal ones. A compare file with what was chosen is written to ``--chosen``.
+Then its runs are done, seed by seed for all rules: what ``evsim compare`` does too, here in one process. Every finished
+run is a line of ``--runs`` and is not done again; ``--results`` has the seeds that all rules have.
 
-python benchmarks/questions/search_compare.py --data-dir DIR --out runs/search
-evsim compare docs/results/compare_mnist.toml --data-dir DIR --out runs/compare_mnist
-python benchmarks/questions/search_compare.py --table runs/compare_mnist
+python benchmarks/questions/search_compare.py --data-dir DIR
 """
 
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,25 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import RESULTS, ROOT, arguments, machine, write_csv
-from evsim.cli.compare import compare_run
+from evsim.cli.compare import read_comparison
+from evsim.errors import GradientError
+from evsim.experiment.config import RunConfig, build, calibrate_start, load_data, start
+from evsim.learning.baselines.ann import ANNTrainer
+from evsim.learning.checks.gradcheck import training_agreement
 from evsim.text_files import read_toml
+from finished import FinishedRuns
 
 SHIPPED = ROOT / "docs" / "compare_mnist.toml"
 COMMON: dict[str, Any] = {
-    "hidden": [100], "weight_scale": [0.04, 0.4], "batch_size": 16, "epochs": 2, "train_size": 6500, "validation": 500,
+    "hidden": [100], "weight_scale": [0.04, 0.4], "batch_size": 16, "epochs": 1, "train_size": 6500, "validation": 500,
     "test_size": 2000,
 }  # fmt: skip
 """What the comparison changes of the shipped one."""
-SEARCH: dict[str, Any] = {"train_size": 2000, "validation": 500, "test_size": 100}
+SEARCH: dict[str, Any] = {"train_size": 1500, "validation": 500, "test_size": 100}
 CHOICE = 100
 """Seed of the trials."""
+AGREEMENT = 50
+"""Training samples on which the hidden gradient after the last epoch is held beside EventProp's."""
 _SOFTMAX = [{"loss_options": {"scale": 0.05}}, {"loss_options": {"scale": 0.1}}]
 _MOMENTS = [{"loss_options": {"scale": 1.0}}, {"loss_options": {"scale": 0.3}}]
 _BATCHES: list[dict[str, Any]] = [{}, {"batch_size": 32}]
@@ -55,7 +62,7 @@ SECOND: dict[str, list[dict[str, Any]]] = {
     "OTTT, published": _MOMENTS,
     "HM2-BP below a readout": [{"rule_options": {"micro": "paper"}}, {"rule_options": {"micro": "meanfield"}}],
     "ST-RSBP below a readout": [{"rule_options": {"slopes": "regular"}}, {"rule_options": {"slopes": "intervals"}}],
-    "HM2-BP, published": [{"hidden_count": 4.0}, {"hidden_count": 8.0}],
+    "HM2-BP, published": [{"batch_size": 1}, {"batch_size": 8}],
     "HM2-BP, counts": [{"hidden_count": 2.0}, {"hidden_count": 4.0}],
     "ANN": _BATCHES,
     "linear": _BATCHES,
@@ -100,16 +107,36 @@ def _toml(value: Any) -> str:
     return json.dumps(float(f"{value:g}") if isinstance(value, float) else value)
 
 
-def search(out: Path, data_dir: str) -> dict[str, list[float]]:
+def trained(config: RunConfig, agreement: bool) -> tuple[float, ...]:
+    """Validation and test accuracy after the last epoch, percent; cosine and share of equal signs of the hidden layer's
+    gradient then, or NaN."""
+    data = load_data(config)
+    model, trainer = build(config, data)
+    if start(config, model):
+        calibrate_start(config, model, trainer, data)
+    for _ in trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test):
+        pass
+    row = trainer.history[-1]
+    found = (np.nan, np.nan)
+    if agreement and not isinstance(trainer, ANNTrainer):
+        few = np.arange(AGREEMENT)
+        with suppress(GradientError):  # the loss has no true gradient
+            hidden = training_agreement(trainer, trainer.inputs(data.x_train, few, 1), data.y_train[few])[0]
+            found = hidden.cosine, 100.0 * hidden.sign_agreement
+    return 100.0 * row["validation_accuracy"], 100.0 * row["test_accuracy"], *found
+
+
+def search(runs: FinishedRuns, folder: Path, data_dir: str) -> dict[str, list[float]]:
     """Validation accuracies, percent, of the four trials of each run."""
     common, entries = comparison()
     asked = [{**t, "label": f"{e['label']} - {k}"} for e in entries for k, t in enumerate(trials(e, common))]
-    write_toml(out / "search.toml", "Trials.", [CHOICE], 0, {**common, **SEARCH}, asked)
-    compare_run(out / "search.toml", out / "runs", 1, (out / "runs").exists(), None, data_dir)
-    with (out / "runs" / "epochs.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    last = {row["label"]: 100.0 * float(row["validation_accuracy"]) for row in rows}
-    return {e["label"]: [last[f"{e['label']} - {k}"] for k in range(4)] for e in entries}
+    path = folder / "search.toml"
+    write_toml(path, "Trials.", [CHOICE], 0, {**common, **SEARCH}, asked)
+    found: dict[str, list[float]] = {}
+    for label, seed, config in read_comparison(path, data_dir).runs:
+        accuracy = runs.of((label, seed), partial(trained, config, False))[0]
+        found.setdefault(label.rsplit(" - ", 1)[0], []).append(accuracy)
+    return found
 
 
 def write_choice(path: Path, found: dict[str, list[float]], seeds: int) -> None:
@@ -124,7 +151,7 @@ def write_choice(path: Path, found: dict[str, list[float]], seeds: int) -> None:
         values = found[entry["label"]]
         comment += f"\n  {entry['label']}: {', '.join(f'{v:.1f}' for v in values)}"
         chosen.append(trials(entry, common)[int(np.argmax(values))])
-    write_toml(path, comment, list(range(1, seeds + 1)), 50, common, chosen)
+    write_toml(path, comment, list(range(1, seeds + 1)), AGREEMENT, common, chosen)
 
 
 def second_of(entry: dict[str, Any]) -> str:
@@ -138,53 +165,42 @@ def second_of(entry: dict[str, Any]) -> str:
     return f"{name} = {value:g}" if isinstance(value, (int, float)) else f"{name} = {value}"
 
 
-def write_table(path: Path, chosen: Path, out: Path, at: str | None) -> None:
-    """The table of a comparison: a line for each run and seed that all runs have."""
-    with (out / "runs.csv").open(newline="") as file:
-        rows = {(r["label"], int(r["seed"])): r for r in csv.DictReader(file) if r["status"] == "complete"}
+def write_table(path: Path, chosen: Path, runs: FinishedRuns, at: str | None) -> None:
+    """A line for each run and seed that all runs have, the best rule first; beside it EventProp's with that seed."""
     asked = read_toml(chosen)
-    entries = {e["label"]: e for e in asked["run"]}
-    seeds = [s for s in asked["seeds"] if all((label, s) in rows for label in entries)]
-    mean = {label: np.mean([float(rows[label, s]["accuracy"]) for s in seeds]) for label in entries}
+    entries = {entry["label"]: entry for entry in asked["run"]}
+    seeds = [s for s in asked["seeds"] if all(runs.key((label, s)) in runs.rows for label in entries)]
+    found = {label: np.array([runs.rows[runs.key((label, s))] for s in seeds]) for label in entries}
     lines = []
-    for label in sorted(entries, key=lambda name: -mean[name]):
+    for label in sorted(entries, key=lambda name: -found[name][:, 1].mean()):
         entry = entries[label]
         rate = f"{entry.get('rate', asked['common']['rate']):g}"
-        for s in seeds:
-            row = rows[label, s]
-            accuracy, reference = (f"{100.0 * float(rows[name, s]['accuracy']):.4f}" for name in (label, "EventProp"))
-            agreement = [row.get(f"{kind} layer 1 weight") or "" for kind in ("cosine", "signs")]
-            lines.append([
-                label, rate, second_of(entry), s, accuracy, reference, _digits(agreement[0], 1.0),
-                _digits(agreement[1], 100.0),
-            ])  # fmt: skip
+        for k, s in enumerate(seeds):
+            _, accuracy, cosine, signs = found[label][k]
+            agreement = [f"{v:.4f}" if np.isfinite(v) else "" for v in (cosine, signs)]
+            reference = f"{found['EventProp'][k, 1]:.4f}"
+            lines.append([label, rate, second_of(entry), s, f"{accuracy:.4f}", reference, *agreement])
     columns = ("", "step size", "other parameter", "seed", "accuracy (%)", "EventProp", "cosine", "equal signs (%)")
     write_csv(path, columns, lines, at)
 
 
-def _digits(text: str, factor: float) -> str:
-    return f"{factor * float(text):.4f}" if text and np.isfinite(float(text)) else ""
-
-
 def main() -> None:
-    """Search and write the compare file, or make the table of a comparison that has run."""
+    """Search, write the compare file, run it, write the table."""
     parser = arguments(__doc__)
-    parser.add_argument("--data-dir")
-    parser.add_argument("--out", type=Path, default=Path("runs/search"))
-    parser.add_argument("--seeds", type=int, default=5, help="of the compare file")
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--runs", type=Path, default=Path("runs/compare_mnist.csv"), help="finished runs are added")
     parser.add_argument("--chosen", type=Path, default=RESULTS / "compare_mnist.toml")
-    parser.add_argument("--table", type=Path, help="folder of the comparison: write its table and do nothing else")
     parser.add_argument("--results", type=Path, default=RESULTS / "compare_mnist.csv")
     parser.add_argument("--at", help="commit to name in the results, if the runs were made with another one")
     args = parser.parse_args()
     print(machine(), flush=True)
-    if args.table is not None:
-        write_table(args.results, args.chosen, args.table, args.at)
-        return
-    found = search(args.out, args.data_dir)
-    for label, values in found.items():
-        print(f"{label:26} {', '.join(f'{v:.1f}' for v in values)}")
+    runs = FinishedRuns(args.runs, ("label", "seed"), ("validation", "test", "cosine", "signs"))
+    found = search(runs, args.runs.parent, args.data_dir)
     write_choice(args.chosen, found, args.seeds)
+    for label, seed, config in sorted(read_comparison(args.chosen, args.data_dir).runs, key=lambda run: run[1]):
+        runs.of((label, seed), partial(trained, config, True))
+        write_table(args.results, args.chosen, runs, args.at)
 
 
 if __name__ == "__main__":
