@@ -171,7 +171,7 @@ def main() -> None:
         [NAMES[task], loss, psi, s + 1, *(f"{v:.4f}" for v in row)]
         for (task, loss, psi), values in found.items() for s, row in enumerate(values)
     ]  # fmt: skip
-    write_csv(args.results, ("task", "loss", "psi", "seed", "a_post = -1", "0", "+1"), lines, args.at)
+    write_csv(args.results, ("task", "loss", "psi", "seed", "-1", "0", "+1"), lines, args.at)
     report(found, args.figure)
 
 

@@ -3,7 +3,8 @@
 A comment `<!-- table: FOLDER/NAME.csv -->` above a table names the file, from the page's folder. Columns are matched by
 name; a cell with several numbers has columns of its own in the file, "NAME [...]", in the order of the numbers. Where
 the file has a column "seed" or "run", the lines of a row of the table follow each other, and the table shows their mean
-(and sd after "+-"); otherwise each line is a row of the table. A file may have more columns, but the same rows.
+(and sd after "+-"); otherwise each line is a row of the table. A file may have more columns, but the same rows. Of a
+table alone is a column "A over B (95 %)": the mean of A - B over the lines, and half of its 95 % interval.
 """
 
 import csv
@@ -13,6 +14,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from helpers.paths import ROOT
 
@@ -21,6 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKER = re.compile(r"<!-- table: (\S+) -->")
 NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
 REPEATS = ("seed", "run")
+PAIRED = re.compile(r"(.+) over (.+) \(95 %\)")
 
 
 def cells(line):
@@ -64,15 +67,25 @@ def wrong(cell, columns):
     same = all(len(set(c)) == 1 for c in columns)
     if same and cell == columns[0][0] and not any(c[0] for c in columns[1:]):
         return None
-    shown = NUMBER.findall(cell)
     if not same:
         values = np.array([float(v) for v in columns[0]])
-        wanted = [values.mean(), values.std(ddof=1)][: len(shown)]
-    else:
-        texts = [c[0] for c in columns if c[0] != ""]
-        if not texts or not all(NUMBER.fullmatch(t) for t in texts):
-            return " ".join(texts) or "nothing"
-        wanted = [float(t.replace(",", "")) for t in texts]
+        return unlike(cell, [values.mean(), values.std(ddof=1)][: len(NUMBER.findall(cell))])
+    texts = [c[0] for c in columns if c[0] != ""]
+    if not texts or not all(NUMBER.fullmatch(t) for t in texts):
+        return " ".join(texts) or "nothing"
+    return unlike(cell, [float(t.replace(",", "")) for t in texts])
+
+
+def wrong_pairs(cell, first, second):
+    """Likewise for a column "A over B (95 %)"; first, second : texts of A and B."""
+    found = np.array(first, dtype=float) - np.array(second, dtype=float)
+    half = student.ppf(0.975, found.size - 1) * found.std(ddof=1) / np.sqrt(found.size)
+    return None if cell == "" and not found.any() else unlike(cell, [found.mean(), half])
+
+
+def unlike(cell, wanted):
+    """The numbers that a cell should show, if it does not, to the digits that it has."""
+    shown = NUMBER.findall(cell)
     good = len(shown) == len(wanted) and all(
         abs(float(a.replace(",", "")) - b) <= (0.5 + 1e-9) * 10.0 ** Decimal(a.replace(",", "")).as_tuple().exponent
         for a, b in zip(shown, wanted)
@@ -92,11 +105,14 @@ def differences(header, rows, file_header, lines):
         return [f"{len(rows)} rows for {len(groups)} in the file"]
     for j, name in enumerate(header):
         places = [k for k, h in enumerate(file_header) if h == name or (h.startswith(f"{name} [") and h[-1] == "]")]
-        if not places:
+        paired = PAIRED.fullmatch(name)
+        pair = [k for part in paired.groups() for k, h in enumerate(file_header) if h == part] if paired else []
+        if not places and len(pair) != 2:
             found.append(f"no column {name!r} in the file")
             continue
         for row, group in zip(rows, groups):
-            if (say := wrong(row[j], [[line[k] for line in group] for k in places])) is not None:
+            columns = [[line[k] for line in group] for k in places or pair]
+            if (say := wrong(row[j], columns) if places else wrong_pairs(row[j], *columns)) is not None:
                 found.append(f"row {row[0]!r}, column {name!r}: {row[j]!r}, but the file has {say}")
     return found
 
@@ -159,3 +175,17 @@ def test_transcribed_cells_with_several_numbers_and_rounding():
     assert len(differences(header, [["a", "1.25 +- 0.05"]], own, [line])) == 1
     assert len(differences(header, [["a", "1.25 +- 0.04"]], own[:3], [line[:3]])) == 1
     assert len(differences(header, [["a", "all"]], own[:2], [["a", "none"]])) == 1
+
+
+def test_a_column_of_paired_differences_and_each_way_to_drift():
+    own, lines = ["task", "seed", "a", "b"], [["x", "1", "3", "1"], ["x", "2", "5", "2"], ["x", "3", "4", "3"]]
+    header = ["task", "a over b (95 %)"]  # differences 2, 3, 1: sd 1, half of the interval 4.303/sqrt(3)
+    assert differences(header, [["x", "+2.0 +- 2.48"]], own, lines) == []
+    assert len(differences(header, [["x", "+2.0 +- 2.49"]], own, lines)) == 1
+    assert len(differences(header, [["x", "-2.0 +- 2.48"]], own, lines)) == 1
+    assert len(differences(header, [["x", "+2.0"]], own, lines)) == 1
+    assert len(differences(header, [["x", ""]], own, lines)) == 1
+    assert differences(["task", "b over b (95 %)"], [["x", ""]], own, lines) == []
+    assert differences(["task", "a over c (95 %)"], [["x", "+2.0 +- 2.48"]], own, lines) == [
+        "no column 'a over c (95 %)' in the file"
+    ]
