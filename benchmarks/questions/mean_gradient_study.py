@@ -216,22 +216,27 @@ def table(rows: list[dict[str, Any]]) -> None:
                 cells.append(" ".join(mean_and_error([r[k] for r in some]) for k in ("cosine", "norm_ratio"))
                              + f" {np.mean([r['loss_after'] for r in some]):.3f}" if some else "-")  # fmt: skip
             print(f"{rule:27s}" + "".join(f"{c:>40s}" for c in cells))
-    for kind, rho, low, high, n in prediction(rows):
-        print(f"rank correlation of {kind} with the loss after training, within a network over rules: "
-              f"{rho:.2f} ({low:.2f} ... {high:.2f}, 95 % over {n} networks)")  # fmt: skip
+    for which, least in PREDICTED.items():
+        for kind, rho, low, high, n in prediction(rows, least):
+            print(f"{which}: rank correlation of {kind} with the loss after training, within a network over rules: "
+                  f"{rho:.2f} ({low:.2f} ... {high:.2f}, 95 % over {n} networks)")  # fmt: skip
 
 
-def prediction(rows: list[dict[str, Any]]) -> list[tuple[str, float, float, float, int]]:
-    """Does agreement in the hidden layers predict learning? Rank correlation over rules in a network, then the mean."""
+def prediction(rows: list[dict[str, Any]], least_noise: float = 0.0) -> list[tuple[str, float, float, float, int]]:
+    """Does agreement in the hidden layers predict learning? Rank correlation over rules in a network, then the mean.
+
+    least_noise : networks with less noise are left out
+    """
     networks: dict[tuple[float, ...], dict[str, list[dict[str, Any]]]] = {}
     for rule, some in hidden(rows).items():
         for row in some:
             key = row["depth"], row["noise"], row["count"], row["seed"]
-            networks.setdefault(key, {}).setdefault(rule, []).append(row)
+            if row["noise"] >= least_noise:
+                networks.setdefault(key, {}).setdefault(rule, []).append(row)
     out = []
     for kind, of in (
         ("the cosine", lambda r: r["cosine"]),
-        ("the distance of the norm from 1", lambda r: -abs(np.log(r["norm_ratio"]))),
+        ("the nearness of the norm to 1", lambda r: -abs(np.log(r["norm_ratio"]))),
     ):
         found = []
         for by_rule_rows in networks.values():
@@ -250,6 +255,40 @@ PANELS = (
     ("Depth, Poisson input", "depth", (1, 2, 3, 4), {"noise": np.inf, "count": 3.0}),
     ("Mean count of a hidden neuron, Poisson input", "count", (0.7, 3.0, 8.0), {"noise": np.inf, "depth": 2}),
 )
+
+
+CASES: dict[str, tuple[int, float, float]] = {
+    "no noise": (2, 0.0, 3.0), "jitter 0.5 ms": (2, 0.5, 3.0), "jitter 2 ms": (2, 2.0, 3.0),
+    "jitter 8 ms": (2, 8.0, 3.0), "Poisson": (2, np.inf, 3.0), "depth 1": (1, np.inf, 3.0), "depth 3": (3, np.inf, 3.0),
+    "depth 4": (4, np.inf, 3.0), "count 0.7": (2, np.inf, 0.7), "count 8": (2, np.inf, 8.0),
+}  # fmt: skip
+"""Columns of the summary: depth, noise, count."""
+FIGURES_OF_A_CASE = {"cosine": "cosine", "norm": "norm_ratio", "loss": "loss_after"}
+PREDICTED = {"all networks": 0.0, "networks with Poisson input": np.inf}
+
+
+def write_summary(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A line for each rule and each network seed that all cases have: the first layer's figures in every case."""
+    first = {
+        (r["rule"], int(r["seed"]), int(r["depth"]), r["noise"], r["count"]): r for r in rows if r["layer"] == 0.0
+    }  # fmt: skip
+    seeds = sorted({key[1] for key in first})
+    whole = [s for s in seeds if all((rule, s, *case) in first for rule in RULES for case in CASES.values())]
+    names = [f"{kind}, {case}" for kind in FIGURES_OF_A_CASE for case in CASES]
+    lines = [
+        [rule, s, *(f"{first[rule, s, *case][of]:.6g}" for of in FIGURES_OF_A_CASE.values() for case in CASES.values())]
+        for rule in RULES for s in whole
+    ]  # fmt: skip
+    write_csv(path, ["rule", "seed", *names], lines)
+
+
+def write_prediction(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The rank correlations, their 95 % intervals, and the numbers of networks."""
+    lines = [
+        [which, kind, *(f"{v:.4f}" for v in values), n]
+        for which, least in PREDICTED.items() for kind, *values, n in prediction(rows, least)
+    ]  # fmt: skip
+    write_csv(path, ["", "of", "rank correlation", "from", "to", "networks"], lines)
 
 
 def figure(rows: list[dict[str, Any]], path: Path) -> None:
@@ -312,6 +351,8 @@ def main() -> None:
             write(args.csv, rows)
             print(f"{len(rows)} rows, draws {found[-1]['draws']}, noise {found[-1]['reference_noise']:.2f}", flush=True)
     table(rows)
+    write_summary(args.csv.with_stem(f"{args.csv.stem}_summary"), rows)
+    write_prediction(args.csv.with_stem(f"{args.csv.stem}_learning"), rows)
     figure(rows, args.figure)
 
 
