@@ -31,7 +31,7 @@ class Network(NetworkDescription):
         ----------
         inputs : spikes of every declared input, at times >= 0; those at or after t_stop are not used
         seed : integer >= 0, of random connectivity and Poisson drive
-        threads : used by the sweep and the window driver; the result does not depend on it
+        threads : used by the sweep and the window engine; the result does not depend on it
         driver : "auto", "queue" (any network), "window" (delays > 0 between neurons) or "sweep" (feed-forward)
         record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
         progress : called with the time reached, ms; by the sweep once, at the end

@@ -224,7 +224,7 @@ def run_network(engine: str, trial: NetworkTrial) -> list[tuple[float, int]]:
 
     net = evsim.Network()
     net.add_input("in", size=NETWORK_INPUTS)
-    # A population for each neuron: the window driver needs one set of time constants in each.
+    # A population for each neuron: the window engine needs one set of time constants in each.
     for k, neuron in enumerate(trial.neurons):
         net.add_population(f"out {k}", size=1, neuron=neuron)
     for k in range(NETWORK_SIZE):

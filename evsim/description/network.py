@@ -85,7 +85,7 @@ class NetworkDescription:
         rule : AllToAll(), OneToOne(), FixedIndegree(k), FixedOutdegree(k), FixedTotalNumber(n), Bernoulli(p), which
             say what their order is; None: all pairs, or the sparse entries
         pre, post : (n,) integers, in place of a rule: synapse i leads from ``pre[i]`` to ``post[i]``; pairs may repeat
-        plasticity : STDP(...): the weights change at exact times (queue driver)
+        plasticity : STDP(...): the weights change at exact times (queue engine)
 
         Returns the number of the projection, by which ``Recording.weights`` names it.
 

@@ -57,7 +57,7 @@ class Simulation:
     ----------
     network : kept as it is now; see ``take_snapshot``
     seed : integer >= 0, of random connectivity and Poisson drive
-    threads : used by the window driver; no result depends on it
+    threads : used by the window engine; no result depends on it
     driver : "auto", "queue" (any network) or "window" (every delay between neurons > 0)
     record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
     state : what ``state()`` of a simulation of the same network, seed and driver gave; it is continued
@@ -65,7 +65,7 @@ class Simulation:
 
     Raises
     ------
-    NetworkError : no population, a network that the driver cannot run or the memory cannot hold
+    NetworkError : no population, a network that the engine cannot run or the memory cannot hold
     ValueError : unknown driver or population, neuron numbers out of range, a state of another network
     """
 
@@ -206,10 +206,10 @@ class Simulation:
 
     def _resume(self, state: Mapping[str, Any]) -> None:
         table(state, "state", "seed", "driver", "synapses", "network")
-        for name, mine in (("seed", self.seed), ("driver", self.driver), ("synapses", self.engine.n_synapses)):
-            if not isinstance(state[name], (int, np.integer, str)) or state[name] != mine:
+        for name, here in (("seed", self.seed), ("driver", self.driver), ("synapses", self.engine.n_synapses)):
+            if not isinstance(state[name], (int, np.integer, str)) or state[name] != here:
                 raise InputError(
-                    f"this state belongs to another simulation: its {name} is {state[name]}, here it is {mine}. "
+                    f"this state belongs to another simulation: its {name} is {state[name]}, here it is {here}. "
                     "Resume with the same network, seed and driver."
                 )
         saved = state["network"] if isinstance(state["network"], str) else ""
@@ -249,11 +249,11 @@ class Simulation:
         for name, population in self.network.populations.items():
             first = self.engine.offset[name] - self.engine.n_inputs
             local = neurons - np.int32(first)
-            mine = (local >= 0) & (local < population.size)
+            of_population = (local >= 0) & (local < population.size)
             if name in self._record:
-                mine[mine] = self._record[name][local[mine]]
-            spikes[name] = SpikeTrains(times[mine], local[mine], population.size)
-            currents[name] = all_currents[mine]
+                of_population[of_population] = self._record[name][local[of_population]]
+            spikes[name] = SpikeTrains(times[of_population], local[of_population], population.size)
+            currents[name] = all_currents[of_population]
         silent = {k: SpikeTrains([], np.empty(0, np.int64), n) for k, n in self.network.inputs.items()}
         return Recording(
             spikes, self.time, {**silent, **self._position.given}, currents, self.network, self.driver, self.seed,

@@ -26,7 +26,7 @@ class Recording(Mapping[str, SpikeTrains]):
     inputs : the spikes that were fed in
     currents : total synaptic current at each spike, by population, threshold units
     driver : which engine ran; seed : of random connectivity and Poisson drive; cell : of the drive, ms
-    synaptic_events : spikes delivered to synapses (the window driver counts a cell of time once it is complete: what
+    synaptic_events : spikes delivered to synapses (the window engine counts a cell of time once it is complete: what
         arrived in the cell of t_stop is counted in the next chunk); grazing : peaks within 1e-12 of threshold
     complete : all neurons were recorded
     weights : of plastic projections at t_stop, by the number that ``connect`` gave; see ``synapses``

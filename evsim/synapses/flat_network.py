@@ -82,7 +82,7 @@ def flatten(network: NetworkDescription, seed: int) -> FlatNetwork:
         need += shared_bytes(p, n_pre, n_post)
     need += 24.0 * sum(network.inputs.values())
     need += _BYTES * total + NEURON_BYTES * sum(p.size for p in network.populations.values())
-    check_memory(need, f"the queue driver with {total:.3g} synapses")
+    check_memory(need, f"the queue engine with {total:.3g} synapses")
     offset, neurons = network_arrays(network)
     n_inputs = sum(network.inputs.values())
     n_sources = n_inputs + neurons.theta.size

@@ -18,7 +18,7 @@ T_STOP = 40.0
 N_IN = 3
 DRIVERS = st.sampled_from(["queue", "window", "sweep"])
 UNCUT = st.sampled_from(["queue", "sweep"])
-"""The window driver cuts time into cells whose length does not scale: there the last bits may differ."""
+"""The window engine cuts time into cells whose length does not scale: there the last bits may differ."""
 ULPS = 1e-13  # ms
 
 quick = settings(

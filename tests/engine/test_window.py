@@ -1,4 +1,4 @@
-"""The window driver on recurrent networks: the spikes of queue and twin, the same bits however it is cut."""
+"""The window engine on recurrent networks: the spikes of queue and twin, the same bits however it is cut."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def busy(kind: str, tau_syn, seed: int = 0) -> tuple[Network, SpikeTrains]:
 
 
 def assert_same_but_for_the_last_cell(window, queue) -> None:
-    """The same spikes; the window driver counts events once their cell is complete."""
+    """The same spikes; the window engine counts events once their cell is complete."""
     for name in window:
         for k in range(window[name].size):
             np.testing.assert_allclose(window[name].of(k), queue[name].of(k), rtol=0.0, atol=1e-9)

@@ -412,7 +412,7 @@ def peak_time(u, i_exc, i_inh, tau_m, tau_exc, tau_inh, n_receptors, h):
 def grazes(u, i_exc, i_inh, theta, tau_m, tau_exc, tau_inh, n_receptors, h):
     """Does a peak within the next h ms come within GRAZING (relative to the terms of u) of theta?
 
-    There float64 cannot decide whether the neuron fires; the drivers count such cases.
+    There float64 cannot decide whether the neuron fires; the engines count such cases.
     """
     if n_receptors == 1 and i_exc * (1.0 - h / tau_exc) > u + max(i_exc - u, 0.0) * (h / tau_m):
         # Still rising at h: I(h) is at least the left side, u(h) at most the right.

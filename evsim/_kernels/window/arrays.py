@@ -1,4 +1,4 @@
-"""What the window driver's kernels read and write: flat arrays, grouped by what they belong to."""
+"""What the window engine's kernels read and write: flat arrays, grouped by what they belong to."""
 
 from typing import NamedTuple
 

@@ -54,7 +54,7 @@ def clamp_refractory(u_new, rest_new, top, u_reset, release, width, t0, t1, keep
 @leaf
 def choose(top, theta, width, chosen):
     """Neurons whose bound reaches the threshold, in order; returns how many."""
-    found = 0
+    n_chosen = 0
     for first in range(0, width, _STRETCH):
         last = min(first + _STRETCH, width)
         hits = 0
@@ -63,9 +63,9 @@ def choose(top, theta, width, chosen):
         if hits > 0:
             for n in range(first, last):
                 if top[n] >= theta[n]:
-                    chosen[found] = n
-                    found += 1
-    return found
+                    chosen[n_chosen] = n
+                    n_chosen += 1
+    return n_chosen
 
 
 @leaf
@@ -157,18 +157,18 @@ def _fade_jumped(current, rest, jump, new, rest_new, width, loss, more_loss):
 
 
 @leaf
-def integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals):
-    """Walk the chosen neurons; their new states go to ``own``, their releases to ``own.top``.
+def integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, window_spikes, scratch, arrivals):
+    """Walk the chosen neurons; their new states go to ``scratch``, their releases to ``scratch.top``.
 
     Returns (spikes of the block in this window, beyond its room if that is full; grazing peaks, or -1 - k for a
     neuron k that would spike for ever at one instant).
     """
     first = blocks.first[b]
     shared = neuron_at(first, neurons.parameters)
-    n_found = found.n[b]
+    n_found = window_spikes.n[b]
     grazing = 0
     for q in range(n_chosen):
-        n = own.chosen[q]
+        n = scratch.chosen[q]
         k = first + n
         before = n_found
         p = neuron_beside(k, neurons.parameters, shared)
@@ -176,52 +176,52 @@ def integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own,
             neurons.u[k], neurons.rest[k], neurons.i_exc[k], neurons.rest_exc[k], neurons.i_inh[k], neurons.rest_inh[k]
         )
         its = (arrivals.sorted_times, arrivals.sorted_values, arrivals.borders[q], arrivals.borders[q + 1])
-        room = (found.times[b], found.currents[b])
-        x, own.top[n], n_found, touched = integrate_events(its, x, neurons.release[k], t0, t1, p, room, n_found)
-        own.u_new[n], own.base[n] = x.u, x.rest_u
-        own.exc_new[n], own.rest_exc[n] = x.exc, x.rest_exc
-        own.inh_new[n], own.rest_inh[n] = x.inh, x.rest_inh
+        room = (window_spikes.times[b], window_spikes.currents[b])
+        x, scratch.top[n], n_found, touched = integrate_events(its, x, neurons.release[k], t0, t1, p, room, n_found)
+        scratch.u_new[n], scratch.base[n] = x.u, x.rest_u
+        scratch.exc_new[n], scratch.rest_exc[n] = x.exc, x.rest_exc
+        scratch.inh_new[n], scratch.rest_inh[n] = x.inh, x.rest_inh
         if touched < 0:
             return n_found, -1 - k
         grazing += touched
-        for s in range(before, min(n_found, found.neurons.shape[1])):
-            found.neurons[b, s] = n_inputs + k
-        if n_found > found.times.shape[1]:
+        for s in range(before, min(n_found, window_spikes.neurons.shape[1])):
+            window_spikes.neurons[b, s] = n_inputs + k
+        if n_found > window_spikes.times.shape[1]:
             return n_found, grazing
     return n_found, grazing
 
 
 @leaf
-def commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own):
+def commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, scratch):
     """The cell is complete: take over what it has led to."""
     first = blocks.first[b]
     width = blocks.width[b]
     u = neurons.u[first : first + width]
     for n in range(width):
-        u[n] = own.u_new[n]
+        u[n] = scratch.u_new[n]
     rest = neurons.rest[first : first + width]
     for n in range(width):
-        rest[n] = own.base[n]
+        rest[n] = scratch.base[n]
     if blocks.n_receptors[b] > 0:
         i_exc = neurons.i_exc[first : first + width]
         for n in range(width):
-            i_exc[n] = own.exc_new[n]
+            i_exc[n] = scratch.exc_new[n]
         rest_exc = neurons.rest_exc[first : first + width]
         for n in range(width):
-            rest_exc[n] = own.rest_exc[n]
+            rest_exc[n] = scratch.rest_exc[n]
     if blocks.n_receptors[b] > 1:
         i_inh = neurons.i_inh[first : first + width]
         for n in range(width):
-            i_inh[n] = own.inh_new[n]
+            i_inh[n] = scratch.inh_new[n]
         rest_inh = neurons.rest_inh[first : first + width]
         for n in range(width):
-            rest_inh[n] = own.rest_inh[n]
+            rest_inh[n] = scratch.rest_inh[n]
     for q in range(n_chosen):
-        neurons.release[first + own.chosen[q]] = own.top[own.chosen[q]]
+        neurons.release[first + scratch.chosen[q]] = scratch.top[scratch.chosen[q]]
     begin = blocks.bundle_start[b]
     for j in range(begin, blocks.bundle_start[b + 1]):
         if not math.isnan(bundles.delay[j]):
-            bundles.cursor[j] = own.cursors[j - begin]
+            bundles.cursor[j] = scratch.cursors[j - begin]
     if slot >= 0:
         discard_calendar(b, slot, calendar)
 
@@ -229,12 +229,12 @@ def commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own):
 @leaf
 def run_block(
     b, to_cell, c, cells_a_window, n_inputs, n_known,
-    neurons, blocks, bundles, table, drives, spikes, found, calendar, own, arrivals,
+    neurons, blocks, bundles, table, drives, spikes, window_spikes, calendar, scratch, arrivals,
 ):  # fmt: skip
     """Carry block b through cells ``blocks.cell[b]`` ... ``to_cell - 1``; returns RUNNING or what is full.
 
-    c : length of a cell, ms; n_known : number of known spikes; own, arrivals : the thread's own arrays, ``own.mark``
-    all -1
+    c : length of a cell, ms; n_known : number of known spikes; scratch, arrivals : the thread's own,
+    ``scratch.mark`` all -1
     """
     first = blocks.first[b]
     width = blocks.width[b]
@@ -257,51 +257,56 @@ def run_block(
             ):
                 return FULL_CALENDAR
         rest_exc, rest_inh = neurons.rest_exc[first:end], neurons.rest_inh[first:end]
-        start_sums(own, neurons.rest[first:end], width)
+        start_sums(scratch, neurons.rest[first:end], width)
         n_events, in_parts = add_inputs(
             b, cell, slot, n_inputs, n_known, c,
-            neurons, blocks, bundles, table, drives, spikes, calendar, own, arrivals,
+            neurons, blocks, bundles, table, drives, spikes, calendar, scratch, arrivals,
         )  # fmt: skip
         if n_events < 0:
             return FULL_EVENTS
         if in_parts:
-            take_totals(own, width, n_receptors)
-            rest_exc, rest_inh = own.rest_exc, own.rest_inh
+            take_totals(scratch, width, n_receptors)
+            rest_exc, rest_inh = scratch.rest_exc, scratch.rest_inh
         if n_receptors == 0:
-            flow_kicked(u, own.u_new, own.top, own.up, own.down, own.base, width, blocks.flow[b])
+            flow_kicked(u, scratch.u_new, scratch.top, scratch.up, scratch.down, scratch.base, width, blocks.flow[b])
         else:
             flow_driven(
-                u, i_exc, i_inh, rest_exc, rest_inh, own.u_new, own.exc_new, own.inh_new, own.rest_exc, own.rest_inh,
-                own.top, own.up, own.down, own.base, width, c / blocks.tau_m[b], blocks.flow[b], n_receptors,
+                u, i_exc, i_inh, rest_exc, rest_inh,
+                scratch.u_new, scratch.exc_new, scratch.inh_new, scratch.rest_exc, scratch.rest_inh,
+                scratch.top, scratch.up, scratch.down, scratch.base,
+                width, c / blocks.tau_m[b], blocks.flow[b], n_receptors,
             )  # fmt: skip
         clamp_refractory(
-            own.u_new, own.base, own.top, u_reset, neurons.release[first:end], width, t0, t1, blocks.keep_input[b]
-        )
-        n_chosen = choose(own.top, theta, width, own.chosen)
-        n_found, grazing = found.n[b], 0
+            scratch.u_new, scratch.base, scratch.top, u_reset, neurons.release[first:end], width, t0, t1,
+            blocks.keep_input[b],
+        )  # fmt: skip
+        n_chosen = choose(scratch.top, theta, width, scratch.chosen)
+        n_found, grazing = window_spikes.n[b], 0
         if n_chosen > 0:
             if n_chosen + 1 > arrivals.borders.size:
                 return FULL_EVENTS
             for q in range(n_chosen):
-                own.mark[own.chosen[q]] = q
+                scratch.mark[scratch.chosen[q]] = q
             listed = list_inputs(
-                b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+                b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, scratch, arrivals
             )
             for q in range(n_chosen):
-                own.mark[own.chosen[q]] = -1
+                scratch.mark[scratch.chosen[q]] = -1
             if listed > arrivals.slots.size:
                 return FULL_EVENTS
             sort_by_slot(
                 arrivals.slots, arrivals.times, arrivals.values, listed, n_chosen,
                 arrivals.borders, arrivals.sorted_times, arrivals.sorted_values,
             )  # fmt: skip
-            n_found, grazing = integrate_chosen(b, t0, t1, n_chosen, n_inputs, neurons, blocks, found, own, arrivals)
+            n_found, grazing = integrate_chosen(
+                b, t0, t1, n_chosen, n_inputs, neurons, blocks, window_spikes, scratch, arrivals
+            )
             if grazing < 0:
                 return STUCK + N_STATUS * (-1 - grazing)
-            if n_found > found.times.shape[1]:
+            if n_found > window_spikes.times.shape[1]:
                 return FULL_FOUND + N_STATUS * b
-        commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, own)
-        found.n[b] = n_found
+        commit(b, slot, n_chosen, neurons, blocks, bundles, calendar, scratch)
+        window_spikes.n[b] = n_found
         blocks.events[b] += n_events
         blocks.grazing[b] += grazing
         blocks.cell[b] = cell + 1

@@ -128,10 +128,10 @@ def list_calendar(b, slot, calendar, mark, slots, times, values, listed, t0):
         n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
         entered, weights, targets = calendar.times[b, chunk], calendar.weights[b, chunk], calendar.targets[b, chunk]
         for k in range(n):
-            mine = mark[targets[k]]
-            if mine >= 0:
+            place = mark[targets[k]]
+            if place >= 0:
                 if listed < slots.size:
-                    slots[listed] = mine
+                    slots[listed] = place
                     times[listed] = entered[k] - t0
                     values[listed] = weights[k]
                 listed += 1
@@ -158,20 +158,20 @@ def enter_emitted(b, cell, n_inputs, n_known, c, cells_a_window, blocks, bundles
     Cell by cell of emission, so that the order of sums does not depend on where a run was cut.
     """
     emitted = (cell + 1 - cells_a_window) * c
-    given = (cell + 1) * c
-    n_given = spikes.input_times.size
-    some = range(blocks.bundle_start[b], blocks.bundle_start[b + 1])
-    for j in some:
+    fed_until = (cell + 1) * c
+    n_fed = spikes.input_times.size
+    bundles_of_block = range(blocks.bundle_start[b], blocks.bundle_start[b + 1])
+    for j in bundles_of_block:
         if math.isnan(bundles.delay[j]):
             if bundles.source_first[j] < n_inputs:
-                prefetch_calendar(j, bundles, table, spikes.input_times, spikes.input_sources, n_given, given)
+                prefetch_calendar(j, bundles, table, spikes.input_times, spikes.input_sources, n_fed, fed_until)
             else:
                 prefetch_calendar(j, bundles, table, spikes.times, spikes.sources, n_known, emitted)
-    for j in some:
+    for j in bundles_of_block:
         if math.isnan(bundles.delay[j]):
             if bundles.source_first[j] < n_inputs:
                 fits = fill_calendar(
-                    b, cell, j, bundles, table, calendar, spikes.input_times, spikes.input_sources, n_given, given, c
+                    b, cell, j, bundles, table, calendar, spikes.input_times, spikes.input_sources, n_fed, fed_until, c
                 )
             else:
                 fits = fill_calendar(

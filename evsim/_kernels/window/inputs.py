@@ -27,20 +27,20 @@ def arrivals_of(times, sources, n, cursor, first, size, delay, t0, t1, when, who
     when, who : written, times after t0 and sources after ``first``. Returns (how many, the new cursor); how
     many is -1 where they do not fit.
     """
-    found = 0
+    n_arrivals = 0
     while cursor < n:
         t = times[cursor] + delay
         if t >= t1:
             break
         s = sources[cursor] - first
         if s >= 0 and s < size:
-            if found == when.size:
+            if n_arrivals == when.size:
                 return -1, cursor
-            when[found] = t - t0
-            who[found] = s
-            found += 1
+            when[n_arrivals] = t - t0
+            who[n_arrivals] = s
+            n_arrivals += 1
         cursor += 1
-    return found, cursor
+    return n_arrivals, cursor
 
 
 @leaf
@@ -84,9 +84,9 @@ def add_bundle(
         events += z - a
         if n_receptors == 0:
             if not one:
-                own = weights[weight_at + a : weight_at + z]
+                row_weights = weights[weight_at + a : weight_at + z]
                 for s, m in enumerate(targets[at + a : at + z]):
-                    add_kick(m, own[s], exc[k], up, down)
+                    add_kick(m, row_weights[s], exc[k], up, down)
             elif weight > 0.0:
                 x = weight * exc[k]
                 for m in targets[at + a : at + z]:
@@ -96,9 +96,9 @@ def add_bundle(
                 for m in targets[at + a : at + z]:
                     down[m] += x
         elif not one:
-            own = weights[weight_at + a : weight_at + z]
+            row_weights = weights[weight_at + a : weight_at + z]
             for s, m in enumerate(targets[at + a : at + z]):
-                add_current(m, own[s], exc[k], psp_exc[k], inh[k], psp_inh[k], up, down, base)
+                add_current(m, row_weights[s], exc[k], psp_exc[k], inh[k], psp_inh[k], up, down, base)
         elif weight > 0.0:
             x = weight * exc[k]
             y = weight * psp_exc[k]
@@ -144,12 +144,12 @@ def draw_drives(first, last, drives, cell, when, targets, counts, t0, t1):
         a = drives.table_at[d]
         z = a + drives.width[d] if a >= 0 else 0
         a = max(a, 0)
-        found = drive_cell(
+        n_events = drive_cell(
             drives.streams[d], cell, drives.mean[d], drives.first[d], drives.width[d],
             drives.threshold[a:z], drives.alias[a:z], when[n:], targets[n:], t0, t1,
         )  # fmt: skip
-        counts[d - first] = found
-        n += found
+        counts[d - first] = n_events
+        n += n_events
         if n > when.size:
             return n
     return n
@@ -190,20 +190,20 @@ def list_events(targets, when, n, weight, mark, slots, times, values, listed):
 
 
 @leaf
-def complete_part(b, in_parts, neurons, blocks, own):
+def complete_part(b, in_parts, neurons, blocks, scratch):
     """Parts of the sums of block b go to the totals; in_parts : some did before."""
     first = blocks.first[b]
     width = blocks.width[b]
     if not in_parts:
-        start_totals(own, neurons.rest_exc[first : first + width], neurons.rest_inh[first : first + width], width)
-    move_part(own, width, blocks.n_receptors[b])
+        start_totals(scratch, neurons.rest_exc[first : first + width], neurons.rest_inh[first : first + width], width)
+    move_part(scratch, width, blocks.n_receptors[b])
 
 
 @leaf
 def add_inputs(
-    b, cell, slot, n_inputs, n_known, c, neurons, blocks, bundles, table, drives, spikes, calendar, own, arrivals
+    b, cell, slot, n_inputs, n_known, c, neurons, blocks, bundles, table, drives, spikes, calendar, scratch, arrivals
 ):
-    """Add all inputs of block b in a cell to ``own.up``, ``own.down`` and ``own.base``.
+    """Add all inputs of block b in a cell to ``scratch.up``, ``scratch.down`` and ``scratch.base``.
 
     Returns (how many there were, whether there are totals of complete parts); -1 : ``arrivals`` has too little room.
     slot : of the cell in the calendar, -1 for none
@@ -217,7 +217,7 @@ def add_inputs(
     # With one current both signs share their factors.
     inh = exc if n_receptors < 2 else arrivals.inh
     psp_inh = psp_exc if n_receptors < 2 else arrivals.psp_inh
-    up, down, base = own.up, own.down, own.base
+    up, down, base = scratch.up, scratch.down, scratch.base
     total = 0
     terms = 0.0
     in_parts = False
@@ -228,7 +228,7 @@ def add_inputs(
         n, cursor = bundle_arrivals(j, bundles, spikes, n_known, n_inputs, t0, t1, when, arrivals.who)
         if n < 0:
             return -1, False
-        own.cursors[j - first] = cursor
+        scratch.cursors[j - first] = cursor
         if n == 0:
             continue
         factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
@@ -238,7 +238,7 @@ def add_inputs(
         begin = 0
         while begin < n:
             if terms + a_spike > PART and terms > 0.0:
-                complete_part(b, in_parts, neurons, blocks, own)
+                complete_part(b, in_parts, neurons, blocks, scratch)
                 in_parts = True
                 terms = 0.0
             end = min(n, begin + max(int((PART - terms) / a_spike), 1))
@@ -254,7 +254,7 @@ def add_inputs(
         while chunk != NO_CHUNK:
             n = calendar.filled[b, slot] if chunk == calendar.tail[b, slot] else CHUNK
             if terms + CHUNK / width > PART and terms > 0.0:
-                complete_part(b, in_parts, neurons, blocks, own)
+                complete_part(b, in_parts, neurons, blocks, scratch)
                 in_parts = True
                 terms = 0.0
             add_chunk(
@@ -267,17 +267,17 @@ def add_inputs(
     first = blocks.drive_start[b]
     last = blocks.drive_start[b + 1]
     when, targets = arrivals.drive_when, arrivals.drive_targets
-    n = draw_drives(first, last, drives, cell, when, targets, own.drive_counts, t0, t1)
+    n = draw_drives(first, last, drives, cell, when, targets, scratch.drive_counts, t0, t1)
     if n > when.size:
         return -1, False
     if n > 0:
         factors_of(when, n, exc, psp_exc, inh, psp_inh, tau_m, tau_exc, tau_inh, n_receptors, c)
     a = 0
     for d in range(first, last):
-        z = a + own.drive_counts[d - first]
+        z = a + scratch.drive_counts[d - first]
         while a < z:
             if terms + 1.0 / width > PART:
-                complete_part(b, in_parts, neurons, blocks, own)
+                complete_part(b, in_parts, neurons, blocks, scratch)
                 in_parts = True
                 terms = 0.0
             y = min(z, a + max(int((PART - terms) * width), 1))
@@ -291,14 +291,16 @@ def add_inputs(
 
 
 @leaf
-def list_inputs(b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, own, arrivals):
+def list_inputs(
+    b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, drives, spikes, calendar, scratch, arrivals
+):
     """List the inputs of the marked neurons after ``add_inputs``: slots, times, values of ``arrivals``.
 
     Returns how many there are; more than fit: the lists are full.
     """
     t0 = cell * c
     t1 = (cell + 1) * c
-    mark, slots, times, values = own.mark, arrivals.slots, arrivals.times, arrivals.values
+    mark, slots, times, values = scratch.mark, arrivals.slots, arrivals.times, arrivals.values
     listed = 0
     for j in range(blocks.bundle_start[b], blocks.bundle_start[b + 1]):
         if math.isnan(bundles.delay[j]):
@@ -313,7 +315,7 @@ def list_inputs(b, cell, slot, n_inputs, n_known, c, blocks, bundles, table, dri
     first = blocks.drive_start[b]
     a = 0
     for d in range(first, blocks.drive_start[b + 1]):
-        z = a + own.drive_counts[d - first]
+        z = a + scratch.drive_counts[d - first]
         listed = list_events(
             arrivals.drive_targets[a:z], arrivals.drive_when[a:z], z - a, drives.weight[d],
             mark, slots, times, values, listed,

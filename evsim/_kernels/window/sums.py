@@ -14,9 +14,9 @@ LEAST = 1.0 / 8.0
 
 
 @leaf
-def start_sums(own, rest, width):
+def start_sums(scratch, rest, width):
     """The sums of a cell without input. rest : what rounding u has lost before."""
-    up, down, base = own.up, own.down, own.base
+    up, down, base = scratch.up, scratch.down, scratch.base
     for n in range(width):
         up[n] = 0.0
     for n in range(width):
@@ -37,37 +37,37 @@ def _move(part, total, lost, width):
 
 
 @leaf
-def start_totals(own, rest_exc, rest_inh, width):
+def start_totals(scratch, rest_exc, rest_inh, width):
     """Totals of 0; what they will have lost is added to the rests of the currents (of u: to ``base``)."""
     for n in range(width):
-        own.total_up[n] = own.total_down[n] = own.total_base[n] = own.lost_base[n] = 0.0
-        own.rest_exc[n] = rest_exc[n]
-        own.rest_inh[n] = rest_inh[n]
+        scratch.total_up[n] = scratch.total_down[n] = scratch.total_base[n] = scratch.lost_base[n] = 0.0
+        scratch.rest_exc[n] = rest_exc[n]
+        scratch.rest_inh[n] = rest_inh[n]
 
 
 @leaf
-def move_part(own, width, n_receptors):
+def move_part(scratch, width, n_receptors):
     """Add the parts to the totals and begin new ones."""
     if n_receptors == 0:
-        _move(own.up, own.total_up, own.lost_base, width)
-        _move(own.down, own.total_down, own.lost_base, width)
+        _move(scratch.up, scratch.total_up, scratch.lost_base, width)
+        _move(scratch.down, scratch.total_down, scratch.lost_base, width)
         return
-    _move(own.up, own.total_up, own.rest_exc, width)
-    _move(own.down, own.total_down, own.rest_inh if n_receptors == 2 else own.rest_exc, width)
-    _move(own.base, own.total_base, own.lost_base, width)
+    _move(scratch.up, scratch.total_up, scratch.rest_exc, width)
+    _move(scratch.down, scratch.total_down, scratch.rest_inh if n_receptors == 2 else scratch.rest_exc, width)
+    _move(scratch.base, scratch.total_base, scratch.lost_base, width)
 
 
 @leaf
-def take_totals(own, width, n_receptors):
+def take_totals(scratch, width, n_receptors):
     """The totals, as ``start_sums`` and additions without parts would have left them."""
-    move_part(own, width, n_receptors)
+    move_part(scratch, width, n_receptors)
     for n in range(width):
-        own.up[n] = own.total_up[n]
+        scratch.up[n] = scratch.total_up[n]
     for n in range(width):
-        own.down[n] = own.total_down[n]
+        scratch.down[n] = scratch.total_down[n]
     if n_receptors == 0:
         for n in range(width):
-            own.base[n] += own.lost_base[n]
+            scratch.base[n] += scratch.lost_base[n]
     else:
         for n in range(width):
-            own.base[n] = own.total_base[n] + own.lost_base[n]
+            scratch.base[n] = scratch.total_base[n] + scratch.lost_base[n]

@@ -1,4 +1,4 @@
-"""The window driver: recurrent networks whose smallest delay D is not zero.
+"""The window engine: recurrent networks whose smallest delay D is not zero.
 
 Every spike that arrives in [t, t + D) was emitted before t. So all blocks of neurons run through a window of at
 most D on their own; then their spikes are merged, ordered by (time, neuron), and the next window begins. Threads
@@ -15,11 +15,11 @@ from .block import run_block
 
 
 @kernel
-def merge(found, spikes, control, t0, t1):
+def merge(window_spikes, spikes, control, t0, t1):
     """Append the window's spikes to the ordered list; returns False if they do not fit."""
     total = 0
-    for b in range(found.n.size):
-        total += found.n[b]
+    for b in range(window_spikes.n.size):
+        total += window_spikes.n[b]
     n = control[N_SPIKES]
     if n + total > spikes.times.size:
         return False
@@ -27,24 +27,24 @@ def merge(found, spikes, control, t0, t1):
     sources = np.empty(total, np.int32)
     currents = np.empty(total)
     k = 0
-    for b in range(found.n.size):
-        for q in range(found.n[b]):
-            times[k] = found.times[b, q]
-            sources[k] = found.neurons[b, q]
-            currents[k] = found.currents[b, q]
+    for b in range(window_spikes.n.size):
+        for q in range(window_spikes.n[b]):
+            times[k] = window_spikes.times[b, q]
+            sources[k] = window_spikes.neurons[b, q]
+            currents[k] = window_spikes.currents[b, q]
             k += 1
     sort_spikes(
         times, sources, currents, t0, t1,
         spikes.times[n : n + total], spikes.sources[n : n + total], spikes.currents[n : n + total],
     )  # fmt: skip
     # Nothing has changed before all memory was there.
-    found.n[:] = 0
+    window_spikes.n[:] = 0
     control[N_SPIKES] = n + total
     return True
 
 
 @kernel
-def own_arrays(blocks):
+def scratch_arrays(blocks):
     """For the widest block, and the one with most bundles and drives."""
     width = n_drives = n_bundles = 0
     for b in range(blocks.width.size):
@@ -71,7 +71,7 @@ def room_for(n):
 
 @kernel
 def run_windows(
-    neurons, blocks, bundles, table, drives, spikes, found, calendar, control, team,
+    neurons, blocks, bundles, table, drives, spikes, window_spikes, calendar, control, team,
     c, cells_a_window, last_cell, n_inputs, thread, n_threads, room,
 ):  # fmt: skip
     """One thread's part of the windows up to ``last_cell``; all ``n_threads`` threads run it at the same time.
@@ -80,7 +80,7 @@ def run_windows(
     team : (N_TEAM,) int64, shared; where it is abandoned, windows are left half done, each of their cells whole
     thread : 0 ... n_threads - 1; c : length of a cell, ms; room : arrivals that a cell has room for at first
     """
-    own = own_arrays(blocks)
+    scratch = scratch_arrays(blocks)
     arrivals = room_for(room)
     # STATUS, CELL, N_SPIKES and NEXT_BLOCK change between the two barriers only, by thread 0: all threads
     # take the same turns.
@@ -91,7 +91,7 @@ def run_windows(
         while b < blocks.width.size:
             status = run_block(
                 b, to_cell, c, cells_a_window, n_inputs, n_known,
-                neurons, blocks, bundles, table, drives, spikes, found, calendar, own, arrivals,
+                neurons, blocks, bundles, table, drives, spikes, window_spikes, calendar, scratch, arrivals,
             )  # fmt: skip
             if status == FULL_EVENTS:
                 arrivals = room_for(2 * arrivals.when.size)
@@ -105,7 +105,7 @@ def run_windows(
             control[NEXT_BLOCK] = 0
             if load(control, REPORT) != RUNNING:
                 control[STATUS] = load(control, REPORT)
-            elif not merge(found, spikes, control, control[CELL] * c, to_cell * c):
+            elif not merge(window_spikes, spikes, control, control[CELL] * c, to_cell * c):
                 control[STATUS] = FULL_SPIKES
             else:
                 control[CELL] = to_cell

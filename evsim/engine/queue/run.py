@@ -1,4 +1,4 @@
-"""The queue engine on a planned network: state and buffers around the kernel."""
+"""The queue engine on a flat network: state and buffers around the kernel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from evsim.types import Floats, Ints
 
 @dataclass(frozen=True, eq=False)
 class FlatRun:
-    """Spikes of all neurons of a plan, ordered by (time, neuron); events delivered; grazing peaks."""
+    """Spikes of all neurons of a flat network, ordered by (time, neuron); events delivered; grazing peaks."""
 
     times: Floats
     neurons: Ints
@@ -74,25 +74,25 @@ def _scratch(n: int) -> layout.Scratch:
     return layout.Scratch(np.zeros(n, np.int64), np.zeros(n, np.int8))
 
 
-def _synapses(plan: FlatNetwork, weight: Floats) -> layout.Synapses:
+def _synapses(flat: FlatNetwork, weight: Floats) -> layout.Synapses:
     return layout.Synapses(
-        plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start, plan.target, weight
+        flat.group_start, flat.group_delay, flat.group_level, flat.synapse_start, flat.target, weight
     )
 
 
 class QueueRun:
-    """A plan being simulated; ``run_to`` carries it on."""
+    """A flat network being simulated; ``run_to`` carries it on."""
 
-    def __init__(self, plan: FlatNetwork) -> None:
-        self.plan = plan
-        self._populations = Populations(plan.source_offset, plan.n_inputs, plan.neurons.tau_m)
-        n = plan.neurons.theta.size
-        self._plastic = plastic_arrays(plan)
-        self.weight = plan.weight.copy() if plan.plastic else plan.weight
+    def __init__(self, flat: FlatNetwork) -> None:
+        self.flat = flat
+        self._populations = Populations(flat.source_offset, flat.n_inputs, flat.neurons.tau_m)
+        n = flat.neurons.theta.size
+        self._plastic = plastic_arrays(flat)
+        self.weight = flat.weight.copy() if flat.plastic else flat.weight
         self._scratch = _scratch(n)
-        state = _initial(n, plan.neurons.u_init)
+        state = _initial(n, flat.neurons.u_init)
         counters = np.zeros(layout.N_COUNTERS, np.int64)
-        counters[layout.N_HEAP] = start_queue(plan.neurons, plan.level, state)
+        counters[layout.N_HEAP] = start_queue(flat.neurons, flat.level, state)
         nothing = Inputs(np.empty(0), np.empty(0, np.int64))
         self._live = _Live(counters, state, _no_deliveries(1024), nothing, _no_spikes(), (0, 0))
 
@@ -135,12 +135,12 @@ class QueueRun:
 
     def run_to(self, t_stop: float) -> None:
         """Carry on to t_stop (ms); interrupted, it can be called again."""
-        plan = self.plan
+        flat = self.flat
         while True:
             live = self._live
             status = run_queue(
-                plan.neurons, plan.level, _synapses(plan, self.weight), self._plastic, live.inputs, live.state,
-                live.deliveries, self._scratch, live.spikes, live.counters, float(t_stop), plan.n_inputs,
+                flat.neurons, flat.level, _synapses(flat, self.weight), self._plastic, live.inputs, live.state,
+                live.deliveries, self._scratch, live.spikes, live.counters, float(t_stop), flat.n_inputs,
             )  # fmt: skip
             if status == layout.DONE:
                 return
@@ -164,8 +164,8 @@ class QueueRun:
         """Times, neurons and currents of the spikes in [since, until), ordered by (time, neuron)."""
         live = self._live
         times = live.spikes.times[: live.counters[layout.N_SPIKES]]
-        some = slice(*np.searchsorted(times, [since, until]))
-        t, i, c = (a[some] for a in live.spikes)
+        since_then = slice(*np.searchsorted(times, [since, until]))
+        t, i, c = (a[since_then] for a in live.spikes)
         order = spike_order(t, i)
         return t[order], i[order], c[order]
 
@@ -180,14 +180,14 @@ class QueueRun:
             "neurons": [a.copy() for a in live.state],
             "pending": [a[:n_queue].copy() for a in live.deliveries],
             "inputs": [a.copy() for a in live.inputs],
-            "weight": self.weight.copy() if self.plan.plastic else np.empty(0),
+            "weight": self.weight.copy() if self.flat.plastic else np.empty(0),
             "traces": [a.copy() for a in self._plastic[4:]],
         }
 
     def set_state(self, state: dict[str, Any], time: float, mark: tuple[int, int] = (0, 0)) -> None:
         """Continue from what ``state`` gave at ``time`` ms. Raises ValueError : see ``checked_queue``."""
-        state = checked_queue(state, self.state(), self.plan, time)
-        if self.plan.plastic:
+        state = checked_queue(state, self.state(), self.flat, time)
+        if self.flat.plastic:
             self.weight = state["weight"].copy()
             self._plastic = Plastic(*self._plastic[:4], *(a.copy() for a in state["traces"]))
         self._live = _Live(
@@ -198,24 +198,24 @@ class QueueRun:
 
     def weights(self) -> dict[int, Floats]:
         """Present weights of the plastic projections, by their number, in the order of ``sample_synapses``."""
-        if not self.plan.plastic:
+        if not self.flat.plastic:
             return {}
         given = np.empty_like(self.weight)
-        given[self.plan.order] = self.weight
-        return {k: given[self.plan.projection_start[k] : self.plan.projection_start[k + 1]] for k in self.plan.plastic}
+        given[self.flat.order] = self.weight
+        return {k: given[self.flat.projection_start[k] : self.flat.projection_start[k + 1]] for k in self.flat.plastic}
 
 
-def plastic_arrays(plan: FlatNetwork) -> Plastic:
-    """Rules and resting traces of a plan; all empty where nothing is plastic."""
-    rules = list(plan.plastic.values())
-    n, n_neurons = (plan.target.size, plan.neurons.theta.size) if rules else (0, 0)
+def plastic_arrays(flat: FlatNetwork) -> Plastic:
+    """Rules and resting traces; all empty where nothing is plastic."""
+    rules = list(flat.plastic.values())
+    n, n_neurons = (flat.target.size, flat.neurons.theta.size) if rules else (0, 0)
     of_given = np.full(n, -1, np.int64)
-    for r, k in enumerate(plan.plastic):
-        of_given[plan.projection_start[k] : plan.projection_start[k + 1]] = r
-    rule = of_given[plan.order] if rules else of_given
-    mine = np.flatnonzero(rule >= 0)
-    incoming = mine[np.argsort(plan.target[mine], kind="stable")]
-    start = np.searchsorted(plan.target[incoming], np.arange(n_neurons + 1))
+    for r, k in enumerate(flat.plastic):
+        of_given[flat.projection_start[k] : flat.projection_start[k + 1]] = r
+    rule = of_given[flat.order] if rules else of_given
+    plastic_synapses = np.flatnonzero(rule >= 0)
+    incoming = plastic_synapses[np.argsort(flat.target[plastic_synapses], kind="stable")]
+    start = np.searchsorted(flat.target[incoming], np.arange(n_neurons + 1))
     return Plastic(
         rule, np.array([astuple(r) for r in rules], dtype=np.float64).reshape(len(rules), 6), start, incoming,
         np.zeros(n), np.zeros(n), np.zeros((len(rules), n_neurons)), np.zeros((len(rules), n_neurons)),
@@ -235,13 +235,13 @@ class QueueEngine:
         self.network, self._hidden = drives_as_inputs(network, lambda drive: True)
         self._seed = seed
         self._run = QueueRun(flatten(self.network, seed))
-        self.offset = self._run.plan.source_offset
-        self.n_inputs = self._run.plan.n_inputs
+        self.offset = self._run.flat.source_offset
+        self.n_inputs = self._run.flat.n_inputs
         self.c = cell_length(network, smallest_delay(network, seed)) if network.drives else 1.0
         self.pause = self.c
         drawn = self.c * sum(float(d.highest(network.size_of(d.target)).sum()) for d in network.drives) / 1000.0
         self._cells_a_step = max(1, int(_EVENTS_A_STEP / drawn)) if drawn > 0.0 else 2**62
-        self.n_synapses = self._run.plan.target.size
+        self.n_synapses = self._run.flat.target.size
 
     @property
     def events(self) -> int:
@@ -297,38 +297,38 @@ class QueueEngine:
         self._run.set_state(state["queue"], time, (drawn, 0))
 
 
-def run_flat(plan: FlatNetwork, times: Floats, sources: np.ndarray, t_stop: float) -> FlatRun:
+def run_flat(flat: FlatNetwork, times: Floats, sources: np.ndarray, t_stop: float) -> FlatRun:
     """The queue engine on flat arrays from 0 ms: times (n,) sorted external spikes, sources (n,) int64."""
-    run = QueueRun(plan)
+    run = QueueRun(flat)
     run.feed(times, sources, (0, 1))
     run.run_to(t_stop)
     return FlatRun(*run.spikes(0.0, t_stop), run.events, run.grazing)
 
 
-def run_flat_batch(plan: FlatNetwork, batch: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
+def run_flat_batch(flat: FlatNetwork, batch: SpikeBatch, t_stop: float, threads: int = 1) -> SpikeBatch:
     """Every sample of a batch of input spikes through a planned network, from its initial state, by the queue.
 
     Stretches of samples run on threads; the result does not depend on them, nor on how samples are batched.
-    Spikes of all neurons of the plan.
+    Spikes of all neurons of the flat.
 
     Raises RunawayError : neurons that spike without bound.
     """
-    n = plan.neurons.theta.size
+    n = flat.neurons.theta.size
     counts = np.zeros(len(batch), np.int64)
     sources = batch.neurons.astype(np.int64)
-    plastic = plastic_arrays(plan)
-    populations = Populations(plan.source_offset, plan.n_inputs, plan.neurons.tau_m)
+    plastic = plastic_arrays(flat)
+    populations = Populations(flat.source_offset, flat.n_inputs, flat.neurons.tau_m)
 
     def stretch(first: int, last: int) -> list[np.ndarray]:
-        out, found, deliveries = _no_spikes(), _no_spikes(256), _no_deliveries(256)
-        state, scratch = _initial(n, plan.neurons.u_init), _scratch(n)
+        out, sample_spikes, deliveries = _no_spikes(), _no_spikes(256), _no_deliveries(256)
+        state, scratch = _initial(n, flat.neurons.u_init), _scratch(n)
         counters = np.zeros(layout.N_COUNTERS, np.int64)
         progress = np.array([first, 0, 0])
         while True:
             status = queue_samples(
-                Inputs(batch.times, sources), batch.offsets, plan.neurons, plan.level,
-                _synapses(plan, plan.weight), plastic, (state, deliveries, scratch, found, counters), out,
-                (counts, progress), float(t_stop), plan.n_inputs, last,
+                Inputs(batch.times, sources), batch.offsets, flat.neurons, flat.level,
+                _synapses(flat, flat.weight), plastic, (state, deliveries, scratch, sample_spikes, counters), out,
+                (counts, progress), float(t_stop), flat.n_inputs, last,
             )  # fmt: skip
             k = counters[layout.N_SPIKES]
             if status == layout.DONE:
@@ -341,8 +341,9 @@ def run_flat_batch(plan: FlatNetwork, batch: SpikeBatch, t_stop: float, threads:
                 )
                 deliveries = layout.Deliveries(*more)
             elif status == layout.FULL_SPIKES:
-                populations.check(found.times[:k], found.neurons[:k])
-                found = Spikes(*populations.grown(found, f"{k:,} spikes of a sample", float(found.times[k - 1])))
+                populations.check(sample_spikes.times[:k], sample_spikes.neurons[:k])
+                reached = float(sample_spikes.times[k - 1])
+                sample_spikes = Spikes(*populations.grown(sample_spikes, f"{k:,} spikes of a sample", reached))
             elif status == SAMPLES_FULL:
                 out = Spikes(*populations.grown(out, f"{progress[1]:,} spikes of a batch", t_stop))
             check_halt()

@@ -15,16 +15,16 @@ _BOUND, _SOLVED, _KEY, _HEAP, _POSITION = 4, 5, 6, 7, 8
 """Places in the list of a neuron's arrays, as ``run_queue`` takes them."""
 
 
-def checked_queue(saved: Any, fresh: dict[str, Any], plan: FlatNetwork, time: float) -> dict[str, Any]:
+def checked_queue(saved: Any, fresh: dict[str, Any], flat: FlatNetwork, time: float) -> dict[str, Any]:
     """What ``QueueRun.set_state`` may use of a saved state. fresh : the state of a new run; time : reached, ms.
 
     Arrays that an older state lacks at the end of ``neurons`` are taken from the new run.
 
-    Raises ValueError : a state that no run of this plan has at this time.
+    Raises ValueError : a state that no run of this network has at this time.
     """
     where = "engine/queue"
     saved = table(saved, where, *fresh)
-    n = plan.neurons.theta.size
+    n = flat.neurons.theta.size
     counters = like(saved["state"], f"{where}/state", fresh["state"], low=0)
     counters[layout.N_SPIKES] = 0
     given = sequence(saved["neurons"], f"{where}/neurons")
@@ -36,8 +36,8 @@ def checked_queue(saved: Any, fresh: dict[str, Any], plan: FlatNetwork, time: fl
         for k, (a, model) in enumerate(zip([*given, *models[len(given) :]], models))
     ]
     _check_neurons(neurons, int(counters[layout.N_HEAP]), n, time, f"{where}/neurons")
-    pending = _checked_pending(saved["pending"], int(counters[layout.N_QUEUE]), plan, time, f"{where}/pending")
-    inputs = spikes(saved["inputs"], f"{where}/inputs", (np.float64, np.int64), plan.n_inputs)
+    pending = _checked_pending(saved["pending"], int(counters[layout.N_QUEUE]), flat, time, f"{where}/pending")
+    inputs = spikes(saved["inputs"], f"{where}/inputs", (np.float64, np.int64), flat.n_inputs)
     sorted_times(inputs[0], f"{where}/inputs/0")
     done = int(counters[layout.NEXT_INPUT])
     if done > inputs[0].size or np.any(inputs[0][done:] < time):
@@ -74,7 +74,7 @@ def _check_neurons(neurons: list[np.ndarray], n_heap: int, n: int, time: float, 
         refuse(f"{where}/{_BOUND}", "names a spike of a neuron that waits for none")
 
 
-def _checked_pending(saved: Any, n_queue: int, plan: FlatNetwork, time: float, where: str) -> list[np.ndarray]:
+def _checked_pending(saved: Any, n_queue: int, flat: FlatNetwork, time: float, where: str) -> list[np.ndarray]:
     """Deliveries on their way, with room behind them."""
     types = (np.float64, np.float64, np.int64, np.int64, np.int64)
     given = sequence(saved, where, len(types))
@@ -82,11 +82,11 @@ def _checked_pending(saved: Any, n_queue: int, plan: FlatNetwork, time: float, w
     cut = [a[:n_queue] if isinstance(a, np.ndarray) and a.ndim == 1 else a for a in given]
     times, emitted, level, source, group = (array(a, f"{where}/{k}", types[k], (n_queue,)) for k, a in enumerate(cut))
     if n_queue:
-        if not 0 <= source.min() <= source.max() < plan.group_start.size - 1:
+        if not 0 <= source.min() <= source.max() < flat.group_start.size - 1:
             refuse(f"{where}/3", f"names sources {source.min()} ... {source.max()}")
-        if np.any((group < plan.group_start[source]) | (group >= plan.group_start[source + 1])):
+        if np.any((group < flat.group_start[source]) | (group >= flat.group_start[source + 1])):
             refuse(f"{where}/4", "names synapses of other sources")
-        if np.any(level != plan.group_level[group]) or np.any(times != emitted + plan.group_delay[group]):
+        if np.any(level != flat.group_level[group]) or np.any(times != emitted + flat.group_delay[group]):
             refuse(where, "names arrivals at other times than the delays say")
         if times.min() < time:
             refuse(f"{where}/0", f"names an arrival before {time} ms, which is reached")

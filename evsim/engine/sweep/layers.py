@@ -139,20 +139,20 @@ def run_layer_batch(
         return out
 
     def stretch(first: int, last: int) -> list[tuple[Floats, Ints, Floats]]:
-        found = []
+        pieces = []
         while first < last:
             check_halt()
             if work[first] > _BUDGET:
                 end = first + 1
-                found.append(long_sample(first))
+                pieces.append(long_sample(first))
             else:
                 # As many as fit into the budget, at least this one, which does.
                 end = first + int(np.searchsorted(np.cumsum(work[first:last]), _BUDGET, side="right"))
-                found.append(samples(first, end))
+                pieces.append(samples(first, end))
             first = end
-        return found
+        return pieces
 
-    parts = [part for found in over_stretches(stretch, len(batch), threads) for part in found]
+    parts = [part for pieces in over_stretches(stretch, len(batch), threads) for part in pieces]
     return SpikeBatch.owning(
         np.concatenate([np.empty(0), *(p[0] for p in parts)]),
         np.concatenate([np.empty(0, np.int32), *(p[1] for p in parts)]),

@@ -43,8 +43,8 @@ class SweepEngine:
             return
         sources = {}
         for name, size in self.network.inputs.items():
-            own = (feed.sources >= self.offset[name]) & (feed.sources < self.offset[name] + size)
-            sources[name] = feed.times[own], feed.sources[own] - self.offset[name], size
+            of_input = (feed.sources >= self.offset[name]) & (feed.sources < self.offset[name] + size)
+            sources[name] = feed.times[of_input], feed.sources[of_input] - self.offset[name], size
         layers: dict[str, LayerSpikes] = {}
         events = synapses = grazing = 0
         for name in layer_order(self.network):
@@ -87,9 +87,9 @@ class SweepEngine:
         parts = []
         for name in self.network.populations:
             layer = self._layers[name]
-            some = slice(*np.searchsorted(layer.times, [since, until]))
-            neurons = layer.neurons[some] + np.int32(self.offset[name] - self.n_inputs)
-            parts.append((layer.times[some], neurons, layer.currents[some]))
+            since_then = slice(*np.searchsorted(layer.times, [since, until]))
+            neurons = layer.neurons[since_then] + np.int32(self.offset[name] - self.n_inputs)
+            parts.append((layer.times[since_then], neurons, layer.currents[since_then]))
         times, neurons, currents = zip(*parts)
         return np.concatenate(times), np.concatenate(neurons), np.concatenate(currents)
 

@@ -1,4 +1,4 @@
-"""A network's synapses as the window driver reads them: compact, cut by blocks of target neurons.
+"""A network's synapses as the window engine reads them: compact, cut by blocks of target neurons.
 
 A *bundle* holds the synapses of one projection onto one block, in the order of their sources; where a projection
 has a few distinct delays, one bundle for each. A synapse takes 2 bytes for its target within the block, and 4 for
@@ -87,7 +87,7 @@ def _layout(network: NetworkDescription) -> _Layout:
 
 
 def check_size(network: NetworkDescription, threads: int) -> None:
-    """Raise NetworkError if the window driver would need more memory than is free; nothing is drawn or laid out."""
+    """Raise NetworkError if the window engine would need more memory than is free; nothing is drawn or laid out."""
     layout = _layout(network)
     item = np.dtype(layout.value).itemsize
     total = need = largest = 0.0
@@ -139,7 +139,7 @@ def pack(
         return _pack_block(table, offset, *job)
 
     with workers(threads) as pool:
-        made = [bundle for some in pool(work, jobs) for bundle in some]
+        made = [bundle for bundles in pool(work, jobs) for bundle in bundles]
     made.sort(key=lambda m: m[0])
     block_of = np.array([m[0] for m in made], dtype=np.int64)
     blocks = blocks._replace(bundle_start=np.searchsorted(block_of, np.arange(n_blocks + 1)))
@@ -203,14 +203,14 @@ def _pack_block(
     bundles = []
     n_rows = drawing.n_pre + 1
     for g in range(max(delays.size, 1)):
-        mine = np.flatnonzero(delay == delays[g]) if delays.size > 1 else slice(None)
-        source = pre[mine]
+        of_delay = np.flatnonzero(delay == delays[g]) if delays.size > 1 else slice(None)
+        source = pre[of_delay]
         n = source.size
         order = np.empty(n, np.int32)
         order_by_source(source, table.starts[row : row + n_rows], order)
-        table.targets[target_at : target_at + n] = post[mine][order]
+        table.targets[target_at : target_at + n] = post[of_delay][order]
         if own_weight:
-            table.weights[weight_at : weight_at + n] = weight[mine][order]
+            table.weights[weight_at : weight_at + n] = weight[of_delay][order]
         shortest = longest = float(delays[g]) if delays.size else 0.0
         if delays.size == 0:
             table.delays[delay_at : delay_at + n] = delay[order]

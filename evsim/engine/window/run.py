@@ -1,4 +1,4 @@
-"""The window driver on a declared network: what it can run, its state, and buffers around the kernel."""
+"""The window engine on a declared network: what it can run, its state, and buffers around the kernel."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Live(NamedTuple):
     blocks: layout.Blocks
     bundles: layout.SynapseGroups
     spikes: layout.Spikes
-    found: layout.WindowSpikes
+    window_spikes: layout.WindowSpikes
     calendar: layout.Calendar
     control: np.ndarray
     mark: tuple[int, int]
@@ -68,7 +68,7 @@ class _Live(NamedTuple):
             neurons=layout.Neurons(self.neurons.parameters, *neurons),
             blocks=self.blocks._replace(cell=cell, events=events, grazing=grazing),
             bundles=self.bundles._replace(cursor=cursor),
-            found=self.found._replace(n=np.zeros_like(self.found.n)),
+            window_spikes=self.window_spikes._replace(n=np.zeros_like(self.window_spikes.n)),
             calendar=layout.Calendar(*calendar),
             control=control,
         )
@@ -196,10 +196,10 @@ class WindowEngine:
         """Add input spikes to those on their way, and what drives of varying rate emit before the cell ``cells``."""
         live = self._live
         drawn, fed = live.mark
-        some = range(drawn, max(cells, drawn))
+        cells_drawn = range(drawn, max(cells, drawn))
         new = [(feed.times, feed.sources)] if fed != feed.number else []
-        if self._hidden and some:
-            trains = trains_of_drives(self.network, self._hidden, self._seed, self.c, some)
+        if self._hidden and cells_drawn:
+            trains = trains_of_drives(self.network, self._hidden, self._seed, self.c, cells_drawn)
             new += [(x.times, x.neurons + self.offset[k]) for k, x in trains.items()]
         if sum(t.size for t, _ in new):
             t = np.concatenate([live.spikes.input_times, *(t for t, _ in new)])
@@ -207,7 +207,7 @@ class WindowEngine:
             order = spike_order(t, s)
             spikes = live.spikes._replace(input_times=t[order], input_sources=s[order].astype(np.int64))
             live = live._replace(spikes=spikes)
-        self._live = live._replace(mark=(some.stop, feed.number))
+        self._live = live._replace(mark=(cells_drawn.stop, feed.number))
 
     def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
         """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
@@ -219,7 +219,7 @@ class WindowEngine:
 
             def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until) -> None:
                 run_windows(
-                    live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.found,
+                    live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.window_spikes,
                     live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
                     self.threads, room,
                 )  # fmt: skip
@@ -255,12 +255,12 @@ class WindowEngine:
             more = self._populations.grown(s[2:], f"{s.times.size:,} spikes", t)
             return live._replace(spikes=layout.Spikes(*s[:2], *more))
         if status == layout.FULL_FOUND:
-            f = live.found
+            f = live.window_spikes
             self._populations.check(f.times[which], f.neurons[which] - np.int32(self.n_inputs))
             times, neurons, currents = self._populations.grown(
                 f[:3], f"{f.times.size:,} spikes of one window", t, axis=1
             )
-            return live._replace(found=layout.WindowSpikes(times, neurons, currents, f.n))
+            return live._replace(window_spikes=layout.WindowSpikes(times, neurons, currents, f.n))
         if status == layout.FULL_CALENDAR:
             k = live.calendar
             n_blocks, n_chunks = k.following.shape
@@ -314,9 +314,9 @@ class WindowEngine:
             if drive.varies:
                 continue
             begin = self.offset[drive.target] - self.n_inputs
-            mine = np.flatnonzero(population_of == names.index(drive.target))
+            its_blocks = np.flatnonzero(population_of == names.index(drive.target))
             for part in drive_blocks(drive, k, self.network.size_of(drive.target), self._seed, self.c):
-                b = mine[np.searchsorted(blocks.first[mine], begin + part.first, side="right") - 1]
+                b = its_blocks[np.searchsorted(blocks.first[its_blocks], begin + part.first, side="right") - 1]
                 at = sum(t.size for t, _ in tables) if part.threshold.size else -1
                 tables.append((part.threshold, part.alias))
                 local = begin + part.first - blocks.first[b]

@@ -62,14 +62,14 @@ def unpacked_calendar(packed: list[np.ndarray], room: int = 0) -> Calendar:
     need = chunks.sum(axis=1)
     n_chunks = int(need.max(initial=0)) + room
     first = np.cumsum(chunks, axis=1) - chunks
-    some = counts > 0
-    head = np.where(some, first, NO_CHUNK).astype(np.int32)
-    tail = np.where(some, first + chunks - 1, NO_CHUNK).astype(np.int32)
-    filled = np.where(some, counts - (chunks - 1) * CHUNK, 0).astype(np.int32)
+    used = counts > 0
+    head = np.where(used, first, NO_CHUNK).astype(np.int32)
+    tail = np.where(used, first + chunks - 1, NO_CHUNK).astype(np.int32)
+    filled = np.where(used, counts - (chunks - 1) * CHUNK, 0).astype(np.int32)
     following = np.tile(np.arange(1, n_chunks + 1, dtype=np.int32), (n_blocks, 1))
     free = np.zeros((n_blocks, n_chunks), np.int32)
     for b in range(n_blocks):
-        following[b, tail[b][some[b]]] = NO_CHUNK
+        following[b, tail[b][used[b]]] = NO_CHUNK
         following[b, need[b] :] = NO_CHUNK
         free[b, : n_chunks - need[b]] = np.arange(n_chunks - 1, need[b] - 1, -1)
     # Where each arrival goes: its list's first chunk, and its place in the list.
@@ -117,11 +117,11 @@ def checked_window(
         refuse("engine/mutable/1/0", f"does not stand at {time} ms")
     parts = sequence(saved["spikes"], "engine/spikes", 5)
     fed = spikes(parts[:2], "engine/spikes", (np.float64, np.int64), n_inputs)
-    own = spikes(parts[2:], "engine/spikes", (np.float64, np.int32, np.float64), n_inputs + n)
+    emitted = spikes(parts[2:], "engine/spikes", (np.float64, np.int32, np.float64), n_inputs + n)
     sorted_times(fed[0], "engine/spikes/0")
-    sorted_times(own[0], "engine/spikes/2")
-    n_spikes = own[0].size
-    if control[layout.N_SPIKES] != n_spikes or np.any(own[1] < n_inputs):
+    sorted_times(emitted[0], "engine/spikes/2")
+    n_spikes = emitted[0].size
+    if control[layout.N_SPIKES] != n_spikes or np.any(emitted[1] < n_inputs):
         refuse("engine/spikes", "does not hold the spikes of the network's neurons")
     cursor = like(cursor, "engine/mutable/2/0", bundles.cursor, low=0)
     if np.any(cursor > np.where(bundles.source_first < n_inputs, fed[0].size, n_spikes)):
@@ -131,7 +131,7 @@ def checked_window(
     whole = unpacked_calendar(_checked_calendar(calendar, empty, blocks, reached, c), empty.following.shape[1])
     return {
         **saved,
-        "spikes": [*fed, *(roomy(a) for a in own)],
+        "spikes": [*fed, *(roomy(a) for a in emitted)],
         "mutable": [neurons, [cell, events, grazing], [cursor, counters], list(whole)],
     }
 
