@@ -268,16 +268,17 @@ PREDICTED = {"all networks": 0.0, "networks with Poisson input": np.inf}
 
 
 def write_summary(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A line for each rule and each network seed that all cases have: the first layer's figures in every case."""
+    """A line for each rule and seed of networks: the first layer's figures in the cases that all seeds have."""
     first = {
         (r["rule"], int(r["seed"]), int(r["depth"]), r["noise"], r["count"]): r for r in rows if r["layer"] == 0.0
     }  # fmt: skip
     seeds = sorted({key[1] for key in first})
-    whole = [s for s in seeds if all((rule, s, *case) in first for rule in RULES for case in CASES.values())]
-    names = [f"{kind}, {case}" for kind in FIGURES_OF_A_CASE for case in CASES]
+    every = [(rule, s) for rule in RULES for s in seeds]
+    cases = {name: case for name, case in CASES.items() if all((*one, *case) in first for one in every)}
+    names = [f"{kind}, {case}" for kind in FIGURES_OF_A_CASE for case in cases]
     lines = [
-        [rule, s, *(f"{first[rule, s, *case][of]:.6g}" for of in FIGURES_OF_A_CASE.values() for case in CASES.values())]
-        for rule in RULES for s in whole
+        [rule, s, *(f"{first[rule, s, *case][of]:.6g}" for of in FIGURES_OF_A_CASE.values() for case in cases.values())]
+        for rule, s in every
     ]  # fmt: skip
     write_csv(path, ["rule", "seed", *names], lines)
 

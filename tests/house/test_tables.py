@@ -144,6 +144,28 @@ def test_tables_with_means_have_files_and_files_have_tables_command_and_commit()
         assert re.search(r"\b[0-9a-f]{7,40}\b", fields[1]), f"{path.name}: the second field names no commit"
 
 
+@pytest.mark.slow
+def test_the_summary_of_the_mean_gradient_study_is_of_its_rows():
+    _, header, lines = read(RESULTS / "mean_gradient.csv")
+    first = {}
+    for line in lines:
+        row = dict(zip(header, line))
+        if row["layer"] == "0":
+            first[tuple(row[k] for k in ("rule", "seed", "depth", "noise", "count"))] = row
+    cases = {"no noise": ("2", "0", "3"), "Poisson": ("2", "inf", "3"), "count 0.7": ("2", "inf", "0.7"),
+             "count 8": ("2", "inf", "8")}  # fmt: skip
+    cases |= {f"jitter {noise} ms": ("2", noise, "3") for noise in ("0.5", "2", "8")}
+    cases |= {f"depth {depth}": (depth, "inf", "3") for depth in "134"}
+    figures = {"cosine": "cosine", "norm": "norm_ratio", "loss": "loss_after"}
+    _, header, lines = read(RESULTS / "mean_gradient_summary.csv")
+    names = header[2:]
+    assert len(names) >= 3 * 7 and len({line[0] for line in lines}) == 12
+    for line in lines:
+        for name, value in zip(names, line[2:]):
+            kind, case = name.split(", ")
+            assert first[(*line[:2], *cases[case])][figures[kind]] == value, (line[0], name)
+
+
 PAGE = """text
 
 <!-- table: x.csv -->
