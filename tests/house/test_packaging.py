@@ -14,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Source:
     module: str
     package: str
 
+    @cache
     def tree(self) -> ast.Module:
         return ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
 
@@ -228,6 +230,7 @@ def _floor(module: str) -> int:
 MODULES = {s.module for s in SOURCES}
 
 
+@cache
 def _targets(source: Source) -> dict[str, int]:
     """Modules of evsim that a file imports, functions included, with a line of each; not the face."""
     found = {}
