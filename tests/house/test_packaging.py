@@ -26,6 +26,11 @@ ROOMS = {"evsim": "evsim", "learning": "evsim.learning", "io": "evsim.io"}
 """Top-level folder -> import name."""
 
 
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
 @dataclass(frozen=True)
 class Source:
     """One file of the package, its dotted module name and that of the package it belongs to."""
@@ -34,9 +39,8 @@ class Source:
     module: str
     package: str
 
-    @cache
     def tree(self) -> ast.Module:
-        return ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
+        return _parsed(self.path)
 
     def __str__(self) -> str:
         return self.path.relative_to(ROOT).as_posix()
