@@ -29,7 +29,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on: processor, cores, system, versions."""
-    from evsim.cli.bench import machine as of_evsim
+    from evsim.experiment.bench import machine as of_evsim
 
     return of_evsim()
 

@@ -46,7 +46,7 @@ import evsim
 from common import arguments, commit, origin
 from evsim import LIF, FixedIndegree, Network, Simulation, SpikeTrains
 from evsim.cli import main as cli
-from evsim.cli import simulate as cli_simulate
+from evsim.experiment import network_steps
 from evsim.io import runs
 
 T_STOP, CHUNK, T_COMMAND = 100.0, 2.0, 300.0
@@ -306,7 +306,7 @@ def left(out: Path) -> tuple[object, ...]:
 
 def command_campaign(engine: str, signals: list[str], moments: int, table: Path | None) -> bool:
     """With and without inputs, drive and chunks, on 1 and (window) 2 threads, in turn. table : gets further rows"""
-    cli_simulate._SAVE_SECONDS, cli_simulate._PIECE_SECONDS = 0.05, 0.02
+    network_steps._SAVE_SECONDS, network_steps._PIECE_SECONDS = 0.05, 0.02
     rng = np.random.default_rng(0)
     rows: list[dict[str, object]] = []
     folder = Path(tempfile.mkdtemp())

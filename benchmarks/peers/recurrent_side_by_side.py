@@ -177,7 +177,7 @@ def main() -> None:
                 end = ("{failed}: {why}" if "failed" in result else "{wall_seconds:.3g} s").format(**result)
                 console.print(f"{network}, seed {seed}, {name}: {end}", highlight=False, soft_wrap=True)
 
-    from evsim.cli.bench import machine  # late: the peak memory of a child starts at its parent's
+    from evsim.experiment.bench import machine  # late: the peak memory of a child starts at its parent's
 
     about = machine()
     peers = [r["versions"] for of in runs.values() for name in names[1:] for r in of[name] if "failed" not in r]

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import arguments, machine
-from evsim.cli.bench import bench_network
+from evsim.experiment.bench import bench_network
 
 HERE = Path(__file__).resolve().parent
 

@@ -124,7 +124,7 @@ def main() -> None:
     if a.child:
         print(json.dumps(ours(a.child, a.data, a.threads)))
         return
-    from evsim.cli.bench import machine
+    from evsim.experiment.bench import machine
 
     print(machine())
     t = str(a.threads)

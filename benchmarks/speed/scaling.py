@@ -76,7 +76,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from evsim.cli.bench import machine
+    from evsim.experiment.bench import machine
 
     table = Table("neurons", "threads", "M synapses", "M events/s", "ns x thread", "Hz", "build s", "B/syn", "MB")
     rows = []

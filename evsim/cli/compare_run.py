@@ -1,149 +1,32 @@
-"""One run of a comparison, in a process of its own."""
+"""What a process of ``evsim compare`` says: log.txt and error.txt in the folder of its run."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import psutil
 from rich.console import Console
 
-from evsim.cli import train as cli_train
-from evsim.cli.kernels import kernels_on_disk
-from evsim.errors import GradientError
-from evsim.experiment.config import RunConfig
-from evsim.io.datasets import Dataset
-from evsim.learning import Trainer
-from evsim.learning.baselines.ann import ANNTrainer
-from evsim.learning.checks.gradcheck import training_agreement
-from evsim.memory import peak_memory_mb, reset_peak_memory
-
-COMPILED = 75
-"""Status of a process that ends because it had to compile kernels: the next one finds them."""
+from evsim.cli.train import train_run
+from evsim.experiment.comparison import Run
+from evsim.experiment.processes import Observer, end_with_parent
 
 
-def run_alone(config: RunConfig, folder: Path, samples: int, lock: Path, last_try: bool) -> None:
-    """Train in ``folder``, or go on there. What it prints goes to log.txt; the reason of a failure to error.txt.
+def run_alone(run: Run, last_try: bool, samples: int, lock: Path) -> None:
+    """Train in the folder of a run, or resume there. What is printed goes to log.txt, why it failed to error.txt.
 
-    samples : of the batch on which gradients are compared with the true one; 0: none
-    lock : file that makes processes compile their kernels one after the other, so that each is compiled once
-    last_try : go on even if kernels had to be compiled, which needs more memory and time than training
+    last_try, samples, lock : see ``Observer``
     """
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the comparison ends its runs
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    with (folder / "log.txt").open("a", encoding="utf-8") as log, threadpool_limits(config.threads):
-        cli_train.console = Console(file=log, width=110)
+    end_with_parent()
+    with (run.folder / "log.txt").open("a", encoding="utf-8") as log, threadpool_limits(run.config.threads):
         try:
-            resume = (folder / "run.h5").exists()
-            cli_train.train_run(config, folder, resume, Observer(samples, lock, last_try))
+            resume = (run.folder / "run.h5").exists()
+            observe = Observer(samples, lock, last_try)
+            train_run(run.config, run.folder, resume, observe, console=Console(file=log, width=110))
         except Exception as error:
-            (folder / "error.txt").write_text(f"{type(error).__name__}: {error}\n")
+            (run.folder / "error.txt").write_text(f"{type(error).__name__}: {error}\n")
             traceback.print_exc(file=log)
             log.flush()
             raise SystemExit(1) from error
-
-
-class Observer:
-    """What a comparison adds to an epoch's row: memory of the process, and agreement with the true gradient.
-
-    Memory is measured before gradients are compared, which needs some of its own.
-    """
-
-    def __init__(self, samples: int, lock: Path, last_try: bool) -> None:
-        self.samples, self.lock, self.last_try = samples, lock, last_try
-        self.kernels = kernels_on_disk()
-        self.before: float | None = None
-        self.peak = 0.0
-
-    def __call__(self, trainer: Trainer, data: Dataset) -> dict[str, float]:
-        """First: load the kernels, so that no epoch is charged for it. Then: the figures after an epoch."""
-        if self.before is None:
-            self.before = psutil.Process().memory_info().rss / 2**20
-            reset_peak_memory()  # what choosing thresholds took does not count
-            with _alone(self.lock):
-                self._load_kernels(trainer, data)
-            if kernels_on_disk() > self.kernels and not self.last_try:
-                raise SystemExit(COMPILED)
-            return {}
-        if not (self.samples and self.peak):
-            self.peak = peak_memory_mb()
-        row = {"peak_memory_mb": self.peak, "working_memory_mb": max(self.peak - self.before, 0.0)}
-        if self.samples and not isinstance(trainer, ANNTrainer):
-            row |= self._agreement(trainer, data)
-        return row
-
-    def _load_kernels(self, trainer: Trainer, data: Dataset) -> None:
-        few = np.arange(min(trainer.options.batch_size, len(data.x_train)))
-        trainer.load_kernels(trainer.inputs(data.x_train, few, 1), data.y_train[few])
-        if self.samples and not isinstance(trainer, ANNTrainer):
-            self._agreement(trainer, data)
-
-    def _agreement(self, trainer: Trainer, data: Dataset) -> dict[str, float]:
-        few = np.arange(min(self.samples, len(data.x_train)))
-        inputs = trainer.inputs(data.x_train, few, 1)
-        try:
-            found = training_agreement(trainer, inputs, data.y_train[few])
-        except GradientError:  # the loss has no true gradient
-            return {}
-        row: dict[str, float] = {}
-        for a in found:
-            place = f"layer {a.layer + 1} {a.parameter}"
-            row |= {f"cosine {place}": a.cosine, f"signs {place}": a.sign_agreement, f"scale {place}": a.scale}
-        return row
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock among processes; the system lets go of it when its holder ends, however it does."""
-    try:
-        import fcntl
-    except ImportError:
-        with _by_process_id(lock.with_suffix(".pid")):
-            yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _by_process_id(file: Path) -> Iterator[None]:
-    """The same where there is no fcntl (Windows): a file that can be made once, with the holder's process id."""
-    while True:
-        try:
-            with file.open("x", encoding="ascii") as new:
-                new.write(str(os.getpid()))
-            break
-        except FileExistsError:
-            if not _holder_runs(file):
-                file.unlink(missing_ok=True)
-            time.sleep(0.1)
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
-
-
-def _holder_runs(file: Path) -> bool:
-    """Does the process run whose id stands in the file? A file without one, just made, counts as held for a second."""
-    try:
-        written = file.read_text(encoding="ascii")
-        return psutil.pid_exists(int(written)) if written else time.time() - file.stat().st_mtime < 1.0
-    except (OSError, ValueError):
-        return False
-
-
-def _end_with_parent(parent: int) -> None:
-    # A comparison that was killed must not leave runs behind that write where its successor goes on.
-    while os.getppid() == parent:
-        time.sleep(0.1)
-    os._exit(1)

@@ -184,8 +184,9 @@ def gradcheck(
     The exit status is 1 if a rule that claims to be exact is not, or if nothing could be compared.
     """
     from evsim.cli.folder import results_or_none
-    from evsim.cli.gradcheck import check_mean, gradcheck_run, mean_run
+    from evsim.cli.gradcheck import gradcheck_run, mean_run
     from evsim.experiment.config import RunConfig
+    from evsim.experiment.gradient_check import check_reference
     from evsim.experiment.presets import settings
     from evsim.experiment.used_options import check_used
 
@@ -193,7 +194,7 @@ def gradcheck(
     config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}, preset == "published"))
     check_used(config, asked.keys() - {"rule_options"})  # here the rule's gradients are all that is wanted
     mean = reference == "mean"
-    check_mean(config, mean, draws=draws, precision=precision)
+    check_reference(config, mean, draws=draws, precision=precision)
     with results_or_none(out, ("gradcheck.csv",) if mean else ("gradcheck.csv", "gradcheck.png"), overwrite):
         good = mean_run(config, samples, out, draws or 800, precision or 0.1) if mean else (
             gradcheck_run(config, samples, out)

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
+from evsim.cli.toml_options import option_values
 from evsim.errors import DataError, InputError
 from evsim.experiment.named import parse
-from evsim.experiment.toml_options import option_values
 from evsim.text_files import read_toml
 
 

@@ -102,6 +102,11 @@ class Run:
         """Time reached, ms."""
         return self.simulation.time
 
+    @property
+    def total(self) -> float:
+        """Time at which the run is complete, ms, the warm-up included."""
+        return self.config.warmup + self.declared.t_stop
+
     def trains(self) -> dict[str, SpikeTrains]:
         """All recorded spikes of a run that has ended, ms since the start of the simulation."""
         return self.whole

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli.compare import read_comparison
-from evsim.cli.compare_results import collect
+from evsim.cli.compare_file import read_comparison
 from evsim.cli.main import main
 from evsim.cli.train import train_run
+from evsim.experiment.comparison import collect
 from evsim.io import runs
 from evsim.io.datasets import load_dataset
 from evsim.learning import check_gradient
@@ -216,7 +216,7 @@ print(high - low, peak_memory_mb() - low)
 
 
 def test_results_of_nothing_are_empty(tmp_path):
-    from evsim.cli.compare_results import Run
+    from evsim.experiment.comparison import Run
 
     config = read_comparison(described(tmp_path, COMMON + '[[run]]\nrule = "ann"\n')).runs[0][2]
     found = collect([Run("ann", 1, config, tmp_path / "nothing")])

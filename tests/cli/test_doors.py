@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli.compare import read_comparison
+from evsim.cli.compare_file import read_comparison
 from evsim.cli.main import main
 from evsim.cli.options import Number, wrapped
 from evsim.experiment import named as named

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli import simulate as cli_simulate
 from evsim.cli.main import main
-from evsim.cli.simulate import _stops
 from evsim.engine.simulation import Simulation
+from evsim.experiment import network_steps
 from evsim.experiment.network_run import SimulateConfig
+from evsim.experiment.network_steps import _stops
 from evsim.io import atomic, parts, runs
 from evsim.learning import Trainer
 from evsim.spikes import SpikeTrains
@@ -143,7 +143,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("late", [False, True], ids=["before the file is in place", "after it"])
 def test_a_run_killed_at_any_of_its_writes_goes_on_to_the_same_bits(net, tmp_path, monkeypatch, late):
-    monkeypatch.setattr(cli_simulate, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(network_steps, "_SAVE_SECONDS", 0.0)
     arguments = ("--t-stop", 90, "--chunk", 30)
     good(simulate(net, tmp_path / "whole", *arguments))
     right = spikes(tmp_path / "whole")
@@ -181,7 +181,7 @@ def test_a_run_killed_at_any_of_its_writes_goes_on_to_the_same_bits(net, tmp_pat
 
 
 def test_a_chunk_saves_its_own_spikes_only(net, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli_simulate, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(network_steps, "_SAVE_SECONDS", 0.0)
     saved = []
     original = parts.save_part
     monkeypatch.setattr(parts, "save_part", lambda *a: (saved.append(a), original(*a)))
@@ -194,8 +194,8 @@ def test_a_chunk_saves_its_own_spikes_only(net, tmp_path, monkeypatch):
 
 def test_many_short_chunks_are_saved_twice_a_second_at_most(net, tmp_path, monkeypatch):
     calls = []
-    original = cli_simulate._save
-    monkeypatch.setattr(cli_simulate, "_save", lambda *a: (calls.append(time.perf_counter()), original(*a)))
+    original = network_steps._save
+    monkeypatch.setattr(network_steps, "_save", lambda *a: (calls.append(time.perf_counter()), original(*a)))
     good(simulate(net, tmp_path / "many", "--t-stop", 200, "--chunk", 0.5))
     assert len(calls) < 100 and np.all(np.diff(calls[:-1]) > 0.4)
     monkeypatch.undo()
@@ -235,7 +235,7 @@ def test_a_run_of_awkward_chunks_ends_well(net, tmp_path):
 def test_a_simulation_in_use_or_finished_is_not_replaced_unasked(net, tmp_path, monkeypatch, options):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        after(patch, cli_simulate, "_save", 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        after(patch, network_steps, "_save", 1, lambda: os.kill(os.getpid(), signal.SIGINT))
         assert simulate(net, out, "--t-stop", 60, "--seed", 1, *options).exit_code in (0, 130)
     before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
     result = simulate(net, out, "--t-stop", 60, "--seed", 2, *options)

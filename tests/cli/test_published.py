@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 from click.testing import CliRunner
 
-from evsim.cli.compare import read_comparison
+from evsim.cli.compare_file import read_comparison
 from evsim.cli.main import main
 from evsim.experiment.config import RunConfig
 from evsim.experiment.presets import preset, settings

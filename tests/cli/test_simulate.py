@@ -14,8 +14,8 @@ from click.testing import CliRunner
 import evsim
 from evsim.analysis import cv_isi, mean_correlation
 from evsim.cli.main import main
-from evsim.cli.simulate_results import first_excitatory
 from evsim.engine.select import choose
+from evsim.experiment.network_report import first_excitatory
 from evsim.experiment.network_run import load_spikes, tiny
 from evsim.io import runs
 from evsim.networks.toml_file import load_network

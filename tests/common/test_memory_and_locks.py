@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from evsim.cli.compare_run import _alone
+from evsim.experiment.processes import _alone
 from evsim.memory import peak_memory_mb
 
 

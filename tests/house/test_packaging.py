@@ -284,6 +284,38 @@ def test_hypothesis_and_mpmath_are_needed_by_nothing_that_loads_by_itself():
     assert not wrong
 
 
+SCREEN = ("click", "rich")
+
+
+@_of("evsim.cli")
+def test_the_command_line_knows_no_numerics(source):
+    """It reads options, calls `experiment` and prints what that returns."""
+    allowed = ("evsim.cli", "evsim.experiment", "evsim.errors", "evsim.text_files", *SCREEN)
+    wrong = [
+        i
+        for i in _imports(source.tree(), source.package)
+        if not i.within(*allowed) and i.name.split(".")[0] not in sys.stdlib_module_names - {"evsim"}
+    ]
+    assert not _offences(source, [i for i in wrong if not i.within("threadpoolctl")])
+
+
+@each_source
+def test_only_the_command_line_prints(source):
+    if source.package in ("evsim.cli", "evsim.testing") or source.module == "evsim.__main__":
+        return
+    tree = source.tree()
+    assert not _offences(source, [i for i in _imports(tree, source.package) if i.within(*SCREEN)])
+    prints = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "print"]
+    assert not [f"{source}:{n.lineno}" for n in prints]
+
+
+@_of("evsim.cli")
+def test_the_command_line_has_no_console_of_its_modules(source):
+    """Each command makes its own: a process that trains in a folder prints into a file there."""
+    made = [n for n in source.tree().body if isinstance(n, ast.Assign) and "Console" in ast.unparse(n.value)]
+    assert not [f"{source}:{n.lineno}" for n in made]
+
+
 @each_source
 def test_tonic_and_torch_are_imported_only_where_they_are_used(source):
     if source.module == "evsim.learning.torch":

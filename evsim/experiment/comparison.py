@@ -1,18 +1,16 @@
-"""What a comparison leaves behind: tables by run, by epoch and by rule, a summary, and pictures."""
+"""Rules times seeds on one data set: the runs asked for, and the tables and pictures that they leave behind."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
-from evsim.experiment.config import RunConfig
+from evsim.experiment.config import RunConfig, config_of
 from evsim.io import runs
 from evsim.plot import comparison as plot_compare
 
@@ -49,6 +47,23 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What a TOML file asks for.
+
+    runs : label, seed and settings of each; agreement : samples of the batch on which gradients are compared with the
+    true one after every epoch; 0: not at all; notes : common options that a run does not use, a sentence each
+    """
+
+    runs: tuple[tuple[str, int, RunConfig], ...]
+    agreement: int
+    notes: tuple[str, ...] = ()
+
+    def in_folder(self, out: Path) -> list[Run]:
+        """The runs with the folder of each below ``out``."""
+        return [Run(label, seed, config, out / slug(label) / f"seed-{seed}") for label, seed, config in self.runs]
+
+
+@dataclass(frozen=True)
 class Results:
     """All rows: by epoch, by run, and by label (over the seeds of the runs that are complete)."""
 
@@ -57,16 +72,16 @@ class Results:
     labels: list[dict[str, Any]]
 
 
-def collect(found: list[Run]) -> Results:
+def collect(asked: list[Run]) -> Results:
     """Read what the runs have written so far."""
     epochs: list[dict[str, Any]] = []
     by_run: list[dict[str, Any]] = []
-    for run in found:
+    for run in asked:
         rows = run.rows()
         name = {"label": run.label, "rule": run.config.rule, "seed": run.seed}
         epochs += [{**name, **row} for row in rows]
         by_run.append({**name, **_of_run(run, rows)})
-    labels = list(dict.fromkeys(run.label for run in found))
+    labels = list(dict.fromkeys(run.label for run in asked))
     return Results(epochs, by_run, [_of_label(label, [r for r in by_run if r["label"] == label]) for label in labels])
 
 
@@ -116,8 +131,8 @@ def _of_label(label: str, of_runs: list[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def write_results(results: Results, out: Path, pictures: bool, console: Console | None = None) -> None:
-    """epochs.csv, runs.csv, compare.csv and summary.json; with ``pictures`` four PNGs; the table on a console."""
+def write_results(results: Results, out: Path, pictures: bool) -> None:
+    """epochs.csv, runs.csv, compare.csv and summary.json; with ``pictures`` four PNGs."""
     runs.write_csv(out / "epochs.csv", results.epochs)
     runs.write_csv(out / "runs.csv", results.runs)
     runs.write_csv(out / "compare.csv", results.labels)
@@ -126,44 +141,19 @@ def write_results(results: Results, out: Path, pictures: bool, console: Console 
     if pictures and results.epochs:
         for name, figure in plot_compare.pictures(results.epochs).items():
             figure.savefig(out / f"{name}.png")
-    if console is not None:
-        console.print(_table(results.labels))
-        if (agreement := _agreement_table(results.labels)) is not None:
-            console.print(agreement)
-        for row in results.runs:
-            if row["status"] != "complete":
-                text = f"{row['label']}, seed {row['seed']}: {row['status']}"
-                console.print(text, markup=False, highlight=False)
 
 
-def _table(labels: list[dict[str, Any]]) -> Table:
-    table = Table(title="test accuracy (%): mean and sd over seeds; the rest: means", box=SIMPLE)
-    for name in ("", "runs", "last epoch", "selected", "s", "samples/s", "events", "MB"):
-        table.add_column(name, justify="left" if not name else "right", overflow="fold")
-    for row in labels:
-        cells = [row["label"], f"{row['complete']}/{row['runs']}"]
-        if row["complete"]:
-            events = f"{row['synaptic_events']:.1e}" if row["synaptic_events"] else "–"
-            cells += [_accuracy(row, "accuracy"), _accuracy(row, "selected_accuracy"), f"{row['seconds']:.1f}",
-                      f"{row['samples_per_second']:.0f}", events, f"{row['peak_memory_mb']:.0f}"]  # fmt: skip
-        table.add_row(*cells)
-    return table
+def slug(label: str) -> str:
+    """A label as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9.=+-]+", "-", label).strip("-.").lower()
 
 
-def _agreement_table(labels: list[dict[str, Any]]) -> Table | None:
-    """Cosine and equal signs, by parameter; None if they were not measured."""
-    places = list(dict.fromkeys(k.removeprefix("cosine ") for row in labels for k in row if k.startswith("cosine ")))
-    if not places:
-        return None
-    title = "the rule's gradient and that of the given input (EventProp), mean over epochs: cosine, equal signs"
-    table = Table("", *places, title=title, box=SIMPLE)
-    for row in labels:
-        cells = [f"{row[f'cosine {p}']:.3f}, {row[f'signs {p}']:.3f}" if f"cosine {p}" in row else "" for p in places]
-        if any(cells):
-            table.add_row(row["label"], *cells)
-    return table
-
-
-def _accuracy(row: dict[str, Any], name: str) -> str:
-    sd = row[f"{name}_sd"]
-    return f"{100 * row[name]:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}")
+def is_done(run: Run) -> bool:
+    """Has the run reached its last epoch, with these settings?"""
+    if not (run.folder / "summary.json").exists():
+        return False
+    before = config_of(runs.load_run(run.folder / "run.h5"))
+    free = ("threads", "data_dir", "validation", "duration")
+    return all(v == getattr(before, k) for k, v in asdict(run.config).items() if k not in free) and (
+        run.rows()[-1]["epoch"] >= before.epochs
+    )

@@ -1,4 +1,4 @@
-"""What ``evsim simulate`` tells of a run: summary.json, a table, pictures."""
+"""What is reported of a simulated network: a summary and pictures."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from evsim import plot, streams
 from evsim.analysis import active, cv_isi, mean_correlation
-from evsim.cli.signals import command_line
 from evsim.description.projections import Projection, is_distribution
 from evsim.errors import InputError
 from evsim.experiment.network_run import Run
@@ -20,8 +17,6 @@ from evsim.network import Network
 from evsim.networks.literature import MICROCIRCUIT_RATES, PRESETS
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
-
-console = Console()
 
 _SMALL = 1000
 """Neurons of a network whose voltages are drawn."""
@@ -34,21 +29,22 @@ _CURVES = 4
 """Populations in a picture of rates."""
 
 
-def report(run: Run, out: Path, plots: bool) -> None:
-    """Write summary.json and, if asked for, the PNGs into ``out``; print the table."""
-    found = summary(run)
-    runs.write_json(out / "summary.json", found)
+def report(run: Run, out: Path, plots: bool, command: str) -> tuple[dict[str, Any], list[str]]:
+    """Write summary.json and, if asked for, the PNGs into ``out``; returns the summary and the names of all files.
+
+    command : that made the run, for the summary
+    """
+    figures = summary(run, command)
+    runs.write_json(out / "summary.json", figures)
     names = ["run.h5", "state.h5", "summary.json"]
     if plots:
         for name, figure in pictures(run).items():
             figure.savefig(out / f"{name}.png")
             names.append(f"{name}.png")
-    console.print(f"results in {out}", markup=False, highlight=False, soft_wrap=True)
-    console.print(_table(found, names))
-    console.print(_rates(run, found))
+    return figures, names
 
 
-def summary(run: Run) -> dict[str, Any]:
+def summary(run: Run, command: str) -> dict[str, Any]:
     """Figures of the time after the warm-up; t_stop, warmup and cell in ms, rates in Hz, None for what is unknown."""
     populations = run.declared.network.populations
     duration = run.end - run.begin
@@ -75,7 +71,7 @@ def summary(run: Run) -> dict[str, Any]:
         "seed": run.config.seed,
         "scale": run.config.scale,
         "recorded": run.config.record,
-        "command": command_line(),
+        "command": command,
         "peak_memory_mb": run.tally.peak_memory_mb,
         "cell_ms": run.simulation.engine.c,
         "versions": runs.package_versions(),
@@ -146,32 +142,6 @@ def _recording(run: Run, trains: dict[str, SpikeTrains]) -> Recording:
     )  # fmt: skip
 
 
-def _table(found: dict[str, Any], files: list[str]) -> Table:
-    wall, events, threads = found["wall_seconds"], found["synaptic_events"], found["threads"]
-    biological = found["t_stop"] / 1e3
-    table = Table(show_header=False)
-    table.add_row("neurons, synapses", f"{found['neurons']:,}, {found['synapses']:,}")
-    table.add_row("building", f"{found['build_seconds']:.2f} s")
-    table.add_row("simulating", f"[bold]{wall:.2f} s[/] for {found['t_stop']:g} ms, without compiling")
-    table.add_row("wall time / biological time", f"{wall / biological:.3g}")
-    if events:
-        table.add_row("synaptic events", f"{events:,}, {events / wall / 1e6:.1f} million a second")
-        table.add_row("ns per event and thread", f"{wall / events * 1e9 * threads:.2f}")
-    table.add_row("spikes, mean rate", f"{found['spikes']:,}, {found['rate_hz']:.3f} Hz")
-    for key, label in (("cv", "mean CV of intervals"), ("correlation", "mean correlation, 2 ms")):
-        if found[key] is not None:
-            table.add_row(label, f"{found[key]:.4f}")
-    table.add_row("peak memory", f"{found['peak_memory_mb']:.0f} MB")
-    table.add_row("files", ", ".join(files))
-    return table
-
-
-def _rates(run: Run, found: dict[str, Any]) -> Table:
-    published = MICROCIRCUIT_RATES if run.config.network == "microcircuit" else {}
-    scale = "" if run.config.scale == 1.0 else " at full scale"
-    nest = [f"one run of NEST{scale}, Hz"] if published else []
-    table = Table("population", "neurons", "spikes", "rate, Hz", *nest)
-    for name, population in run.declared.network.populations.items():
-        row = [name, f"{population.size:,}", f"{run.tally.spikes[name]:,}", f"{found['rates'][name]:.3f}"]
-        table.add_row(*row, *([f"{published[name]:.3f}"] if published else []))
-    return table
+def published_rates(run: Run) -> dict[str, float]:
+    """Rates of one run of NEST by population, Hz, at full scale; none but of the microcircuit."""
+    return MICROCIRCUIT_RATES if run.config.network == "microcircuit" else {}

@@ -1,0 +1,94 @@
+"""A comparison in TOML: its tables hold options of ``evsim train``, of the same types and ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evsim.cli.options import TRAIN, parameters
+from evsim.cli.toml_options import option_values
+from evsim.errors import DataError, InputError
+from evsim.experiment.comparison import Comparison, slug
+from evsim.experiment.config import RunConfig
+from evsim.experiment.published import published_settings
+from evsim.experiment.rules import rule_entry
+from evsim.experiment.used_options import check_used, unused
+from evsim.text_files import read_toml
+
+_TOP = ("seeds", "agreement", "common", "run")
+_TRAIN = click.Command("train", params=parameters(TRAIN))
+_TABLES = ("rule_options", "loss_options", "data_options")
+
+
+def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
+    """The comparison that a TOML file describes: ``seeds``, ``agreement``, a table [common], and tables [[run]].
+
+    Keys of these tables are options of ``evsim train``, those of a run go before the common ones. What neither names
+    has the default of RunConfig; in a run with preset = "published" first that of the rule's publication, whose rule
+    options the common ones leave alone. evsim's own presets play no part here.
+
+    Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit, an
+    option of one run that it does not use.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; give a comparison in TOML, or compare_digits or compare_mnist.")
+    given = read_toml(path)
+    if unknown := sorted(set(given) - set(_TOP)):
+        raise InputError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
+    seeds, entries, common = given.get("seeds", [1]), given.get("run", []), given.get("common", {})
+    if not isinstance(common, dict) or not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
+        raise InputError(f"{path}: write [common] before the common options, and [[run]] before those of each run.")
+    agreement = given.get("agreement", 0)
+    if isinstance(agreement, bool) or not isinstance(agreement, int) or agreement < 0:
+        raise InputError(f"{path}: agreement must be a number of samples >= 0; got {agreement!r}.")
+    if not (isinstance(seeds, list) and seeds and all(isinstance(s, int) and s >= 0 for s in seeds)):
+        raise InputError(f"{path}: seeds must be a list of integers >= 0; got {seeds!r}.")
+    if not entries:
+        raise InputError(f"{path} has no [[run]]; give one for each rule.")
+    out, notes, labels = [], [], set()
+    for entry in entries:
+        own = dict(entry)
+        label = str(own.pop("label", own.get("rule", "")))
+        if not slug(label) or slug(label) in labels:
+            raise InputError(f"{path}: each [[run]] needs a rule and a label of its own; got {label!r} (twice?).")
+        labels.add(slug(label))
+        for seed in seeds:
+            out.append((label, seed, _config(common, own, seed, data_dir, f"{path}, run {label}")))
+        if names := unused(out[-1][2], common):
+            notes.append(f"{label} does not use these common options: {', '.join(n.lstrip('-') for n in names)}.")
+    return Comparison(tuple(out), agreement, tuple(notes))
+
+
+def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: str | None, where: str) -> RunConfig:
+    if not all(isinstance(table.get(name, {}), dict) for table in (common, own) for name in _TABLES):
+        raise InputError(f"{where}: {', '.join(_TABLES)} must be tables of NAME = VALUE.")
+    merged = {**common, **own}
+    for name, owner in (("rule_options", "rule"), ("loss_options", "loss"), ("data_options", "dataset")):
+        same = owner not in own or own[owner] == common.get(owner)
+        merged[name] = {**(common.get(name, {}) if same else {}), **own.get(name, {})}
+    known = {p.name for p in _TRAIN.params} - {"out", "resume", "overwrite", "seed", None}
+    if unknown := sorted(set(merged) - known):
+        raise InputError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")
+    try:
+        values = option_values(merged, _TRAIN.params, where)
+        # The same door as for --config: types and ranges are those of the command line.
+        context = _TRAIN.make_context("train", ["--out", "."], default_map={"threads": 1, **values})
+    except click.UsageError as error:
+        raise InputError(f"{where}: {error.format_message()}") from error
+    values = {k: v for k, v in context.params.items() if k in merged or k in ("dataset", "threads")}
+    values = {k: dict(v) if k.endswith("_options") else v for k, v in values.items()}
+    if data_dir is not None:
+        values["data_dir"] = data_dir
+    dataset, rule = values.get("dataset", RunConfig.dataset), values.get("rule", RunConfig.rule)
+    first = published_settings(dataset, rule) if values.pop("preset", "evsim") == "published" else {}
+    for name in _TABLES:
+        keep = name != "loss_options" or values.get("loss", first.get("loss")) == first.get("loss")
+        values[name] = {**(first.get(name, {}) if keep else {}), **values.get(name, {})}
+    config = RunConfig(**{"loss": rule_entry(rule).loss, **first, **values, "seed": seed})
+    try:
+        check_used(config, own)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return config
