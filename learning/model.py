@@ -11,6 +11,7 @@ import numpy as np
 from evsim import streams
 from evsim.errors import InputError
 from evsim.learning.layers.dense import Layer
+from evsim.learning.layers.parameter import Parameter
 from evsim.learning.layers.readout import Readout
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
@@ -55,22 +56,26 @@ class Sequential:
         """Weight matrices, first layer first; the arrays themselves, not copies."""
         return [layer.weight for layer in self.layers]
 
+    def trained_arrays(self) -> list[Parameter]:
+        """All trained arrays with their names and kinds, first layer first; the arrays themselves, not copies."""
+        return [parameter for layer in self.layers for parameter in layer.trained_arrays()]
+
     def parameters(self) -> list[tuple[str, Floats]]:
-        """All trained arrays with their names, first layer first; the arrays themselves, not copies."""
-        return [item for layer in self.layers for item in layer.parameters().items()]
+        """Names and arrays of ``trained_arrays``."""
+        return [(p.name, p.array) for p in self.trained_arrays()]
 
     def set_parameters(self, values: Sequence[Floats]) -> None:
         """Copy trained arrays in, in the order of ``parameters``; ValueError : another shape, or not finite."""
-        own = self.parameters()
-        if len(values) != len(own):
-            raise InputError(f"the model has {len(own)} trained arrays; got {len(values)}.")
-        for k, ((name, mine), given) in enumerate(zip(own, values)):
-            if np.shape(given) != mine.shape:
-                raise InputError(f"array {k} ({name}) of the model has shape {mine.shape}; got {np.shape(given)}.")
-            if not np.isfinite(given).all():
+        parameters = self.parameters()
+        if len(values) != len(parameters):
+            raise InputError(f"the model has {len(parameters)} trained arrays; got {len(values)}.")
+        for k, ((name, array), value) in enumerate(zip(parameters, values)):
+            if np.shape(value) != array.shape:
+                raise InputError(f"array {k} ({name}) of the model has shape {array.shape}; got {np.shape(value)}.")
+            if not np.isfinite(value).all():
                 raise InputError(f"array {k} ({name}) must be finite; it holds NaN or infinity.")
-        for (_, mine), given in zip(own, values):
-            mine[...] = given
+        for (_, array), value in zip(parameters, values):
+            array[...] = value
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
         """Exact spikes of every layer over [0, t_stop) ms: [inputs, layer 1, ..., last layer].

@@ -16,6 +16,7 @@ import numpy as np
 
 from evsim.errors import InputError
 from evsim.learning.layers.dense import Layer
+from evsim.learning.layers.parameter import Kind, Parameter
 from evsim.learning.layers.readout import Voltages
 from evsim.learning.losses import VoltageCrossEntropy
 from evsim.learning.model import Sequential
@@ -66,9 +67,9 @@ class Affine(Layer):
         self.weight = rng.normal(0.0, np.sqrt(2.0 / self.n_in), (self.n_in, self.n_out))
         self.bias = np.zeros(self.n_out)
 
-    def parameters(self) -> dict[str, Floats]:
+    def trained_arrays(self) -> list[Parameter]:
         """Weight and bias."""
-        return {"weight": self.weight, "bias": self.bias}
+        return [Parameter("weight", Kind.WEIGHT, self.weight), Parameter("bias", Kind.NEURON, self.bias)]
 
 
 class Perceptron(Sequential):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import InputError
+from evsim.learning.layers.parameter import Kind, Parameter
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -84,9 +85,9 @@ class Delays:
         order = np.lexsort((inputs.neurons, times, inputs.samples()))
         return SpikeBatch.owning(times[order], inputs.neurons[order], inputs.offsets, inputs.size), order
 
-    def parameters(self, name: str) -> dict[str, Floats]:
+    def trained_arrays(self, name: str) -> list[Parameter]:
         """The logits under that name, if delays are trained."""
-        return {name: self.logit} if self.trained else {}
+        return [Parameter(name, Kind.DELAY, self.logit)] if self.trained else []
 
     def pull_back(self, gradients: dict[str, Floats], name: str) -> dict[str, Floats]:
         """dL/d logit from ``gradients[name]``, dL/d delay of shape (n_in,) or (n_in, n_out), per ms."""

@@ -13,6 +13,7 @@ from evsim.errors import InputError, NetworkError
 from evsim.learning.fields import all_finite, check_fields, check_number
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.neuron_parameters import NeuronParameters
+from evsim.learning.layers.parameter import Kind, Parameter
 from evsim.network import Network
 from evsim.neurons.lif import LIF, one_tau_each
 from evsim.spikes import SpikeBatch
@@ -134,16 +135,20 @@ class Layer:
         self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
         self.delays.init(rng)
 
+    def trained_arrays(self) -> list[Parameter]:
+        """What optimisers change in place: the weight, "delay_logit" if delays are trained, and the coordinates of
+        trained parameters of the neurons."""
+        weight = Parameter("weight", Kind.WEIGHT, self.weight)
+        return [weight, *self.delays.trained_arrays("delay_logit"), *self.neuron_parameters.trained_arrays()]
+
     def parameters(self) -> dict[str, Floats]:
-        """Trained arrays by name, which optimisers change in place: the weight, "delay_logit" if delays are trained,
-        and the coordinates of trained parameters of the neurons."""
-        own = self.neuron_parameters.parameters()
-        return {"weight": self.weight, **self.delays.parameters("delay_logit"), **own}
+        """The arrays of ``trained_arrays`` by name."""
+        return {p.name: p.array for p in self.trained_arrays()}
 
     def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
         """From derivatives by weights, delays (ms) and parameters of the neurons to derivatives by ``parameters()``."""
-        own = self.neuron_parameters.pull_back(gradients)
-        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay"), **own}
+        neurons = self.neuron_parameters.pull_back(gradients)
+        return {"weight": gradients["weight"], **self.delays.pull_back(gradients, "delay"), **neurons}
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> Any:
         """What the layer makes of its input spikes over [0, t_stop) ms."""
@@ -279,10 +284,11 @@ class Recurrent(Dense):
         self.recurrent_weight = rng.normal(0.0, sd, (self.n_out, self.n_out))
         self.recurrent_delays.init(rng)
 
-    def parameters(self) -> dict[str, Floats]:
-        """Weights and recurrent weights, and the logits of trained delays."""
-        logits = self.recurrent_delays.parameters("recurrent_delay_logit")
-        return {**super().parameters(), "recurrent_weight": self.recurrent_weight, **logits}
+    def trained_arrays(self) -> list[Parameter]:
+        """As ``Layer.trained_arrays``; then the recurrent weight, and the logits of trained recurrent delays."""
+        recurrent = Parameter("recurrent_weight", Kind.WEIGHT, self.recurrent_weight)
+        logits = self.recurrent_delays.trained_arrays("recurrent_delay_logit")
+        return [*super().trained_arrays(), recurrent, *logits]
 
     def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
         """As ``Layer.pull_back``."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import InputError
+from evsim.learning.layers.parameter import Kind, Parameter
 from evsim.neurons.lif import LIF
 from evsim.types import Floats
 
@@ -63,9 +64,13 @@ class NeuronParameters:
         }
         return base.with_(**{name: made[name](array) for name, array in self.arrays.items()}) if self.arrays else base
 
+    def trained_arrays(self) -> list[Parameter]:
+        """The coordinates."""
+        return [Parameter(COORDINATES[name], Kind.NEURON, array) for name, array in self.arrays.items()]
+
     def parameters(self) -> dict[str, Floats]:
         """The coordinates by name."""
-        return {COORDINATES[name]: array for name, array in self.arrays.items()}
+        return {p.name: p.array for p in self.trained_arrays()}
 
     def pull_back(self, gradients: dict[str, Any]) -> dict[str, Floats]:
         """dL/d coordinate from dL/d parameter of each neuron, (n,) each, of two tau_syn (2, n)."""

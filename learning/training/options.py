@@ -11,8 +11,11 @@ from evsim import encode
 from evsim.errors import InputError
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.analog import AnalogBatch
-from evsim.learning.training.augmentation import jiggle
+from evsim.learning.layers.parameter import Kind
+from evsim.learning.training.augmentation import RandomAffine
+from evsim.learning.training.encoders import Encoder, Sample, encoder_of
 from evsim.learning.training.regularisers import drop_spikes
+from evsim.learning.training.schedules import Schedule, schedule_of
 from evsim.spikes import SpikeBatch
 
 
@@ -21,20 +24,21 @@ class TrainingOptions:
     """What a run is made of besides model, rule, loss and optimiser.
 
     duration : of a sample, ms
-    encoder : "poisson" or "regular", at max_rate (Hz) for a value of 1; "latency", the earlier the larger; "linear",
-        the later the larger; or "analog", a constant current that carries as much as max_rate spikes per second, for
-        a first layer that is `Analog`. Data that are spikes already are taken as they are.
+    encoder : an encoder, see `encoders`, or the name of one: "poisson" or "regular", at max_rate (Hz) for a value of 1;
+        "latency", the earlier the larger; "linear", the later the larger; or "analog", a constant current that carries
+        as much as max_rate spikes per second, for a first layer that is `Analog`. Data that are spikes already are
+        taken as they are.
     window : ms, earliest and latest spike of "latency" and "linear"; None: (0, duration)
     bias_spike : ms; one more input that spikes then in every sample; None: no such input
     dropout : share of input spikes left out in training
     hidden_dropout : share of hidden neurons whose spikes are not handed on in training, for the whole sample; see
         `dropout.Masks`
-    shift, turn, zoom : in training every sample is moved by up to ``shift`` pixels, turned by up to ``turn`` degrees
-        and zoomed by up to 1 +- ``zoom``, anew in each epoch (`augment.jiggle`). Needs a ``grid``.
+    shift, turn, zoom : in training every sample is moved by up to ``shift`` pixels, rotated by up to ``turn`` degrees
+        and scaled by up to 1 +- ``zoom``, anew in each epoch (`RandomAffine`). Needs a ``grid``.
     grid : (width, height, channels) of the inputs where they are pixels, without the bias spike's; else None
     frozen_noise : one Poisson realisation per sample, reused in every epoch (the original code did so)
-    rate : step size; schedule : "constant", "sqrt" (rate/sqrt(epoch)), "cosine" (to 0 at ``epochs``) or
-        "exponential" (times ``decay`` after each epoch)
+    rate : step size; schedule : a schedule, see `schedules`, or the name of one: "constant", "sqrt"
+        (rate/sqrt(epoch)), "cosine" (to 0 at ``epochs``) or "exponential" (times ``decay`` after each epoch)
     delay_rate : step size of trained delays' logits; None: ``rate``
     neuron_rate : step size of the coordinates of trained parameters of neurons (`NeuronParameters`); None: ``rate``
     validation : number of training samples set aside to select the epoch
@@ -45,7 +49,7 @@ class TrainingOptions:
     """
 
     duration: float = 400.0
-    encoder: str = "poisson"
+    encoder: str | Encoder = "poisson"
     max_rate: float = 181.8
     window: tuple[float, float] | None = None
     bias_spike: float | None = None
@@ -59,7 +63,7 @@ class TrainingOptions:
     epochs: int = 10
     batch_size: int = 20
     rate: float = 4e-3
-    schedule: str = "cosine"
+    schedule: str | Schedule = "cosine"
     decay: float = 0.95
     delay_rate: float | None = None
     neuron_rate: float | None = None
@@ -71,10 +75,6 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.encoder not in ("poisson", "regular", "latency", "linear", "analog"):
-            raise InputError(f"encoder must be poisson, regular, latency, linear or analog; got {self.encoder!r}.")
-        if self.schedule not in ("constant", "sqrt", "cosine", "exponential"):
-            raise InputError(f"schedule must be constant, sqrt, cosine or exponential; got {self.schedule!r}.")
         for name in ("dropout", "hidden_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name} must lie in [0, 1); got {getattr(self, name)}.")
@@ -98,54 +98,48 @@ class TrainingOptions:
             raise InputError(f"the limit of regularise must be > 0; got {self.regularise[2]}.")
         if self.bias_spike is not None and self.bias_spike < 0:
             raise InputError(f"bias_spike must be >= 0 ms; got {self.bias_spike}.")
+        self.encoding()
+        self.scheduling()
 
-    def encode(self, x: Any, keys: np.ndarray, epoch: int) -> SpikeBatch:
-        """Samples ``keys`` of x as spikes; random streams are keyed by (seed, epoch, key).
+    def encoding(self) -> Encoder:
+        """The encoder itself, where it was named."""
+        return encoder_of(self.encoder, self.max_rate, self.window)
+
+    def scheduling(self) -> Schedule:
+        """The schedule itself, where it was named."""
+        return schedule_of(self.schedule, self.decay)
+
+    def encode(self, x: Any, keys: np.ndarray, epoch: int) -> Any:
+        """Samples ``keys`` of x as spikes, or as currents; random streams are keyed by (seed, epoch, key).
 
         x : (n, features) in [0, 1], or a SpikeBatch
 
         Raises ValueError : values outside [0, 1] or not finite, another shape
         """
-        early, late = self.window or (0.0, self.duration)
-        values: Any = None if isinstance(x, SpikeBatch) else encode.unit_interval(np.asarray(x)[keys])
         if isinstance(x, SpikeBatch):
-            result: SpikeBatch = x.take(keys)
-        elif self.encoder == "poisson":
-            result = encode.poisson(
-                values * self.max_rate, self.duration, seed=self.seed, keys=keys, epoch=epoch, threads=self.threads
-            )
-        elif self.encoder == "regular":
-            result = encode.regular(values * self.max_rate, self.duration)
-        elif self.encoder == "latency":
-            result = encode.latency(values, late, early=early)
-        elif self.encoder == "analog":
-            return AnalogBatch.of(values * self.max_rate / 1000.0)
+            result: Any = x.take(keys)
         else:
-            result = encode.linear(values, early, late)
+            samples = Sample(keys, epoch, self.seed, self.duration, self.threads)
+            result = self.encoding()(encode.unit_interval(np.asarray(x)[keys]), samples)
+        if isinstance(result, AnalogBatch):
+            return result
         if epoch > 0 and (self.shift or self.turn or self.zoom):
             if self.grid is None:
                 raise InputError("shift, turn and zoom move pixels; these inputs have no grid of pixels.")
-            result = jiggle(result, self.grid, self.shift, self.turn, self.zoom, self.seed, epoch, keys)
+            moves = RandomAffine(self.shift, self.turn, self.zoom)
+            result = moves(result, self.grid, self.seed, epoch, keys)
         if self.bias_spike is not None:
             result = encode.with_spike(result, self.bias_spike)
         if self.dropout > 0.0 and epoch > 0:
             result = drop_spikes(result, self.dropout, self.seed, epoch, keys)
         return result
 
-    def rate_share(self, parameter: str) -> float:
-        """Step size of a trained array, by its name, as a share of ``rate``."""
-        if parameter.endswith("weight"):
-            return 1.0
-        own = self.delay_rate if "delay" in parameter else self.neuron_rate
-        return 1.0 if own is None else own / self.rate
+    def rate_share(self, kind: Kind) -> float:
+        """Step size of a trained array of a kind, as a share of ``rate``."""
+        rates = {Kind.DELAY: self.delay_rate, Kind.NEURON: self.neuron_rate}
+        rate = rates.get(kind)
+        return 1.0 if rate is None else rate / self.rate
 
     def rate_at(self, epoch: int, progress: float) -> float:
         """Step size at ``progress`` (0 ... 1) of an epoch (counted from 1)."""
-        if self.schedule == "sqrt":
-            return self.rate / float(np.sqrt(epoch))
-        if self.schedule == "cosine":
-            done = min((epoch - 1 + progress) / self.epochs, 1.0)
-            return self.rate * 0.5 * (1.0 + float(np.cos(np.pi * done)))
-        if self.schedule == "exponential":
-            return self.rate * self.decay ** (epoch - 1)
-        return self.rate
+        return self.scheduling()(self.rate, epoch, progress, self.epochs)

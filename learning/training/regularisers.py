@@ -17,6 +17,7 @@ from evsim.errors import InputError
 from evsim.learning._kernels.dropout import kept_spikes
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense
+from evsim.learning.layers.parameter import Kind
 from evsim.learning.layers.readout import Readout
 from evsim.learning.model import Sequential
 from evsim.learning.rules.eventprop import EventProp
@@ -195,6 +196,6 @@ class WeightClipping:
 
     def after_step(self, model: Sequential) -> None:
         """As ``AfterStep``."""
-        for name, array in model.parameters():
-            if name.endswith("weight"):
-                np.clip(array, -self.limit, self.limit, out=array)
+        for parameter in model.trained_arrays():
+            if parameter.kind is Kind.WEIGHT:
+                np.clip(parameter.array, -self.limit, self.limit, out=parameter.array)

@@ -12,6 +12,7 @@ import numpy as np
 
 from evsim import streams
 from evsim.errors import InputError, SilentLayerError
+from evsim.learning.layers.parameter import Kind
 from evsim.learning.losses.checks import check_labels
 from evsim.learning.model import Sequential
 from evsim.learning.needs import check_layers
@@ -289,10 +290,10 @@ class Trainer:
                     g += _regulariser_gradient(w, *o.regularise)
         for remedy in self.remedies:
             remedy(self.model, spikes, gradients, o.duration)
-        names, arrays = zip(*self.model.parameters())
-        rates = [rate * o.rate_share(name) for name in names]
-        decay = [name.endswith("weight") for name in names]
-        self.optimiser.step(list(arrays), gradients, rates, o.threads, decay)
+        parameters = self.model.trained_arrays()
+        rates = [rate * o.rate_share(p.kind) for p in parameters]
+        decay = [p.kind is Kind.WEIGHT for p in parameters]
+        self.optimiser.step([p.array for p in parameters], gradients, rates, o.threads, decay)
         for remedy in self.remedies:
             if isinstance(remedy, AfterStep):
                 remedy.after_step(self.model)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evsim.learning import TrainingOptions
-from evsim.learning.training.augmentation import jiggle
+from evsim.learning.training.augmentation import RandomAffine
 from evsim.spikes import SpikeBatch
 
 GRID = (7, 5, 2)
@@ -40,7 +40,7 @@ def plain(spikes, grid, shift, turn, zoom, seed, epoch, keys):
 @pytest.mark.parametrize("moves", [(1.5, 0.0, 0.0), (0.0, 30.0, 0.0), (0.0, 0.0, 0.4), (1.0, 20.0, 0.2)])
 def test_every_spike_goes_where_the_formula_says(moves):
     spikes, keys = batch(), [5, 0, 9, 2, 7, 1]
-    moved = jiggle(spikes, GRID, *moves, 3, 4, np.array(keys))
+    moved = RandomAffine(*moves)(spikes, GRID, 3, 4, np.array(keys))
     wanted = plain(spikes, GRID, *moves, 3, 4, keys)
     assert [list(zip(t.times.tolist(), t.neurons.tolist())) for t in moved] == wanted
     assert moved.size == spikes.size
@@ -49,35 +49,35 @@ def test_every_spike_goes_where_the_formula_says(moves):
 
 def test_no_move_changes_nothing():
     spikes = batch()
-    same = jiggle(spikes, GRID, 0.0, 0.0, 0.0, 1, 1, np.arange(6))
+    same = RandomAffine(0.0, 0.0, 0.0)(spikes, GRID, 1, 1, np.arange(6))
     for name in ("times", "neurons", "offsets"):
         assert np.array_equal(getattr(same, name), getattr(spikes, name))
 
 
 def test_a_sample_moves_the_same_wherever_it_stands_and_anew_in_each_epoch():
     spikes = batch()
-    whole = jiggle(spikes, GRID, 2.0, 20.0, 0.2, 1, 1, np.arange(6))
-    alone = jiggle(spikes.take([4]), GRID, 2.0, 20.0, 0.2, 1, 1, np.array([4]))
+    whole = RandomAffine(2.0, 20.0, 0.2)(spikes, GRID, 1, 1, np.arange(6))
+    alone = RandomAffine(2.0, 20.0, 0.2)(spikes.take([4]), GRID, 1, 1, np.array([4]))
     assert np.array_equal(alone.neurons, whole.sample(4).neurons)
-    later = jiggle(spikes.take([4]), GRID, 2.0, 20.0, 0.2, 1, 2, np.array([4]))
+    later = RandomAffine(2.0, 20.0, 0.2)(spikes.take([4]), GRID, 1, 2, np.array([4]))
     assert not np.array_equal(alone.neurons, later.neurons)
 
 
 def test_silent_samples_and_no_samples_stay_so():
     silent = SpikeBatch(np.empty(0), np.empty(0, np.int32), [0, 0, 0], 70)
-    assert len(jiggle(silent, GRID, 1.0, 1.0, 0.1, 1, 1, np.arange(2))) == 2
-    assert len(jiggle(silent.take([]), GRID, 1.0, 1.0, 0.1, 1, 1, np.arange(0))) == 0
+    assert len(RandomAffine(1.0, 1.0, 0.1)(silent, GRID, 1, 1, np.arange(2))) == 2
+    assert len(RandomAffine(1.0, 1.0, 0.1)(silent.take([]), GRID, 1, 1, np.arange(0))) == 0
 
 
 def test_a_grid_that_the_inputs_do_not_fill_is_refused():
     with pytest.raises(ValueError, match="a grid of 7 x 5 x 1 has 35 inputs, not 70"):
-        jiggle(batch(), (7, 5, 1), 1.0, 0.0, 0.0, 1, 1, np.arange(6))
+        RandomAffine(1.0, 0.0, 0.0)(batch(), (7, 5, 1), 1, 1, np.arange(6))
 
 
 def test_training_moves_samples_and_testing_does_not():
     spikes, keys = batch(), np.arange(6)
     options = TrainingOptions(shift=1.0, grid=GRID, bias_spike=0.0)
-    moved = jiggle(spikes, GRID, 1.0, 0.0, 0.0, options.seed, 1, keys)
+    moved = RandomAffine(1.0, 0.0, 0.0)(spikes, GRID, options.seed, 1, keys)
     trained, tested = options.encode(spikes, keys, 1), options.encode(spikes, keys, -2)
     for got, wanted in ((trained, moved), (tested, spikes)):
         assert got.size == spikes.size + 1
