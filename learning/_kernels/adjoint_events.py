@@ -1,22 +1,21 @@
 """EventProp on any network: the adjoint, event by event backwards, from recorded spikes.
 
-Events are the network's spikes, the ends of refractoriness and the arrivals; they are laid out in the order in which
-the queue takes them and visited from the last to the first. Sums run in that order: the result is the same, to the bit,
-however samples are put on threads.
+The events of ``event_order`` are visited from the last to the first. Sums run in that order: the result is the same, to
+the bit, however samples are put on threads.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from evsim._kernels.jit import kernel, leaf
+from evsim._kernels.jit import kernel, leaf, stage
 from evsim._kernels.neurons.lif import decay
 
 from .adjoint import adjoint_k, weighted_convolution
+from .event_order import ARRIVAL, RELEASE, Spikes, currents_at_events, lay_out
 
 OK, TIED_KICKS = 0, 1
-
-SPIKE, RELEASE, ARRIVAL, KICKED = 0, 1, 2, 3
 
 # Rows of the adjoint state of a neuron.
 AT, LAM_V, LAM_EXC, LAM_INH, NN, M_EXC, M_INH, B_EXC, B_INH, HELD_N, HELD_V, HELD_UNTIL, N_ROWS = (
@@ -25,6 +24,28 @@ AT, LAM_V, LAM_EXC, LAM_INH, NN, M_EXC, M_INH, B_EXC, B_INH, HELD_N, HELD_V, HEL
 
 # Rows of the gradient of a neuron's parameters.
 D_THETA, D_RESET, D_INIT, D_TAU_M, D_TAU_EXC, D_TAU_INH, D_T_REF, N_PARAMETERS = 0, 1, 2, 3, 4, 5, 6, 7
+
+
+class Gradient(NamedTuple):
+    """dL/dt of each spike, written; weight, delay : (n_synapses,); neuron : (N_PARAMETERS, n), added to."""
+
+    time: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray
+    neuron: np.ndarray
+
+
+class _Adjoint(NamedTuple):
+    """State of the way back. state : (N_ROWS, n); held : (n,), is the neuron refractory.
+
+    Of delta neurons, (n,): pending : the spike at whose instant the way back is, -1 at none; kicks : arrivals at that
+    instant so far. Only once all of them are passed is it known whether one made the neuron fire.
+    """
+
+    state: np.ndarray
+    held: np.ndarray
+    pending: np.ndarray
+    kicks: np.ndarray
 
 
 @leaf
@@ -54,254 +75,214 @@ def _go_back(state, n, t, tau_m, tau_exc, tau_inh, n_receptors, with_taus):
     state[LAM_V, n] = lam * em
 
 
-@kernel
-def lay_out(
-    times, sources, n_inputs, level, n_receptors, t_ref, group_start, group_delay, group_level, n_levels, t_stop
-):
-    """Events of one sample in the order of the queue: (when, kind, spike, group), one array each.
-
-    times, sources : (n_spikes,) of inputs and neurons together. A spike of a neuron with delta synapses comes after
-    the arrivals of its instant, which are what made it fire.
-    """
-    n = 0
-    for k in range(times.size):
-        n += 2 + group_start[sources[k] + 1] - group_start[sources[k]]
-    when = np.empty(n)
-    kind = np.empty(n, np.int8)
-    spike = np.empty(n, np.int64)
-    group = np.empty(n, np.int64)
-    n = 0
-    for lv in range(n_levels):
-        for step in (SPIKE, RELEASE, ARRIVAL, KICKED):
-            for k in range(times.size):
-                source = sources[k]
-                neuron = source - n_inputs
-                if step == ARRIVAL:
-                    for g in range(group_start[source], group_start[source + 1]):
-                        t = times[k] + group_delay[g]
-                        if group_level[g] == lv and t < t_stop:
-                            when[n], kind[n], spike[n], group[n] = t, step, k, g
-                            n += 1
-                elif neuron >= 0 and level[neuron] == lv:
-                    delta = n_receptors[neuron] == 0
-                    if step == RELEASE:
-                        t = times[k] + t_ref[neuron]
-                        # A delta neuron without refractoriness is released after the kicks that made it fire.
-                        if t < t_stop and not (delta and t == times[k]):
-                            when[n], kind[n], spike[n], group[n] = t, step, k, -1
-                            n += 1
-                    elif (step == KICKED) == delta:
-                        when[n], kind[n], spike[n], group[n] = times[k], step, k, -1
-                        n += 1
-                        if delta and times[k] + t_ref[neuron] == times[k]:
-                            when[n], kind[n], spike[n], group[n] = times[k], RELEASE, k, -1
-                            n += 1
-    order = np.argsort(when[:n], kind="mergesort")
-    return when[order], kind[order], spike[order], group[order]
+@stage
+def _cross(n, k, current, neurons, adjoint, gradient, min_slope):
+    """lam_V just before spike k of neuron n, which crossed the threshold on its own."""
+    lam = gradient.time[k] / max(current - neurons.theta[n], min_slope)
+    adjoint.state[LAM_V, n] = lam
+    gradient.neuron[D_THETA, n] += neurons.tau_m[n] * lam
 
 
-@kernel
-def currents_at_release(
-    when, kind, spike, group, sources, n_inputs, synapse_start, target, weight, tau_exc, tau_inh, n_receptors,
-    at_spike, at_release,
+@stage
+def _settle(n, neurons, adjoint, gradient, min_slope):
+    """The waiting spike of a delta neuron, once all events of its instant are seen: no kick means it crossed."""
+    if adjoint.kicks[n] == 0:
+        _cross(n, adjoint.pending[n], 0.0, neurons, adjoint, gradient, min_slope)
+    adjoint.pending[n] = -1
+    adjoint.kicks[n] = 0
+
+
+@stage
+def _kick_held(s, n, k, t, w, neurons, adjoint, gradient, with_taus):
+    """A kick while its neuron is held, by spike k through synapse s: what is kept of it at the release counts."""
+    state = adjoint.state
+    tau_m = neurons.tau_m[n]
+    x = state[HELD_UNTIL, n] - t
+    effect = -state[HELD_V, n] * decay(x, tau_m)
+    gradient.weight[s] += tau_m * effect
+    gradient.time[k] += w * effect
+    gradient.delay[s] += w * effect
+    if with_taus:
+        gradient.neuron[D_TAU_M, n] += w * effect * x / tau_m
+        gradient.neuron[D_TAU_M, n] -= w * decay(x, tau_m) * state[HELD_N, n] / tau_m
+
+
+@stage
+def _kick(s, n, k, t, w, neurons, adjoint, gradient, with_taus):
+    """A kick of the potential at t, by spike k through synapse s; returns OK or TIED_KICKS."""
+    if adjoint.pending[n] >= 0:
+        # It made the neuron fire, whose spike moves with it.
+        adjoint.kicks[n] += 1
+        gradient.time[k] += gradient.time[adjoint.pending[n]]
+        gradient.delay[s] += gradient.time[adjoint.pending[n]]
+        return OK if adjoint.kicks[n] == 1 else TIED_KICKS
+    if adjoint.held[n]:
+        if neurons.keep_input[n]:
+            _kick_held(s, n, k, t, w, neurons, adjoint, gradient, with_taus)
+        return OK
+    _go_back(adjoint.state, n, t, neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n], 0, with_taus)
+    lam_v = adjoint.state[LAM_V, n]
+    gradient.weight[s] -= neurons.tau_m[n] * lam_v
+    gradient.time[k] -= w * lam_v
+    gradient.delay[s] -= w * lam_v
+    gradient.neuron[D_TAU_M, n] -= w * adjoint.state[NN, n] / neurons.tau_m[n]
+    return OK
+
+
+@stage
+def _start_current(s, n, k, t, w, neurons, adjoint, gradient, with_taus):
+    """A spike's current starts at t, by spike k through synapse s."""
+    state = adjoint.state
+    receptors = neurons.declared[n]
+    _go_back(state, n, t, neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n], receptors, with_taus)
+    r = 1 if receptors == 2 and w < 0.0 else 0
+    tau = neurons.tau_inh[n] if r == 1 else neurons.tau_exc[n]
+    lam_i = state[LAM_EXC + r, n]
+    effect = w * (state[LAM_V, n] - lam_i)
+    gradient.weight[s] -= tau * lam_i
+    gradient.time[k] += effect
+    gradient.delay[s] += effect
+    if with_taus:
+        tau_m = neurons.tau_m[n]
+        gradient.neuron[D_TAU_EXC + r, n] -= w * state[M_EXC + r, n] / tau
+        gradient.neuron[D_TAU_M, n] += w / tau_m * (tau * lam_i - state[B_EXC + r, n] / tau_m)
+
+
+@stage
+def _release(n, k, t, current, neurons, adjoint, gradient):
+    """Back through the release of neuron n after its spike k: nothing before it reaches the potential after it."""
+    state = adjoint.state
+    tau_m, u_reset = neurons.tau_m[n], neurons.u_reset[n]
+    lam = state[LAM_V, n]
+    if adjoint.pending[n] >= 0:
+        # Kept kicks made it fire at its release: that spike moves with the release.
+        effect = gradient.time[adjoint.pending[n]]
+        adjoint.pending[n] = -1
+        adjoint.kicks[n] = 0
+        lam = 0.0
+        state[NN, n] = 0.0
+    else:
+        effect = lam * (current - u_reset)
+    gradient.time[k] += effect
+    gradient.neuron[D_T_REF, n] += effect
+    gradient.neuron[D_RESET, n] -= tau_m * lam
+    gradient.neuron[D_TAU_M, n] -= u_reset * state[NN, n] / tau_m
+    state[HELD_V, n] = lam
+    state[HELD_UNTIL, n] = t
+    state[HELD_N, n] = state[NN, n]
+    state[LAM_V, n] = state[NN, n] = 0.0
+    adjoint.held[n] = True
+
+
+@stage
+def _fire(n, k, t, current, neurons, adjoint, gradient, min_slope):
+    """Back through spike k of neuron n at t."""
+    adjoint.held[n] = False
+    if neurons.declared[n] == 0:
+        adjoint.pending[n] = k
+        adjoint.kicks[n] = 0
+    elif not (t == 0.0 and neurons.u_init[n] >= neurons.theta[n]):
+        # A neuron that starts above its threshold fires at 0, whatever its input.
+        _cross(n, k, current, neurons, adjoint, gradient, min_slope)
+
+
+@leaf
+def _back_through(
+    events, spikes, currents, network, adjoint, gradient, trouble, n_inputs, min_slope, with_taus
 ):  # fmt: skip
-    """Total synaptic current at each neuron's spike and at the release after it, forward through the events."""
-    n_neurons = tau_exc.size
-    at = np.zeros(n_neurons)
-    exc = np.zeros(n_neurons)
-    inh = np.zeros(n_neurons)
-    for e in range(when.size):
-        t = when[e]
-        if kind[e] == ARRIVAL:
-            for s in range(synapse_start[group[e]], synapse_start[group[e] + 1]):
-                n = target[s]
-                if n_receptors[n] == 0:
+    """All events of a sample, from the last to the first; returns OK or TIED_KICKS."""
+    neurons, synapses = network.neurons, network.synapses
+    for e in range(events.when.size - 1, -1, -1):
+        t = events.when[e]
+        k = events.spike[e]
+        if events.kind[e] == ARRIVAL:
+            g = events.group[e]
+            for s in range(synapses.start[g], synapses.start[g + 1]):
+                n = synapses.target[s]
+                w = synapses.weight[s]
+                if neurons.declared[n] > 0:
+                    _start_current(s, n, k, t, w, neurons, adjoint, gradient, with_taus)
                     continue
-                exc[n] *= decay(t - at[n], tau_exc[n])
-                inh[n] *= decay(t - at[n], tau_inh[n])
-                at[n] = t
-                if n_receptors[n] == 1 or weight[s] > 0.0:
-                    exc[n] += weight[s]
-                else:
-                    inh[n] += weight[s]
+                if adjoint.pending[n] >= 0 and spikes.times[adjoint.pending[n]] != t:
+                    _settle(n, neurons, adjoint, gradient, min_slope)
+                if _kick(s, n, k, t, w, neurons, adjoint, gradient, with_taus) != OK:
+                    trouble[0], trouble[1] = t, n
+                    return TIED_KICKS
+            continue
+        n = spikes.sources[k] - n_inputs
+        receptors = neurons.declared[n]
+        if receptors == 0 and adjoint.pending[n] >= 0 and spikes.times[adjoint.pending[n]] != t:
+            _settle(n, neurons, adjoint, gradient, min_slope)
+        _go_back(adjoint.state, n, t, neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n], receptors, with_taus)
+        if events.kind[e] == RELEASE:
+            _release(n, k, t, currents.at_release[k], neurons, adjoint, gradient)
         else:
-            n = sources[spike[e]] - n_inputs
-            total = exc[n] * decay(t - at[n], tau_exc[n]) + inh[n] * decay(t - at[n], tau_inh[n])
-            if kind[e] == RELEASE:
-                at_release[spike[e]] = total
-            else:
-                at_spike[spike[e]] = total
-
-
-@kernel
-def adjoint_events(
-    times, sources, signal, n_inputs, t_stop,
-    theta, u_reset, u_init, t_ref, tau_m, tau_exc, tau_inh, n_receptors, keep_input, level, n_levels,
-    group_start, group_delay, group_level, synapse_start, target, weight, min_slope, with_taus,
-    d_time, d_weight, d_delay, d_neuron, trouble,
-):  # fmt: skip
-    """Gradients of one sample, added to d_weight, d_delay (n_synapses,), d_neuron (N_PARAMETERS, n_neurons).
-
-    times, sources : (n_spikes,) spikes of inputs and neurons, inputs first or mixed, in any order within an instant
-    signal : (n_spikes,) dL/dt of each spike from the loss; d_time : (n_spikes,) written, the total derivative
-    min_slope : least tau_m dv/dt at threshold that is divided by; with_taus : time constants too
-    trouble : (2,) written if TIED_KICKS is returned: time, neuron
-    """
-    when, kind, spike, group = lay_out(
-        times, sources, n_inputs, level, n_receptors, t_ref, group_start, group_delay, group_level, n_levels, t_stop
-    )
-    at_spike = np.zeros(times.size)
-    at_release = np.zeros(times.size)
-    currents_at_release(
-        when, kind, spike, group, sources, n_inputs, synapse_start, target, weight, tau_exc, tau_inh, n_receptors,
-        at_spike, at_release,
-    )  # fmt: skip
-    n_neurons = theta.size
-    state = np.zeros((N_ROWS, n_neurons))
-    state[AT, :] = t_stop
-    held = np.zeros(n_neurons, np.bool_)
-    pending = np.full(n_neurons, -1)
-    kicks = np.zeros(n_neurons, np.int64)
-    d_time[:] = signal
-    for e in range(when.size - 1, -1, -1):
-        t = when[e]
-        k = spike[e]
-        if kind[e] == ARRIVAL:
-            for s in range(synapse_start[group[e]], synapse_start[group[e] + 1]):
-                n = target[s]
-                w = weight[s]
-                if n_receptors[n] == 0:
-                    _settle(n, t, pending, kicks, state, times, d_time, theta, tau_m, d_neuron, min_slope)
-                    if pending[n] >= 0:
-                        kicks[n] += 1
-                        if kicks[n] > 1:
-                            trouble[0], trouble[1] = t, n
-                            return TIED_KICKS
-                        d_time[k] += d_time[pending[n]]
-                        d_delay[s] += d_time[pending[n]]
-                        continue
-                    if held[n]:
-                        if keep_input[n]:
-                            x = state[HELD_UNTIL, n] - t
-                            effect = -state[HELD_V, n] * decay(x, tau_m[n])
-                            d_weight[s] += tau_m[n] * effect
-                            d_time[k] += w * effect
-                            d_delay[s] += w * effect
-                            if with_taus:
-                                d_neuron[D_TAU_M, n] += w * effect * x / tau_m[n]
-                                d_neuron[D_TAU_M, n] -= w * decay(x, tau_m[n]) * state[HELD_N, n] / tau_m[n]
-                        continue
-                    _go_back(state, n, t, tau_m[n], tau_exc[n], tau_inh[n], 0, with_taus)
-                    d_weight[s] -= tau_m[n] * state[LAM_V, n]
-                    d_time[k] -= w * state[LAM_V, n]
-                    d_delay[s] -= w * state[LAM_V, n]
-                    d_neuron[D_TAU_M, n] -= w * state[NN, n] / tau_m[n]
-                    continue
-                _go_back(state, n, t, tau_m[n], tau_exc[n], tau_inh[n], n_receptors[n], with_taus)
-                r = 1 if n_receptors[n] == 2 and w < 0.0 else 0
-                tau = tau_inh[n] if r == 1 else tau_exc[n]
-                lam_i = state[LAM_EXC + r, n]
-                effect = w * (state[LAM_V, n] - lam_i)
-                d_weight[s] -= tau * lam_i
-                d_time[k] += effect
-                d_delay[s] += effect
-                if with_taus:
-                    d_neuron[D_TAU_EXC + r, n] -= w * state[M_EXC + r, n] / tau
-                    d_neuron[D_TAU_M, n] += w / tau_m[n] * (tau * lam_i - state[B_EXC + r, n] / tau_m[n])
-            continue
-        n = sources[k] - n_inputs
-        if n_receptors[n] == 0:
-            _settle(n, t, pending, kicks, state, times, d_time, theta, tau_m, d_neuron, min_slope)
-        _go_back(state, n, t, tau_m[n], tau_exc[n], tau_inh[n], n_receptors[n], with_taus)
-        if kind[e] == RELEASE:
-            lam = state[LAM_V, n]
-            if pending[n] >= 0:
-                # Kept kicks made it fire at its release: that spike moves with the release.
-                effect = d_time[pending[n]]
-                pending[n] = -1
-                kicks[n] = 0
-                lam = 0.0
-                state[NN, n] = 0.0
-            else:
-                effect = lam * (at_release[k] - u_reset[n])
-            d_time[k] += effect
-            d_neuron[D_T_REF, n] += effect
-            d_neuron[D_RESET, n] -= tau_m[n] * lam
-            d_neuron[D_TAU_M, n] -= u_reset[n] * state[NN, n] / tau_m[n]
-            state[HELD_V, n] = lam
-            state[HELD_UNTIL, n] = t
-            state[HELD_N, n] = state[NN, n]
-            state[LAM_V, n] = state[NN, n] = 0.0
-            held[n] = True
-            continue
-        held[n] = False
-        if n_receptors[n] == 0:
-            pending[n] = k
-            kicks[n] = 0
-        elif not (t == 0.0 and u_init[n] >= theta[n]):
-            _cross(n, k, at_spike[k], state, d_time, theta, tau_m, d_neuron, min_slope)
-    for n in range(n_neurons):
-        if pending[n] >= 0:
-            if times[pending[n]] == 0.0 and u_init[n] >= theta[n]:
-                continue
-            _settle(n, -1.0, pending, kicks, state, times, d_time, theta, tau_m, d_neuron, min_slope)
-        _go_back(state, n, 0.0, tau_m[n], tau_exc[n], tau_inh[n], n_receptors[n], with_taus)
-        d_neuron[D_INIT, n] -= tau_m[n] * state[LAM_V, n]
-        d_neuron[D_TAU_M, n] -= u_init[n] * state[NN, n] / tau_m[n]
+            _fire(n, k, t, currents.at_spike[k], neurons, adjoint, gradient, min_slope)
     return OK
 
 
 @leaf
-def _cross(n, k, current, state, d_time, theta, tau_m, d_neuron, min_slope):
-    """lam_V just before spike k of neuron n, which crossed the threshold on its own."""
-    lam = d_time[k] / max(current - theta[n], min_slope)
-    state[LAM_V, n] = lam
-    d_neuron[D_THETA, n] += tau_m[n] * lam
+def _back_to_start(spikes, neurons, adjoint, gradient, min_slope, with_taus):
+    """From the first event of each neuron to 0 ms: what the initial potential does."""
+    for n in range(neurons.theta.size):
+        k = adjoint.pending[n]
+        if k >= 0:
+            if spikes.times[k] == 0.0 and neurons.u_init[n] >= neurons.theta[n]:
+                continue
+            _settle(n, neurons, adjoint, gradient, min_slope)
+        _go_back(
+            adjoint.state, n, 0.0, neurons.tau_m[n], neurons.tau_exc[n], neurons.tau_inh[n], neurons.declared[n],
+            with_taus,
+        )  # fmt: skip
+        gradient.neuron[D_INIT, n] -= neurons.tau_m[n] * adjoint.state[LAM_V, n]
+        gradient.neuron[D_TAU_M, n] -= neurons.u_init[n] * adjoint.state[NN, n] / neurons.tau_m[n]
 
 
-@leaf
-def _settle(n, t, pending, kicks, state, times, d_time, theta, tau_m, d_neuron, min_slope):
-    """A waiting spike of a delta neuron, once all events of its instant are seen: no kick means it crossed."""
-    k = pending[n]
-    if k < 0 or times[k] == t:
-        return
-    if kicks[n] == 0:
-        _cross(n, k, 0.0, state, d_time, theta, tau_m, d_neuron, min_slope)
-    pending[n] = -1
-    kicks[n] = 0
+@kernel
+def adjoint_events(spikes, network, gradient, trouble, n_inputs, t_stop, min_slope, with_taus):
+    """Gradients of one sample; of each spike ``gradient.time`` is what the loss has of it at the beginning, and the
+    total derivative at the end. The rest as in ``adjoint_samples``; returns OK or TIED_KICKS."""
+    events = lay_out(spikes, network, n_inputs, t_stop)
+    currents = currents_at_events(events, spikes, network, n_inputs)
+    n = network.level.size
+    adjoint = _Adjoint(np.zeros((N_ROWS, n)), np.zeros(n, np.bool_), np.full(n, -1), np.zeros(n, np.int64))
+    adjoint.state[AT, :] = t_stop
+    status = _back_through(
+        events, spikes, currents, network, adjoint, gradient, trouble, n_inputs, min_slope, with_taus
+    )
+    if status == OK:
+        _back_to_start(spikes, network.neurons, adjoint, gradient, min_slope, with_taus)
+    return status
 
 
 @kernel
 def adjoint_samples(
-    in_times, in_neurons, in_offsets, out_times, out_neurons, out_offsets, signal, first, last, t_stop,
-    theta, u_reset, u_init, t_ref, tau_m, tau_exc, tau_inh, n_receptors, keep_input, level, n_levels,
-    group_start, group_delay, group_level, synapse_start, target, weight, min_slope, with_taus,
-    d_input, d_weight, d_delay, d_neuron, trouble,
+    arrivals, spikes, signal, network, gradient, trouble, first, last, t_stop, min_slope, with_taus
 ):  # fmt: skip
-    """``adjoint_events`` for samples ``first`` ... ``last - 1`` of a layer, one after the other.
+    """Gradients of samples ``first`` ... ``last - 1``, one after the other; returns OK or TIED_KICKS.
 
-    n_inputs = the size of the layer's input; signal : of the output spikes; d_input : of the input spikes, written
+    arrivals, spikes : Batch of the inputs' spikes as they are sent, and of all neurons'; network : Network
+    signal : dL/dt of each neuron's spike, from the loss; gradient : Gradient, times of the inputs' spikes
+    trouble : (2,) written if TIED_KICKS is returned: time, neuron
+    min_slope : least tau_m dv/dt at threshold that is divided by; with_taus : by time constants too
     """
-    n_inputs = group_start.size - 1 - theta.size
-    for k in range(first, last):
-        a, b = in_offsets[k], in_offsets[k + 1]
-        c, d = out_offsets[k], out_offsets[k + 1]
+    n_inputs = network.synapses.group_start.size - 1 - network.level.size
+    for sample in range(first, last):
+        a, b = arrivals.offsets[sample], arrivals.offsets[sample + 1]
+        c, d = spikes.offsets[sample], spikes.offsets[sample + 1]
         n = b - a
-        times = np.concatenate((in_times[a:b], out_times[c:d]))
+        times = np.concatenate((arrivals.times[a:b], spikes.times[c:d]))
         sources = np.empty(times.size, np.int64)
-        sources[:n] = in_neurons[a:b]
-        sources[n:] = out_neurons[c:d]
+        sources[:n] = arrivals.neurons[a:b]
+        sources[n:] = spikes.neurons[c:d]
         sources[n:] += n_inputs
-        mine = np.zeros(times.size)
-        mine[n:] = signal[c:d]
-        d_time = np.empty(times.size)
+        by_time = np.zeros(times.size)
+        by_time[n:] = signal[c:d]
         status = adjoint_events(
-            times, sources, mine, n_inputs, t_stop,
-            theta, u_reset, u_init, t_ref, tau_m, tau_exc, tau_inh, n_receptors, keep_input, level, n_levels,
-            group_start, group_delay, group_level, synapse_start, target, weight, min_slope, with_taus,
-            d_time, d_weight, d_delay, d_neuron, trouble,
+            Spikes(times, sources), network, Gradient(by_time, gradient.weight, gradient.delay, gradient.neuron),
+            trouble, n_inputs, t_stop, min_slope, with_taus,
         )  # fmt: skip
         if status != OK:
             return status
-        d_input[a:b] = d_time[:n]
+        gradient.time[a:b] = by_time[:n]
     return OK

@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evsim._kernels.queue.arrays import Synapses
 from evsim.errors import GradientError, InputError
 from evsim.learning._kernels import adjoint_events as events
-from evsim.learning._kernels.adjoint_layer import adjoint_layer
+from evsim.learning._kernels.adjoint_layer import LayerGradient, LayerSpikes, adjoint_layer
+from evsim.learning._kernels.arrays import Batch
+from evsim.learning._kernels.event_order import Network
 from evsim.learning._kernels.readout import highest_by_taus
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
@@ -147,21 +150,20 @@ def _shared(
 ) -> tuple[Floats, Floats, Floats]:  # fmt: skip
     """Weight gradient, dL/d arrival, and (4, n_out) by theta, u_reset, u_init, t_ref: neurons that share events."""
     cuts = borders(len(arrivals))
-    total = np.zeros((cuts.size - 1, *weight.shape))
-    own = np.zeros((cuts.size - 1, 4, weight.shape[1]))
+    by_weight = np.zeros((cuts.size - 1, *weight.shape))
+    by_neuron = np.zeros((cuts.size - 1, 4, weight.shape[1]))
     d_arrival = np.zeros(arrivals.times.size)
+    spikes = LayerSpikes(outputs.times, outputs.neurons, outputs.offsets, outputs.currents, signal)
 
     def one(k: int) -> None:
         adjoint_layer(
-            arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, outputs.neurons, outputs.currents,
-            outputs.offsets, signal, cuts[k], cuts[k + 1], t_stop,
-            p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], p.tau_exc[0], weight, min_slope, spiking, wants_signal,
-            d_arrival, total[k], *own[k],
+            Batch.of(arrivals), spikes, p, weight, LayerGradient(d_arrival, by_weight[k], *by_neuron[k]),
+            cuts[k], cuts[k + 1], t_stop, min_slope, spiking, wants_signal,
         )  # fmt: skip
 
     with workers(threads) as pool:
         list(pool(one, range(cuts.size - 1)))
-    return added(total), d_arrival, added(own)
+    return added(by_weight), d_arrival, added(by_neuron)
 
 
 def by_input(arrivals: SpikeBatch, d_arrival: Floats, n_in: int) -> Floats:
@@ -221,23 +223,23 @@ def plan_gradient(
     """
     if plan.plastic:
         raise GradientError("weights that change by STDP have no gradient here; connect without plasticity.")
-    p = plan.neurons
     cuts = borders(len(inputs))
     n = cuts.size - 1
     weight, delay = np.zeros((n, plan.weight.size)), np.zeros((n, plan.weight.size))
-    neuron = np.zeros((n, events.N_PARAMETERS, p.theta.size))
+    neuron = np.zeros((n, events.N_PARAMETERS, plan.level.size))
     d_input = np.zeros(inputs.times.size)
     trouble = np.zeros((n, 2))
+    synapses = Synapses(
+        plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start, plan.target, plan.weight
+    )
+    network = Network(plan.neurons, plan.level, synapses)
 
     def one(k: int) -> int:
         return int(
             events.adjoint_samples(
-                inputs.times, inputs.neurons, inputs.offsets, outputs.times, outputs.neurons, outputs.offsets,
-                signal, cuts[k], cuts[k + 1], float(t_stop),
-                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m, p.tau_exc, p.tau_inh, p.declared, p.keep_input,
-                plan.level, int(plan.level.max()) + 1, plan.group_start, plan.group_delay, plan.group_level,
-                plan.synapse_start, plan.target, plan.weight, least_slope(p, rule.min_slope), rule.neuron_parameters,
-                d_input, weight[k], delay[k], neuron[k], trouble[k],
+                Batch.of(inputs), Batch.of(outputs), signal, network,
+                events.Gradient(d_input, weight[k], delay[k], neuron[k]), trouble[k], cuts[k], cuts[k + 1],
+                float(t_stop), least_slope(plan.neurons, rule.min_slope), rule.neuron_parameters,
             )
         )  # fmt: skip
 

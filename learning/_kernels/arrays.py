@@ -1,0 +1,25 @@
+"""What several of the learning kernels read: flat arrays and numbers, grouped by what they belong to.
+
+The neurons are the ``NeuronArrays`` of the engines, the synapses of a network the ``Synapses`` of the queue. A tuple
+that one kernel alone knows stands beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Batch(NamedTuple):
+    """Spikes, or their arrivals, sample after sample, each sorted by time: sample k's are
+    ``offsets[k]:offsets[k + 1]``."""
+
+    times: np.ndarray
+    neurons: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, spikes: Any) -> Batch:
+        """Of a SpikeBatch, or whatever else has these three arrays."""
+        return cls(spikes.times, spikes.neurons, spikes.offsets)
