@@ -23,3 +23,11 @@ class Batch(NamedTuple):
     def of(cls, spikes: Any) -> Batch:
         """Of a SpikeBatch, or whatever else has these three arrays."""
         return cls(spikes.times, spikes.neurons, spikes.offsets)
+
+
+class Surrogate(NamedTuple):
+    """A secondary activation: its shape's number (see ``surrogates``), slope, and height at the threshold."""
+
+    shape: int
+    slope: float
+    height: float

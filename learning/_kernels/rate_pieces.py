@@ -12,10 +12,11 @@ Gauss-Legendre nodes; with k(u) the linear equation is solved at the nodes thems
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from evsim._kernels.jit import formula, kernel, leaf
+from evsim._kernels.jit import formula, leaf, stage
 from evsim._kernels.neurons.lif import psp
 
 from .surrogates import surrogate
@@ -24,20 +25,42 @@ V, CURRENT, F, A_U, A_I, J, M_U, M_I, N_STATE = range(9)
 """Potential, current; F, A_U, A_I; int psi F, int psi A_U, int psi A_I over the window so far."""
 
 
-@leaf
-def node_factors(length, x, weight, tau_m, tau_s, em, es, p, gauss):
-    """Factors at nodes x in (0, 1) of a piece: decays of membrane and current, P, and the weights; all written.
+class Nodes(NamedTuple):
+    """Gauss-Legendre rule on (0, 1): nodes, weights, (n,); integral : (n, n), weights of the integrals from 0 to each
+    node."""
 
-    tau_s = 0 : a delta synapse. The last entry of em, es, p is for the piece's end.
+    x: np.ndarray
+    weight: np.ndarray
+    integral: np.ndarray
+
+
+class PieceFactors(NamedTuple):
+    """Room for the factors of a piece at its n nodes and, last, at its end.
+
+    em, es, p : decays of membrane and current, P; gauss : weights times the length
+    psi, jump, fade : scratch of ``advance_with_reset``
     """
+
+    em: np.ndarray
+    es: np.ndarray
+    p: np.ndarray
+    gauss: np.ndarray
+    psi: np.ndarray
+    jump: np.ndarray
+    fade: np.ndarray
+
+
+@stage
+def fill_factors(factors, length, x, weight, tau_m, tau_s):
+    """Write the factors of a piece with nodes x in (0, 1) and their weights. tau_s = 0 : a delta synapse."""
     n = x.size
     for k in range(n + 1):
         t = length if k == n else x[k] * length
-        em[k] = math.exp(-t / tau_m)
-        es[k] = math.exp(-t / tau_s) if tau_s > 0.0 else 0.0
-        p[k] = psp(t, tau_m, tau_s) if tau_s > 0.0 else 0.0
+        factors.em[k] = math.exp(-t / tau_m)
+        factors.es[k] = math.exp(-t / tau_s) if tau_s > 0.0 else 0.0
+        factors.p[k] = psp(t, tau_m, tau_s) if tau_s > 0.0 else 0.0
         if k < n:
-            gauss[k] = weight[k] * length
+            factors.gauss[k] = weight[k] * length
 
 
 @formula
@@ -57,40 +80,45 @@ def flow(y, b, em, es, p, tau_m, potential):
     y[CURRENT] *= es
 
 
-@leaf
-def advance(y, b, n, em, es, p, gauss, tau_m, theta, shape, slope, height):
-    """Count a piece with the reset kept out of the gradient; height : psi at the threshold, per unit and ms."""
+@stage
+def advance(y, b, n, factors, tau_m, theta, psi):
+    """Count a piece with the reset kept out of the gradient; height of psi at the threshold: per unit and ms."""
+    em, p = factors.em, factors.p
     for k in range(n):
         u = y[V] * em[k] + y[CURRENT] * p[k]
-        w = gauss[k] * height * surrogate(shape, slope * (u / theta - 1.0))
+        z = psi.slope * (u / theta - 1.0)
+        w = factors.gauss[k] * psi.height * surrogate(psi.shape, z)
         y[J] += w * response(y[F], b, em[k], p[k], tau_m)
         y[M_U] += w * y[A_U] * em[k]
         y[M_I] += w * (y[A_I] * em[k] + b * tau_m * p[k])
-    flow(y, b, em[n], es[n], p[n], tau_m, True)
+    flow(y, b, em[n], factors.es[n], p[n], tau_m, True)
 
 
-@kernel
-def advance_kept(y, b, n, em, es, p, gauss, integral, length, theta, shape, slope, height, origin):
+@stage
+def _fill_fade(y, n, factors, integral, length, theta, psi, origin):
+    """psi at the nodes, and what is left of a potential of the beginning at the nodes and the end, resets included."""
+    for k in range(n):
+        u = y[V] * factors.em[k] + y[CURRENT] * factors.p[k]
+        factors.psi[k] = psi.height * surrogate(psi.shape, psi.slope * (u / theta - 1.0))
+        factors.jump[k] = factors.psi[k] * (theta if math.isnan(origin) else u - origin)
+    for i in range(n + 1):
+        total = 0.0
+        for k in range(n):
+            total += factors.jump[k] * (factors.gauss[k] if i == n else length * integral[i, k])
+        factors.fade[i] = factors.em[i] * math.exp(-total)
+
+
+@stage
+def advance_with_reset(y, b, n, factors, integral, length, theta, psi, origin):
     """Count a piece with the reset in the gradient. integral : (n, n), from 0 to each node, of a unit piece.
 
     origin : the potential that a hard reset goes to, so that k = (u - origin) psi; NaN: soft, k = theta psi
     """
-    psi = np.empty(n)
-    jump = np.empty(n)
-    for k in range(n):
-        u = y[V] * em[k] + y[CURRENT] * p[k]
-        psi[k] = height * surrogate(shape, slope * (u / theta - 1.0))
-        jump[k] = psi[k] * (theta if math.isnan(origin) else u - origin)
-    fade = np.empty(n + 1)
+    _fill_fade(y, n, factors, integral, length, theta, psi, origin)
+    fade, es, gauss = factors.fade, factors.es, factors.gauss
+    f, a_u, a_i = y[F], y[A_U], y[A_I]
     for i in range(n + 1):
-        total = 0.0
-        for k in range(n):
-            total += jump[k] * (gauss[k] if i == n else length * integral[i, k])
-        fade[i] = em[i] * math.exp(-total)
-    f = y[F]
-    a_u = y[A_U]
-    a_i = y[A_I]
-    for i in range(n + 1):
+        # Collocation: the drive at each node, faded to this one.
         grown = 0.0
         late = 0.0
         for k in range(n):
@@ -102,9 +130,9 @@ def advance_kept(y, b, n, em, es, p, gauss, integral, length, theta, shape, slop
             y[A_U] = fade[i] * a_u
             y[A_I] = fade[i] * (a_i + late)
         else:
-            w = gauss[i] * psi[i]
+            w = gauss[i] * factors.psi[i]
             y[J] += w * fade[i] * (f + grown)
             y[M_U] += w * fade[i] * a_u
             y[M_I] += w * fade[i] * (a_i + late)
-    y[V] = y[V] * em[n] + y[CURRENT] * p[n]
+    y[V] = y[V] * factors.em[n] + y[CURRENT] * factors.p[n]
     y[CURRENT] *= es[n]

@@ -10,6 +10,8 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels import rate_response as kernels
+from evsim.learning._kernels.arrays import Batch, Surrogate
+from evsim.learning._kernels.rate_pieces import Nodes
 from evsim.learning._kernels.readout import integral_factors
 from evsim.learning.layers.dense import Dense, Recurrent
 from evsim.learning.layers.readout import Readout, Voltages
@@ -30,7 +32,7 @@ class LayerRates:
     drive : (samples, K, n_out), threshold units per ms, of the synapses (a bias is part of the threshold)
     slope : (samples, K, n_out), d rate/d drive of the same window, per threshold unit
     fallback : (samples, K, n_out), whether ``silent_share`` gave the slope
-    between : (samples, n_out, K, N_FOUND) of ``_kernels.rate_response``, what leads from a window to later ones; None
+    between : (samples, n_out, K, N_RESPONSES) of ``_kernels.rate_response``, what leads from a window to later ones; None
         for one window
     source_rates : (samples, K, sources), per ms, as they arrive; a Recurrent layer's own neurons after its inputs
     unit : drive of one spike per ms through a weight of 1
@@ -194,27 +196,27 @@ def _responses(
     threads: int,
 ) -> Floats:  # fmt: skip
     order, starts = _by_neuron(outputs)
-    found = np.empty((len(arrivals), layer.n_out, rule.windows, kernels.N_FOUND))
+    out = np.empty((len(arrivals), layer.n_out, rule.windows, kernels.N_RESPONSES))
+    spikes = kernels.NeuronSpikes(outputs.times[order], starts)
     psi = rule.surrogate
+    settings = kernels.Settings(
+        _gauss(max(2, rule.nodes // 2)), _gauss(rule.nodes),
+        Surrogate(psi.code, psi.slope, psi.height / (rule.reference_step or 1.0)), rule.filtered, rule.reset == "hard",
+        not rule.detach_reset,
+    )  # fmt: skip
     weight = np.ascontiguousarray(weight)
-    tau_s = float(p.tau_exc[0]) if layer.neuron.receptor_taus() else 0.0
-    times = outputs.times[order]
 
     def stretch(first: int, last: int) -> None:
         kernels.responses(
-            arrivals.times, arrivals.neurons, arrivals.offsets, times, starts, weight, found, first, last,
-            float(t_stop), rule.windows, p.theta, p.u_reset, p.u_init, p.t_ref, float(p.tau_m[0]), tau_s,
-            bool(p.keep_input[0]), rule.filtered, *_gauss(max(2, rule.nodes // 2)), *_gauss(rule.nodes),
-            psi.code, psi.slope, psi.height / (rule.reference_step or 1.0), rule.reset == "hard",
-            not rule.detach_reset,
-        )  # fmt: skip
+            Batch.of(arrivals), spikes, p, weight, settings, out, first, last, float(t_stop), rule.windows
+        )
 
     over_stretches(stretch, len(arrivals), threads)
-    return found
+    return out
 
 
 @cache
-def _gauss(n: int) -> tuple[Floats, Floats, Floats]:
+def _gauss(n: int) -> Nodes:
     """Nodes and weights on (0, 1), and (n, n) weights of the integrals from 0 to each node."""
     x, w = np.polynomial.legendre.leggauss(n)
     x, w = 0.5 * (x + 1.0), 0.5 * w
@@ -226,7 +228,7 @@ def _gauss(n: int) -> tuple[Floats, Floats, Floats]:
     integrals[:, 0] = x
     for k in range(1, n):
         integrals[:, k] = (powers[:, k + 1] - powers[:, k - 1]) / (2.0 * (2 * k + 1))
-    return x, w, np.ascontiguousarray(integrals @ coefficients)
+    return Nodes(x, w, np.ascontiguousarray(integrals @ coefficients))
 
 
 def _by_neuron(spikes: SpikeBatch) -> tuple[np.ndarray, np.ndarray]:
