@@ -31,3 +31,8 @@ class Surrogate(NamedTuple):
     shape: int
     slope: float
     height: float
+
+    @classmethod
+    def of(cls, psi: Any, unit: float = 1.0) -> Surrogate:
+        """Of a ``learning.surrogates.Surrogate``, its height by ``unit``."""
+        return cls(psi.code, float(psi.slope), float(psi.height / unit))

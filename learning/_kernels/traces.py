@@ -5,10 +5,11 @@ sample can be learned in one piece or in many.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from evsim._kernels.jit import kernel
+from evsim._kernels.jit import kernel, leaf, stage
 from evsim._kernels.neurons.lif import decay, psp
 
 from .surrogates import TRIANGLE, surrogate
@@ -17,200 +18,300 @@ LEFT, RIGHT = 0.5 - 0.5 / math.sqrt(3.0), 0.5 + 0.5 / math.sqrt(3.0)
 """Nodes of the two-point Gauss rule on [0, 1]; each weighs 1/2."""
 
 
-@kernel
-def potentials(
-    query, arrivals, sources, spikes, neurons, weight, u_reset, t_ref, tau_m, tau_s, delta,
-    start, u, current, release, out,
-):  # fmt: skip
+class Train(NamedTuple):
+    """Spikes or arrivals of one sample, sorted by time."""
+
+    times: np.ndarray
+    neurons: np.ndarray
+
+
+class MembraneState(NamedTuple):
+    """u, synaptic current, and release (ms) of each neuron, (n,)."""
+
+    u: np.ndarray
+    current: np.ndarray
+    release: np.ndarray
+
+
+@stage
+def _flow_all(state, now, t, neurons, delta, any_held):
+    """Carry all neurons from now to t, without input; any_held : may some be refractory at the beginning."""
+    tau_m, tau_s = neurons.tau_m[0], neurons.tau_exc[0]
+    u, current, release = state.u, state.current, state.release
+    x = t - now
+    em = decay(x, tau_m)
+    es = 0.0 if delta else decay(x, tau_s)
+    p = 0.0 if delta else psp(x, tau_m, tau_s)
+    if not any_held:
+        for k in range(u.size):
+            u[k] = u[k] * em + current[k] * p
+            current[k] *= es
+    else:
+        for k in range(u.size):
+            if release[k] <= now:
+                u[k] = u[k] * em + current[k] * p
+            elif release[k] < t:
+                y = t - release[k]
+                u[k] = neurons.u_reset[k] * decay(y, tau_m)
+                if not delta:
+                    u[k] += current[k] * decay(x - y, tau_s) * psp(y, tau_m, tau_s)
+            current[k] *= es
+
+
+@stage
+def _arrive(row, t, state, delta):
+    """A spike with these weights, (n,), arrives at t; a kick of a refractory neuron is lost."""
+    if not delta:
+        for k in range(row.size):
+            state.current[k] += row[k]
+    else:
+        for k in range(row.size):
+            if state.release[k] <= t:
+                state.u[k] += row[k]
+
+
+@leaf
+def potentials(query, arrivals, spikes, neurons, weight, state, start, out):
     """u of a layer at sorted instants: after the arrivals of an instant, before its resets.
 
-    arrivals, sources; spikes, neurons : of one sample, from ``start`` on, sorted; weight : (n_sources, n)
-    u, current, release : (n,), state at ``start``, left as it is after the last query; out : (n_query, n), written
-    delta : do arrivals kick the potential? Else they add to the current. Resets at the last query are left to do.
+    arrivals, spikes : Train, of one sample, from ``start`` on; neurons : NeuronArrays of one current or none (kicks of
+    the potential); weight : (n_sources, n); out : (n_query, n), written
+    state : MembraneState at ``start``, left as it is after the last query. Resets at the last query are left to do.
     """
-    n = u.size
+    delta = neurons.n_receptors[0] == 0
     now = start
     a = 0
     s = 0
     free = start
-    for k in range(n):
-        free = max(free, release[k])
+    for k in range(state.u.size):
+        free = max(free, state.release[k])
     for q in range(query.size):
         goal = query[q]
         while True:
-            arrives = a < arrivals.size and arrivals[a] <= goal
-            fires = s < spikes.size and spikes[s] < goal
+            arrives = a < arrivals.times.size and arrivals.times[a] <= goal
+            fires = s < spikes.times.size and spikes.times[s] < goal
             if arrives and fires:
                 # At one instant arrivals come first.
-                arrives = arrivals[a] <= spikes[s]
+                arrives = arrivals.times[a] <= spikes.times[s]
                 fires = not arrives
             t = goal
             if arrives:
-                t = arrivals[a]
+                t = arrivals.times[a]
             elif fires:
-                t = spikes[s]
+                t = spikes.times[s]
             if t > now:
-                x = t - now
-                em = decay(x, tau_m)
-                es = 0.0 if delta else decay(x, tau_s)
-                p = 0.0 if delta else psp(x, tau_m, tau_s)
-                if free <= now:
-                    for k in range(n):
-                        u[k] = u[k] * em + current[k] * p
-                        current[k] *= es
-                else:
-                    for k in range(n):
-                        if release[k] <= now:
-                            u[k] = u[k] * em + current[k] * p
-                        elif release[k] < t:
-                            y = t - release[k]
-                            u[k] = u_reset[k] * decay(y, tau_m)
-                            if not delta:
-                                u[k] += current[k] * decay(x - y, tau_s) * psp(y, tau_m, tau_s)
-                        current[k] *= es
+                _flow_all(state, now, t, neurons, delta, free > now)
                 now = t
             if arrives:
-                row = weight[sources[a]]
-                if not delta:
-                    for k in range(n):
-                        current[k] += row[k]
-                else:
-                    for k in range(n):
-                        if release[k] <= t:
-                            u[k] += row[k]
+                _arrive(weight[arrivals.neurons[a]], t, state, delta)
                 a += 1
             elif fires:
-                k = neurons[s]
-                u[k] = u_reset[k]
-                release[k] = t + t_ref[k]
-                free = max(free, release[k])
+                k = spikes.neurons[s]
+                state.u[k] = neurons.u_reset[k]
+                state.release[k] = t + neurons.t_ref[k]
+                free = max(free, state.release[k])
                 s += 1
             else:
                 break
-        out[q] = u
+        for k in range(state.u.size):
+            out[q, k] = state.u[k]
+
+
+class Pieces(NamedTuple):
+    """A stretch of time cut at its events: (p + 1,) edges, ms; of arrivals and spikes the edge of each, sorted, < p,
+    and its source or neuron."""
+
+    edges: np.ndarray
+    arrival_edge: np.ndarray
+    sources: np.ndarray
+    spike_edge: np.ndarray
+    neurons: np.ndarray
+
+
+class Signal(NamedTuple):
+    """The learning signal at each piece's beginning and its two Gauss nodes, (3 p,): phi coefficients[row];
+    coefficients : (rows, n)."""
+
+    coefficients: np.ndarray
+    row: np.ndarray
+    phi: np.ndarray
+
+
+class TraceSettings(NamedTuple):
+    """Time constants (ms) and amplitudes of the causal (pre) and the non-causal (post) term.
+
+    with_psp : the trace of an arrival is the PSP with tau_pre, tau_s; else exp(-t/tau_pre)
+    spiking : the neuron's spikes stand in place of psi
+    """
+
+    tau_pre: float
+    tau_post: float
+    tau_s: float
+    a_pre: float
+    a_post: float
+    with_psp: bool
+    spiking: bool
+
+
+class TraceState(NamedTuple):
+    """after : (n,), the filtered psi or spikes of a neuron; before, before_current : (n_sources,), of the arrivals."""
+
+    after: np.ndarray
+    before: np.ndarray
+    before_current: np.ndarray
+
+
+class _Back(NamedTuple):
+    """(n,) each: what a unit trace of a source at this instant will still give, and one of its current."""
+
+    trace: np.ndarray
+    current: np.ndarray
+
+
+@leaf
+def _fill_psi(u, theta, psi, filtered):
+    """psi at the Gauss nodes, (2 p, n), from potentials at beginnings and nodes, (3 p, n)."""
+    for q in range(filtered.shape[0] // 2):
+        for node in range(2):
+            v = u[3 * q + 1 + node]
+            out = filtered[2 * q + node]
+            if psi.shape == TRIANGLE:
+                # A loop without a call, for SIMD.
+                for k in range(theta.size):
+                    out[k] = psi.height * max(1.0 - abs(psi.slope * (v[k] / theta[k] - 1.0)), 0.0)
+            else:
+                for k in range(theta.size):
+                    out[k] = psi.height * surrogate(psi.shape, psi.slope * (v[k] / theta[k] - 1.0))
+
+
+@leaf
+def _sweep_there(pieces, signal, filtered, after, settings, gradient):
+    """The non-causal term: each arrival meets what the neurons have gathered before it."""
+    n = after.size
+    a = 0
+    s = 0
+    for q in range(pieces.edges.size - 1):
+        while a < pieces.arrival_edge.size and pieces.arrival_edge[a] == q:
+            c = signal.coefficients[signal.row[3 * q]]
+            d = settings.a_post * signal.phi[3 * q]
+            g = gradient[pieces.sources[a]]
+            if d != 0.0:
+                for k in range(n):
+                    g[k] += d * c[k] * after[k]
+            a += 1
+        h = pieces.edges[q + 1] - pieces.edges[q]
+        whole = decay(h, settings.tau_post)
+        if settings.spiking:
+            while s < pieces.spike_edge.size and pieces.spike_edge[s] == q:
+                after[pieces.neurons[s]] += 1.0
+                s += 1
+            for k in range(n):
+                after[k] *= whole
+        else:
+            one = 0.5 * h * decay(RIGHT * h, settings.tau_post)
+            two = 0.5 * h * decay(LEFT * h, settings.tau_post)
+            f = filtered[2 * q]
+            g = filtered[2 * q + 1]
+            for k in range(n):
+                after[k] = after[k] * whole + one * f[k] + two * g[k]
+
+
+@stage
+def _meet_psi(q, h, signal, filtered, back, settings):
+    """psi of piece q, of length h, meets the traces of arrivals before it."""
+    n = back.trace.size
+    for node in range(2):
+        at = 3 * q + 1 + node
+        d = 0.5 * h * settings.a_pre * signal.phi[at]
+        if d == 0.0:
+            continue
+        x = (LEFT if node == 0 else RIGHT) * h
+        c = signal.coefficients[signal.row[at]]
+        f = filtered[2 * q + node]
+        e = d * decay(x, settings.tau_pre)
+        for k in range(n):
+            back.trace[k] += e * c[k] * f[k]
+        if settings.with_psp:
+            e = d * psp(x, settings.tau_pre, settings.tau_s)
+            for k in range(n):
+                back.current[k] += e * c[k] * f[k]
+
+
+@leaf
+def _sweep_back(pieces, signal, filtered, back, settings, gradient):
+    """The causal term: each arrival is given what its trace meets from then on."""
+    n = back.trace.size
+    a = pieces.arrival_edge.size - 1
+    s = pieces.spike_edge.size - 1
+    for q in range(pieces.edges.size - 2, -1, -1):
+        h = pieces.edges[q + 1] - pieces.edges[q]
+        whole = decay(h, settings.tau_pre)
+        if settings.with_psp:
+            fade = decay(h, settings.tau_s)
+            drive = psp(h, settings.tau_pre, settings.tau_s)
+            for k in range(n):
+                back.current[k] = back.current[k] * fade + back.trace[k] * drive
+        for k in range(n):
+            back.trace[k] *= whole
+        if settings.spiking:
+            while s >= 0 and pieces.spike_edge[s] == q:
+                k = pieces.neurons[s]
+                back.trace[k] += settings.a_pre * signal.phi[3 * q] * signal.coefficients[signal.row[3 * q], k]
+                s -= 1
+        else:
+            _meet_psi(q, h, signal, filtered, back, settings)
+        while a >= 0 and pieces.arrival_edge[a] == q:
+            g = gradient[pieces.sources[a]]
+            if settings.with_psp:
+                for k in range(n):
+                    g[k] += back.current[k]
+            else:
+                for k in range(n):
+                    g[k] += back.trace[k]
+            a -= 1
+
+
+@leaf
+def _close_stretch(pieces, back, state, settings, gradient):
+    """Give the traces of the stretch's beginning what they met in it, and carry them to its end."""
+    edges, before, before_current = pieces.edges, state.before, state.before_current
+    end = edges[edges.size - 1]
+    for j in range(before.size):
+        if before[j] != 0.0 or before_current[j] != 0.0:
+            g = gradient[j]
+            for k in range(back.trace.size):
+                g[k] += before[j] * back.trace[k] + before_current[j] * back.current[k]
+    h = end - edges[0]
+    whole = decay(h, settings.tau_pre)
+    fade = decay(h, settings.tau_s) if settings.with_psp else 0.0
+    drive = psp(h, settings.tau_pre, settings.tau_s) if settings.with_psp else 0.0
+    for j in range(before.size):
+        before[j] = before[j] * whole + before_current[j] * drive
+        before_current[j] *= fade
+    for a in range(pieces.arrival_edge.size):
+        h = end - edges[pieces.arrival_edge[a]]
+        j = pieces.sources[a]
+        if settings.with_psp:
+            before[j] += psp(h, settings.tau_pre, settings.tau_s)
+            before_current[j] += decay(h, settings.tau_s)
+        else:
+            before[j] += decay(h, settings.tau_pre)
 
 
 @kernel
-def eligibility(
-    edges, arrival_edge, sources, spike_edge, neurons, u, theta, shape, slope, height, spiking,
-    coefficients, row, phi, tau_pre, tau_post, tau_s, with_psp, a_pre, a_post,
-    after, filtered, before, before_current, gradient,
-):  # fmt: skip
-    """Adds sum_ij of learning signal times eligibility over the pieces between ``edges`` to ``gradient``.
+def eligibility(pieces, signal, u, theta, psi, settings, state, gradient):
+    """Adds sum_ij of learning signal times eligibility over a stretch to ``gradient``, (n_sources, n).
 
-    edges : (p + 1,); arrival_edge, spike_edge : the edge of each arrival and spike, sorted, < p
-    u : (3 p, n), potentials at each piece's beginning and its two Gauss nodes (not read if ``spiking``)
-    coefficients : (rows, n); row, phi : (3 p,): the learning signal there is phi coefficients[row]
-    with_psp : the trace of an arrival is the PSP with tau_pre, tau_s; else exp(-t/tau_pre)
-    State, changed: after : (n,), the filtered psi or spikes of a neuron; before, before_current : (n_sources,), traces
-    Scratch: filtered : (2 p, n)
+    pieces : Pieces; signal : Signal; settings : TraceSettings; state : TraceState, changed
+    u : (3 p, n), potentials at each piece's beginning and its two Gauss nodes, psi : Surrogate (not read if spiking)
     """
-    p = edges.size - 1
-    n = after.size
-    n_sources = before.size
-    x = np.empty(2)
-    if not spiking:
-        for q in range(p):
-            for node in range(2):
-                v = u[3 * q + 1 + node]
-                out = filtered[2 * q + node]
-                if shape == TRIANGLE:
-                    # A loop without a call, for SIMD.
-                    for k in range(n):
-                        out[k] = height * max(1.0 - abs(slope * (v[k] / theta[k] - 1.0)), 0.0)
-                else:
-                    for k in range(n):
-                        out[k] = height * surrogate(shape, slope * (v[k] / theta[k] - 1.0))
-    if a_post != 0.0:
-        a = 0
-        s = 0
-        for q in range(p):
-            while a < arrival_edge.size and arrival_edge[a] == q:
-                c = coefficients[row[3 * q]]
-                d = a_post * phi[3 * q]
-                g = gradient[sources[a]]
-                if d != 0.0:
-                    for k in range(n):
-                        g[k] += d * c[k] * after[k]
-                a += 1
-            h = edges[q + 1] - edges[q]
-            whole = decay(h, tau_post)
-            if spiking:
-                while s < spike_edge.size and spike_edge[s] == q:
-                    after[neurons[s]] += 1.0
-                    s += 1
-                for k in range(n):
-                    after[k] *= whole
-            else:
-                one = 0.5 * h * decay(RIGHT * h, tau_post)
-                two = 0.5 * h * decay(LEFT * h, tau_post)
-                f = filtered[2 * q]
-                g = filtered[2 * q + 1]
-                for k in range(n):
-                    after[k] = after[k] * whole + one * f[k] + two * g[k]
-    if a_pre == 0.0:
-        return
-    back = np.zeros(n)
-    back_current = np.zeros(n)
-    a = arrival_edge.size - 1
-    s = spike_edge.size - 1
-    for q in range(p - 1, -1, -1):
-        h = edges[q + 1] - edges[q]
-        whole = decay(h, tau_pre)
-        if with_psp:
-            fade = decay(h, tau_s)
-            drive = psp(h, tau_pre, tau_s)
-            for k in range(n):
-                back_current[k] = back_current[k] * fade + back[k] * drive
-        for k in range(n):
-            back[k] *= whole
-        if spiking:
-            while s >= 0 and spike_edge[s] == q:
-                k = neurons[s]
-                back[k] += a_pre * phi[3 * q] * coefficients[row[3 * q], k]
-                s -= 1
-        else:
-            x[0] = LEFT * h
-            x[1] = RIGHT * h
-            for node in range(2):
-                at = 3 * q + 1 + node
-                d = 0.5 * h * a_pre * phi[at]
-                if d == 0.0:
-                    continue
-                c = coefficients[row[at]]
-                f = filtered[2 * q + node]
-                e = d * decay(x[node], tau_pre)
-                for k in range(n):
-                    back[k] += e * c[k] * f[k]
-                if with_psp:
-                    e = d * psp(x[node], tau_pre, tau_s)
-                    for k in range(n):
-                        back_current[k] += e * c[k] * f[k]
-        while a >= 0 and arrival_edge[a] == q:
-            g = gradient[sources[a]]
-            if with_psp:
-                for k in range(n):
-                    g[k] += back_current[k]
-            else:
-                for k in range(n):
-                    g[k] += back[k]
-            a -= 1
-    for j in range(n_sources):
-        if before[j] != 0.0 or before_current[j] != 0.0:
-            g = gradient[j]
-            for k in range(n):
-                g[k] += before[j] * back[k] + before_current[j] * back_current[k]
-    h = edges[p] - edges[0]
-    whole = decay(h, tau_pre)
-    fade = decay(h, tau_s) if with_psp else 0.0
-    drive = psp(h, tau_pre, tau_s) if with_psp else 0.0
-    for j in range(n_sources):
-        before[j] = before[j] * whole + before_current[j] * drive
-        before_current[j] *= fade
-    for a in range(arrival_edge.size):
-        h = edges[p] - edges[arrival_edge[a]]
-        if with_psp:
-            before[sources[a]] += psp(h, tau_pre, tau_s)
-            before_current[sources[a]] += decay(h, tau_s)
-        else:
-            before[sources[a]] += decay(h, tau_pre)
+    n = state.after.size
+    filtered = np.empty((0 if settings.spiking else 2 * (pieces.edges.size - 1), n))
+    if not settings.spiking:
+        _fill_psi(u, theta, psi, filtered)
+    if settings.a_post != 0.0:
+        _sweep_there(pieces, signal, filtered, state.after, settings, gradient)
+    if settings.a_pre != 0.0:
+        back = _Back(np.zeros(n), np.zeros(n))
+        _sweep_back(pieces, signal, filtered, back, settings, gradient)
+        _close_stretch(pieces, back, state, settings, gradient)

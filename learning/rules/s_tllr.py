@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.errors import InputError
+from evsim.learning._kernels import traces as kernels
+from evsim.learning._kernels.arrays import Surrogate as PsiArrays
 from evsim.learning._kernels.readout import integral_factors
-from evsim.learning._kernels.traces import eligibility
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers.dense import Recurrent
@@ -187,7 +188,7 @@ class STLLR:
 class Traces:
     """Traces of one layer in one sample: a number or two for each source and neuron, whatever the duration.
 
-    membrane : of the layer's neurons; after : (n_out,), h; before, before_current : (n_sources,), x
+    membrane : of the layer's neurons; state : h, (n_out,), and x, (n_sources,)
     """
 
     def __init__(self, rule: STLLR, layer: LayerEvents) -> None:
@@ -195,8 +196,11 @@ class Traces:
         self.rule = rule
         self.layer = layer
         self.membrane = Membrane.at_rest(layer.neurons)
-        self.after = np.zeros(n_out)
-        self.before, self.before_current = np.zeros(n_sources), np.zeros(n_sources)
+        self.state = kernels.TraceState(np.zeros(n_out), np.zeros(n_sources), np.zeros(n_sources))
+        self.psi = PsiArrays.of(rule.psi, rule.d_ref)
+        numbers = rule.tau_of(layer), rule.tau_post, layer.tau_s or 1.0, rule.a_pre, rule.a_post
+        with_psp = rule.trace == "psp" and layer.tau_s > 0.0
+        self.settings = kernels.TraceSettings(*map(float, numbers), with_psp, rule.form == "spikes")
 
     def advance(self, sample: int, start: float, end: float, credit: LearningSignal, gradient: Floats) -> None:
         """Add what happens from ``start`` to ``end`` (ms) to the gradient, (n_sources, n_out)."""
@@ -210,32 +214,27 @@ class Traces:
         edges = whole.edges
         for a in range(0, edges.size - 1, _STRETCH):
             b = min(a + _STRETCH, edges.size - 1)
-            mine = slice(*np.searchsorted(arrivals, edges[[a, b]]))
-            own = slice(*np.searchsorted(spikes, edges[[a, b]]))
+            reached = slice(*np.searchsorted(arrivals, edges[[a, b]]))
+            sent = slice(*np.searchsorted(spikes, edges[[a, b]]))
             self._stretch(
-                sample, edges[a : b + 1], whole.instants[3 * a : 3 * b], arrivals[mine], sources[mine], spikes[own],
-                fired[own], credit, gradient,
+                sample, edges[a : b + 1], whole.instants[3 * a : 3 * b], arrivals[reached], sources[reached],
+                spikes[sent], fired[sent], credit, gradient,
             )  # fmt: skip
 
     def _stretch(
         self, sample: int, edges: Floats, instants: Floats, arrivals: Floats, sources: np.ndarray, spikes: Floats,
         fired: np.ndarray, credit: LearningSignal, gradient: Floats,
     ) -> None:  # fmt: skip
-        rule, layer = self.rule, self.layer
-        spiking = rule.form == "spikes"
-        n = self.after.size
+        layer = self.layer
         coefficients, row, phi = credit.at(sample, instants)
-        u = np.empty((0, n))
-        if not spiking:
+        u = np.empty((0, layer.neurons.theta.size))
+        if not self.settings.spiking:
             query = np.append(instants, edges[-1])
             u = self.membrane.follow(layer, query, arrivals, sources, spikes, fired)
-        psp = rule.trace == "psp" and layer.tau_s > 0.0
-        eligibility(
-            edges, np.searchsorted(edges, arrivals), sources, np.searchsorted(edges, spikes), fired, u,
-            layer.neurons.theta, rule.psi.code, rule.psi.slope, rule.psi.height / rule.d_ref, spiking,
-            np.ascontiguousarray(coefficients), row, phi, rule.tau_of(layer), rule.tau_post, layer.tau_s or 1.0, psp,
-            rule.a_pre, rule.a_post, self.after, np.empty((2 * (edges.size - 1), n)), self.before,
-            self.before_current, gradient,
+        kernels.eligibility(
+            kernels.Pieces(edges, np.searchsorted(edges, arrivals), sources, np.searchsorted(edges, spikes), fired),
+            kernels.Signal(np.ascontiguousarray(coefficients), row, phi), u, layer.neurons.theta,
+            self.psi, self.settings, self.state, gradient,
         )  # fmt: skip
 
 

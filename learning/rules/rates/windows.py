@@ -32,8 +32,8 @@ class LayerRates:
     drive : (samples, K, n_out), threshold units per ms, of the synapses (a bias is part of the threshold)
     slope : (samples, K, n_out), d rate/d drive of the same window, per threshold unit
     fallback : (samples, K, n_out), whether ``silent_share`` gave the slope
-    between : (samples, n_out, K, N_RESPONSES) of ``_kernels.rate_response``, what leads from a window to later ones; None
-        for one window
+    between : (samples, n_out, K, N_RESPONSES) of ``_kernels.rate_response``, what leads from a window to later ones;
+        None for one window
     source_rates : (samples, K, sources), per ms, as they arrive; a Recurrent layer's own neurons after its inputs
     unit : drive of one spike per ms through a weight of 1
     length : of a window, ms; kept : share of a synaptic current that is left after a window
@@ -198,10 +198,9 @@ def _responses(
     order, starts = _by_neuron(outputs)
     out = np.empty((len(arrivals), layer.n_out, rule.windows, kernels.N_RESPONSES))
     spikes = kernels.NeuronSpikes(outputs.times[order], starts)
-    psi = rule.surrogate
     settings = kernels.Settings(
         _gauss(max(2, rule.nodes // 2)), _gauss(rule.nodes),
-        Surrogate(psi.code, psi.slope, psi.height / (rule.reference_step or 1.0)), rule.filtered, rule.reset == "hard",
+        Surrogate.of(rule.surrogate, rule.reference_step or 1.0), rule.filtered, rule.reset == "hard",
         not rule.detach_reset,
     )  # fmt: skip
     weight = np.ascontiguousarray(weight)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evsim.learning._kernels.traces import LEFT, RIGHT, potentials
+from evsim.learning._kernels.traces import LEFT, RIGHT, MembraneState, Train, potentials
 from evsim.learning.layers.dense import Recurrent
 from evsim.neurons.arrays import NeuronArrays, neuron_arrays
 from evsim.spikes import SpikeBatch
@@ -70,12 +70,11 @@ class Membrane:
         They are taken after the arrivals of an instant and before its resets.
         """
         out = np.empty((query.size, self.u.size))
-        p = layer.neurons
         if query.size:
+            state = MembraneState(self.u, self.current, self.release)
             potentials(
-                query, arrivals, sources, spikes, fired, layer.weight, p.u_reset, p.t_ref, layer.tau_m,
-                layer.tau_s or 1.0, layer.tau_s == 0.0, self.now, self.u, self.current, self.release, out,
-            )  # fmt: skip
+                query, Train(arrivals, sources), Train(spikes, fired), layer.neurons, layer.weight, state, self.now, out
+            )
             self.now = float(query[-1])
         return out
 
