@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from evsim.errors import NetworkError
-from evsim.learning._kernels.spsp import prepare_samples, spsp_block
+from evsim.learning._kernels.arrays import Batch
+from evsim.learning._kernels.spsp import Arrivals, PreparedBatch, Queries, prepare_samples, spsp_block
 from evsim.learning.fields import check_numbers
 from evsim.neurons.lif import LIF
 from evsim.spikes import SpikeBatch, SpikeTrains
 from evsim.threads import over_stretches, workers
 from evsim.types import Floats
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedBatch:
-    """Pre- and postsynaptic spikes of a layer as traces and queries; flat, with offsets by sample.
-
-    Field names follow the kernels in ``learning/_kernels``; ``block`` neurons share a block.
-    """
-
-    pre_offsets: np.ndarray
-    pre_times: Floats
-    pre_columns: np.ndarray
-    jump_u: Floats
-    jump_i: Floats
-    pre_origin: np.ndarray
-    active_offsets: np.ndarray
-    active: np.ndarray
-    query_offsets: np.ndarray
-    block_starts: np.ndarray
-    q_time: Floats
-    q_neuron: np.ndarray
-    q_u: Floats
-    q_i: Floats
-    q_origin: np.ndarray
-    block: int
-    n_blocks: int
-    tau_m: float
-    tau_s: float
 
 
 def prepare(
@@ -61,29 +32,26 @@ def prepare(
     n, n_pre, n_post = len(inputs), inputs.size, outputs.size
     block = max(1, min(64, -(-n_post // 8)))
     n_blocks = -(-n_post // block)
-    pre_times = inputs.times + delay
     m, q = inputs.times.size, 2 * outputs.times.size
-    columns, origin = np.empty(m, np.int64), np.empty(m, np.int64)
-    jump_u, jump_i = np.empty(m), np.empty(m)
+    arrivals = Arrivals(
+        inputs.offsets, inputs.times + delay, np.empty(m, np.int64), np.empty(m), np.empty(m), np.empty(m, np.int64)
+    )
+    queries = Queries(
+        2 * outputs.offsets, np.zeros((n, n_blocks + 1), np.int64), np.empty(q), np.empty(q, np.int64), np.empty(q),
+        np.empty(q), np.empty(q, np.int64),
+    )  # fmt: skip
     active, n_active = np.empty((n, n_pre), np.int64), np.empty(n, np.int64)
-    q_time, q_u, q_i = np.empty(q), np.empty(q), np.empty(q)
-    q_neuron, q_origin = np.empty(q, np.int64), np.empty(q, np.int64)
-    block_starts = np.zeros((n, n_blocks + 1), np.int64)
     t_ref = np.ascontiguousarray(np.broadcast_to(np.asarray(neuron.t_ref, dtype=np.float64), n_post))
 
     def stretch(first: int, last: int) -> None:
         prepare_samples(
-            pre_times, inputs.neurons, inputs.offsets, outputs.times, outputs.neurons, outputs.offsets, t_ref,
-            columns, jump_u, jump_i, origin, active, n_active,
-            q_time, q_neuron, q_u, q_i, q_origin, block_starts, t_stop, tau_m, tau_s, block, first, last,
+            Batch.of(inputs), Batch.of(outputs), t_ref, arrivals, queries, active, n_active, t_stop, (tau_m, tau_s),
+            block, first, last,
         )  # fmt: skip
 
     over_stretches(stretch, n, threads)
-    return PreparedBatch(
-        inputs.offsets, pre_times, columns, jump_u, jump_i, origin,
-        np.append(0, np.cumsum(n_active)), np.concatenate([active[k, : n_active[k]] for k in range(n)]),
-        2 * outputs.offsets, block_starts, q_time, q_neuron, q_u, q_i, q_origin, block, n_blocks, tau_m, tau_s,
-    )  # fmt: skip
+    of_samples = np.concatenate([active[k, : n_active[k]] for k in range(n)])
+    return PreparedBatch(arrivals, queries, np.append(0, np.cumsum(n_active)), of_samples, tau_m, tau_s, block)
 
 
 def s_psp(
@@ -108,11 +76,7 @@ def s_psp_batch(
     result = np.zeros((len(inputs), outputs.size, inputs.size))
 
     def one(b: int) -> None:
-        spsp_block(
-            p.pre_offsets, p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin, p.active_offsets, p.active,
-            p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, result,
-            b, p.block, p.tau_m, p.tau_s,
-        )  # fmt: skip
+        spsp_block(p, b, result)
 
     with workers(threads) as pool:
         list(pool(one, range(p.n_blocks)))

@@ -11,12 +11,69 @@ origins lie a fixed STEP apart, so that the factors of a sample can be prepared 
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from evsim._kernels.jit import formula, kernel
+from evsim._kernels.jit import formula, kernel, leaf, stage
 from evsim._kernels.neurons.lif import decay, psp
 from evsim._kernels.sorting import sort_spikes
+
+
+class Arrivals(NamedTuple):
+    """Arrivals, sample after sample as in ``Batch``. columns : number of the source among those of the sample that
+    spike; jump_u, jump_i : what the spike adds to its source's traces at the origin before it; origin : its number."""
+
+    offsets: np.ndarray
+    times: np.ndarray
+    columns: np.ndarray
+    jump_u: np.ndarray
+    jump_i: np.ndarray
+    origin: np.ndarray
+
+
+class Queries(NamedTuple):
+    """Where V_j is read: at every spike, and at every release that a further spike follows.
+
+    Sample k's begin at ``offsets[k]``, there block b's at ``block_starts[k, b]``, each block's sorted by time. u, i :
+    factors of the two traces, sign and decay included; origin : number of the origin before
+    """
+
+    offsets: np.ndarray
+    block_starts: np.ndarray
+    time: np.ndarray
+    neuron: np.ndarray
+    u: np.ndarray
+    i: np.ndarray
+    origin: np.ndarray
+
+
+class PreparedBatch(NamedTuple):
+    """Pre- and postsynaptic spikes of a layer as traces and queries.
+
+    active_offsets, active : sources that spike, sample after sample; block : neurons that share a block
+    """
+
+    arrivals: Arrivals
+    queries: Queries
+    active_offsets: np.ndarray
+    active: np.ndarray
+    tau_m: float
+    tau_s: float
+    block: int
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of neurons."""
+        return self.queries.block_starts.shape[1] - 1
+
+
+class Rows(NamedTuple):
+    """Room for the traces of the active sources, (n_pre,), and S-PSPs of a block's neurons, (block, n_pre)."""
+
+    trace_u: np.ndarray
+    trace_i: np.ndarray
+    spsp: np.ndarray
 
 
 @formula
@@ -29,16 +86,13 @@ def origin_step(tau_m, tau_s):
     return step
 
 
-@kernel
-def active_sources(neurons, column, active):
-    """Number the sources that spike: column (n_pre,) gets their place or -1, active the sources."""
+@leaf
+def _number_sources(neurons, first, last, column, active):
+    """Number the sources of spikes ``first`` ... ``last - 1``: column (n_pre,) gets their place or -1, active the
+    sources; returns how many."""
     column[:] = -1
-    count = 0
-    for k in range(neurons.size):
-        j = neurons[k]
-        if column[j] < 0:
-            column[j] = 0
-            count += 1
+    for k in range(first, last):
+        column[neurons[k]] = 0
     count = 0
     for j in range(column.size):
         if column[j] == 0:
@@ -48,117 +102,123 @@ def active_sources(neurons, column, active):
     return count
 
 
-@kernel
-def source_factors(times, jump_u, jump_i, origin, tau_m, tau_s):
-    """What a spike adds to its source's traces at the origin before it; origin (n,) its number."""
+@leaf
+def _fill_jumps(arrivals, first, last, tau_m, tau_s):
+    """What spikes ``first`` ... ``last - 1`` add to their sources' traces."""
     step = origin_step(tau_m, tau_s)
-    for k in range(times.size):
-        origin[k] = int(times[k] / step)
-        x = times[k] - origin[k] * step
-        jump_u[k] = psp(-x, tau_m, tau_s)
-        jump_i[k] = math.exp(x / tau_s)
+    for k in range(first, last):
+        origin = int(arrivals.times[k] / step)
+        x = arrivals.times[k] - origin * step
+        arrivals.origin[k] = origin
+        arrivals.jump_u[k] = psp(-x, tau_m, tau_s)
+        arrivals.jump_i[k] = math.exp(x / tau_s)
 
 
-@kernel
-def queries(
-    times, neurons, t_ref, size, t_stop, tau_m, tau_s, block,
-    q_time, q_neuron, q_u, q_i, q_origin, block_start,
-):  # fmt: skip
-    """Where V_j is read: at every spike, and at every release that a further spike follows.
+@leaf
+def _find_queries(spikes, first, last, t_ref, tau_m, following, times, neurons, weights):
+    """Queries of spikes ``first`` ... ``last - 1``, later spikes first; returns their number.
 
-    times, neurons : (m,) spikes of the layer, sorted; t_ref : (size,). Written, sorted by block of
-    ``block`` neurons, then time: q_time, q_neuron, the factors q_u, q_i of the two traces (sign and decay
-    included), q_origin (all (2 m,)), and block_start. Returns nothing; block_start[-1] is their number.
+    following : (n,), scratch; written: times, neurons, weights, the trace's share at the time of the spike
     """
-    m = times.size
-    step = origin_step(tau_m, tau_s)
-    following = np.full(size, -1.0)
-    raw_time = np.empty(2 * m)
-    raw_neuron = np.empty(2 * m, np.int32)
-    raw_weight = np.empty(2 * m)
+    following[:] = -1.0
     n = 0
-    for p in range(m - 1, -1, -1):
-        i = neurons[p]
-        raw_time[n] = times[p]
-        raw_neuron[n] = i
-        raw_weight[n] = 1.0
+    for p in range(last - 1, first - 1, -1):
+        i = spikes.neurons[p]
+        t = spikes.times[p]
+        times[n], neurons[n], weights[n] = t, i, 1.0
         n += 1
         if following[i] >= 0.0:
-            release = times[p] + t_ref[i]
-            raw_time[n] = release
-            raw_neuron[n] = i
-            raw_weight[n] = -decay(following[i] - release, tau_m)
+            # The reset takes away what the trace is at the release, of which this is left at the next spike.
+            release = t + t_ref[i]
+            times[n], neurons[n], weights[n] = release, i, -decay(following[i] - release, tau_m)
             n += 1
-        following[i] = times[p]
-    by_time = np.empty(n)
-    by_neuron = np.empty(n, np.int32)
-    by_weight = np.empty(n)
-    sort_spikes(raw_time[:n], raw_neuron[:n], raw_weight[:n], 0.0, t_stop, by_time, by_neuron, by_weight)
-    block_start[:] = 0
-    for k in range(n):
-        block_start[by_neuron[k] // block + 1] += 1
-    for b in range(1, block_start.size):
-        block_start[b] += block_start[b - 1]
-    slot = block_start.copy()
-    for k in range(n):
-        b = by_neuron[k] // block
-        s = slot[b]
+        following[i] = t
+    return n
+
+
+@leaf
+def _by_block(queries, base, starts, slot, times, neurons, weights, tau_m, tau_s, block):
+    """Write sorted queries, from number ``base`` on, by block; starts : (n_blocks + 1,), written; slot : scratch."""
+    step = origin_step(tau_m, tau_s)
+    starts[:] = 0
+    for k in range(times.size):
+        starts[neurons[k] // block + 1] += 1
+    for b in range(1, starts.size):
+        starts[b] += starts[b - 1]
+    for b in range(starts.size):
+        slot[b] = starts[b]
+    for k in range(times.size):
+        b = neurons[k] // block
+        s = base + slot[b]
         slot[b] += 1
-        q_time[s] = by_time[k]
-        q_neuron[s] = by_neuron[k]
-        q_origin[s] = int(by_time[k] / step)
-        y = by_time[k] - q_origin[s] * step
-        q_u[s] = by_weight[k] * decay(y, tau_m)
-        q_i[s] = by_weight[k] * psp(y, tau_m, tau_s)
+        origin = int(times[k] / step)
+        y = times[k] - origin * step
+        queries.time[s] = times[k]
+        queries.neuron[s] = neurons[k]
+        queries.origin[s] = origin
+        queries.u[s] = weights[k] * decay(y, tau_m)
+        queries.i[s] = weights[k] * psp(y, tau_m, tau_s)
 
 
 @kernel
-def prepare_samples(
-    pre_times, pre_neurons, pre_offsets, post_times, post_neurons, post_offsets, t_ref,
-    columns, jump_u, jump_i, origin, active, n_active,
-    q_time, q_neuron, q_u, q_i, q_origin, block_starts,
-    t_stop, tau_m, tau_s, block, first, last,
-):  # fmt: skip
-    """``active_sources``, ``source_factors`` and ``queries`` of samples first ... last - 1."""
+def prepare_samples(inputs, spikes, t_ref, arrivals, queries, active, n_active, t_stop, taus, block, first, last):
+    """Write the arrivals and queries of samples ``first`` ... ``last - 1``, and their active sources.
+
+    inputs : Batch of the arrivals, whose times and offsets ``arrivals`` has; spikes : Batch of the layer; t_ref : (n,)
+    active, n_active : (samples, n_pre), (samples,), written; taus : tau_m, tau_s
+    """
+    tau_m, tau_s = taus
     column = np.empty(active.shape[1], np.int64)
+    following = np.empty(t_ref.size)
+    slot = np.empty(queries.block_starts.shape[1], np.int64)
     for k in range(first, last):
-        pre = slice(pre_offsets[k], pre_offsets[k + 1])
-        post = slice(post_offsets[k], post_offsets[k + 1])
-        ask = slice(2 * post_offsets[k], 2 * post_offsets[k + 1])
-        n_active[k] = active_sources(pre_neurons[pre], column, active[k])
-        for e in range(pre_offsets[k], pre_offsets[k + 1]):
-            columns[e] = column[pre_neurons[e]]
-        source_factors(pre_times[pre], jump_u[pre], jump_i[pre], origin[pre], tau_m, tau_s)
-        queries(
-            post_times[post], post_neurons[post], t_ref, t_ref.size, t_stop, tau_m, tau_s, block,
-            q_time[ask], q_neuron[ask], q_u[ask], q_i[ask], q_origin[ask], block_starts[k],
+        a, b = inputs.offsets[k], inputs.offsets[k + 1]
+        n_active[k] = _number_sources(inputs.neurons, a, b, column, active[k])
+        for e in range(a, b):
+            arrivals.columns[e] = column[inputs.neurons[e]]
+        _fill_jumps(arrivals, a, b, tau_m, tau_s)
+        a, b = spikes.offsets[k], spikes.offsets[k + 1]
+        room = 2 * (b - a)
+        times, neurons, weights = np.empty(room), np.empty(room, np.int32), np.empty(room)
+        n = _find_queries(spikes, a, b, t_ref, tau_m, following, times, neurons, weights)
+        by_time, by_neuron, by_weight = np.empty(n), np.empty(n, np.int32), np.empty(n)
+        sort_spikes(times[:n], neurons[:n], weights[:n], 0.0, t_stop, by_time, by_neuron, by_weight)
+        _by_block(
+            queries, queries.offsets[k], queries.block_starts[k], slot, by_time, by_neuron, by_weight, tau_m, tau_s,
+            block,
         )  # fmt: skip
 
 
-@kernel
-def spsp_rows(
-    pre_times, pre_columns, jump_u, jump_i, pre_origin,
-    q_time, q_neuron, q_u, q_i, q_origin, trace_u, trace_i, rows,
-    first_neuron, n_active, tau_m, tau_s,
-):  # fmt: skip
-    """S-PSPs of a block of neurons in one sample: rows (block, n_pre), first n_active columns written.
+@stage
+def _read(rows, row, factor_u, factor_i, n_active):
+    """Add what the traces are to a neuron's S-PSPs."""
+    for j in range(n_active):
+        row[j] += factor_u * rows.trace_u[j] + factor_i * rows.trace_i[j]
 
-    pre_* : arrivals in order, columns as numbered by ``active_sources``; q_* : this block's queries.
-    """
+
+@leaf
+def spsp_rows(sample, block_index, prepared, n_active, rows):
+    """S-PSPs of a block of neurons in one sample: rows.spsp, of which the first n_active columns are written."""
+    arrivals, queries = prepared.arrivals, prepared.queries
+    tau_m, tau_s = prepared.tau_m, prepared.tau_s
     step = origin_step(tau_m, tau_s)
     back_m = decay(step, tau_m)
     back_s = decay(step, tau_s)
     back_p = psp(step, tau_m, tau_s)
+    trace_u, trace_i = rows.trace_u, rows.trace_i
     trace_u[:n_active] = 0.0
     trace_i[:n_active] = 0.0
-    rows[:, :n_active] = 0.0
+    rows.spsp[:, :n_active] = 0.0
     at = 0
-    e = 0
-    for q in range(q_time.size):
-        t = q_time[q]
+    e, last = arrivals.offsets[sample], arrivals.offsets[sample + 1]
+    base = queries.offsets[sample]
+    for q in range(
+        base + queries.block_starts[sample, block_index], base + queries.block_starts[sample, block_index + 1]
+    ):
+        t = queries.time[q]
         while True:
-            more = e < pre_times.size and pre_times[e] < t
-            goal = pre_origin[e] if more else q_origin[q]
+            more = e < last and arrivals.times[e] < t
+            goal = arrivals.origin[e] if more else queries.origin[q]
             while at < goal:
                 for j in range(n_active):
                     trace_u[j] = trace_u[j] * back_m + trace_i[j] * back_p
@@ -166,44 +226,32 @@ def spsp_rows(
                 at += 1
             if not more:
                 break
-            j = pre_columns[e]
-            trace_u[j] += jump_u[e]
-            trace_i[j] += jump_i[e]
+            j = arrivals.columns[e]
+            trace_u[j] += arrivals.jump_u[e]
+            trace_i[j] += arrivals.jump_i[e]
             e += 1
-        row = rows[q_neuron[q] - first_neuron]
-        a = q_u[q]
-        b = q_i[q]
+        _read(rows, rows.spsp[queries.neuron[q] - block_index * prepared.block], queries.u[q], queries.i[q], n_active)
+
+
+@leaf
+def _put_rows(sample, block_index, prepared, n_active, rows, e):
+    """Rows of a sample's block to their neurons and sources; e : (n_post, n_pre)."""
+    first = block_index * prepared.block
+    last = min(first + prepared.block, e.shape[0])
+    a0 = prepared.active_offsets[sample]
+    for i in range(first, last):
         for j in range(n_active):
-            row[j] += a * trace_u[j] + b * trace_i[j]
+            e[i, prepared.active[a0 + j]] = rows.spsp[i - first, j]
 
 
 @kernel
-def spsp_block(
-    pre_offsets, pre_times, pre_columns, jump_u, jump_i, pre_origin, active_offsets, active,
-    query_offsets, block_starts, q_time, q_neuron, q_u, q_i, q_origin, e,
-    block_index, block, tau_m, tau_s,
-):  # fmt: skip
+def spsp_block(prepared, block_index, e):
     """S-PSPs of neurons ``block_index * block`` ... in all samples, into e (samples, n_post, n_pre), which is 0."""
-    n_post = e.shape[1]
     n_pre = e.shape[2]
-    first = block_index * block
-    last = min(first + block, n_post)
-    trace_u = np.empty(n_pre)
-    trace_i = np.empty(n_pre)
-    rows = np.empty((block, n_pre))
+    rows = Rows(np.empty(n_pre), np.empty(n_pre), np.empty((prepared.block, n_pre)))
+    starts = prepared.queries.block_starts
     for k in range(e.shape[0]):
-        a0 = active_offsets[k]
-        n_active = active_offsets[k + 1] - a0
-        pre = slice(pre_offsets[k], pre_offsets[k + 1])
-        qa = query_offsets[k] + block_starts[k, block_index]
-        qb = query_offsets[k] + block_starts[k, block_index + 1]
-        if qa == qb:
-            continue
-        spsp_rows(
-            pre_times[pre], pre_columns[pre], jump_u[pre], jump_i[pre], pre_origin[pre],
-            q_time[qa:qb], q_neuron[qa:qb], q_u[qa:qb], q_i[qa:qb], q_origin[qa:qb],
-            trace_u, trace_i, rows, first, n_active, tau_m, tau_s,
-        )  # fmt: skip
-        for i in range(first, last):
-            for j in range(n_active):
-                e[k, i, active[a0 + j]] = rows[i - first, j]
+        n_active = prepared.active_offsets[k + 1] - prepared.active_offsets[k]
+        if starts[k, block_index] < starts[k, block_index + 1]:
+            spsp_rows(k, block_index, prepared, n_active, rows)
+            _put_rows(k, block_index, prepared, n_active, rows, e[k])

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from evsim.errors import InputError
-from evsim.learning._kernels.hm2bp import layer_block
+from evsim.learning._kernels.hm2bp import CountErrors, Settings, layer_block
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense
 from evsim.learning.layers.readout import Readout, Voltages
@@ -131,17 +131,14 @@ class HM2BP:
         def sweep(delta: Floats, wants_signal: bool) -> tuple[Floats, Floats]:
             gradient = np.zeros_like(weight_t)
             back = np.zeros((p.n_blocks, len(inputs), layer.n_in))
+            settings = Settings(
+                self.micro == "paper", self.pass_factor, self.silent_sources == "all", wants_signal,
+                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
+            )  # fmt: skip
 
             def one(b: int) -> None:
-                layer_block(
-                    p.pre_offsets, p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin,
-                    p.active_offsets, p.active, pre_counts,
-                    p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
-                    delta, macro, weight_t, gradient, back[b],
-                    b, p.block, layer.n_out, theta, p.tau_m, p.tau_s, self.micro == "paper", self.pass_factor,
-                    self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
-                    self.silent_sources == "all", wants_signal,
-                )  # fmt: skip
+                layer_block(p, CountErrors(delta, macro, pre_counts, counts), weight_t, theta, settings, b, gradient,
+                            back[b])  # fmt: skip
 
             with workers(threads) as pool:
                 list(pool(one, range(p.n_blocks)))

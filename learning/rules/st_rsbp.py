@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from evsim.errors import GradientError, InputError
-from evsim.learning._kernels.hm2bp import layer_block
+from evsim.learning._kernels.hm2bp import CountErrors, Settings, layer_block
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense, Recurrent
 from evsim.learning.layers.readout import Readout, Voltages
@@ -252,21 +252,18 @@ class STRSBP:
         arrivals, _ = layer.delays.arrivals(inputs)
         p = prepare(arrivals, outputs, layer.neuron, 0.0, t_stop, threads)
         scale = p.tau_s / p.tau_m
-        counts, pre_counts = outputs.counts(), inputs.counts()
+        counts = outputs.counts()
         weight_t = np.ascontiguousarray(layer.weight.T)
         gradient = np.zeros_like(weight_t)
         below = np.zeros((p.n_blocks, len(inputs), layer.n_in))
-        unit = np.ones(counts.shape)
+
+        errors = CountErrors(credit, np.ones(counts.shape), inputs.counts(), counts)
+        settings = Settings(
+            False, False, False, wants_signal, self.silent_psp * scale, 0.0, self.silent_ratio * scale
+        )
 
         def one(b: int) -> None:
-            layer_block(
-                p.pre_offsets, p.pre_times, p.pre_columns, p.jump_u, p.jump_i, p.pre_origin,
-                p.active_offsets, p.active, pre_counts,
-                p.query_offsets, p.block_starts, p.q_time, p.q_neuron, p.q_u, p.q_i, p.q_origin, counts,
-                credit, unit, weight_t, gradient, below[b],
-                b, p.block, layer.n_out, layer.theta, p.tau_m, p.tau_s, False, False,
-                self.silent_psp * scale, 0.0, self.silent_ratio * scale, False, wants_signal,
-            )  # fmt: skip
+            layer_block(p, errors, weight_t, layer.theta, settings, b, gradient, below[b])
 
         with workers(threads) as pool:
             list(pool(one, range(p.n_blocks)))
