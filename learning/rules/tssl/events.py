@@ -9,6 +9,8 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
+from evsim.learning._kernels.arrays import Batch
+from evsim.learning._kernels.quiet import QuietPoints, replay_samples
 from evsim.learning.fixed_order import added, borders
 from evsim.learning.layers.analog import Analog, joined
 from evsim.learning.psc_gradient import PSCGradient
@@ -87,15 +89,14 @@ def blame(
             rule.reference_step if rule.samples_silence else 0.0, threads,
         )  # fmt: skip
     if rule.silent != "only":
-        sign, unit, pull = _inter(rule, signal, float(p.tau_exc[0]))
+        sign, unit, by_spike = _inter(rule, signal, float(p.tau_exc[0]))
+        at = kernels.SpikeSignal(outputs.currents, at_release, by_spike)
+        factors = kernels.SpikeFactors(sign, unit, _INTRA_CODES[rule.intra])
+        errors = kernels.SpikeErrors(inter, intra, clipped)
         least = np.abs(p.theta) / (rule.max_gain * rule.reference_step)
 
         def stretch(first: int, last: int) -> None:
-            kernels.blame_spikes(
-                outputs.times, outputs.neurons, outputs.offsets, outputs.currents, at_release, pull, first, last,
-                p.theta, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], least, sign, unit, _INTRA_CODES[rule.intra],
-                inter, intra, clipped,
-            )  # fmt: skip
+            kernels.spike_errors(Batch.of(outputs), at, p, least, factors, errors, first, last)
 
         over_stretches(stretch, len(outputs), threads)
     share = float(clipped.mean()) if n else 0.0
@@ -116,7 +117,7 @@ _INTRA_CODES = {"none": kernels.KEEP_NONE, "code": kernels.KEEP_CODE, "exact": k
 
 
 def _inter(rule: Switches, signal: Any, tau_s: float) -> tuple[float, float, Floats]:
-    """sign, unit and pull of the inter-neuron term sign pull unit/u'."""
+    """sign, unit and signal of the inter-neuron term sign signal unit/u'."""
     if rule.inter == "true":
         return -1.0, 1.0, signal.by_time if isinstance(signal, PSCGradient) else signal
     if isinstance(signal, PSCGradient):
@@ -223,22 +224,23 @@ def replay(
     else:
         room = outputs.offsets + np.arange(n + 1) * layer.n_out
     at_release = np.zeros(outputs.times.size)
-    times, neurons, u = np.empty(room[-1]), np.empty(room[-1], np.int32), np.empty(room[-1])
-    found = np.zeros(n, np.int64)
+    count = np.zeros(n, np.int64)
+    points = QuietPoints(room, count, np.empty(room[-1]), np.empty(room[-1], np.int32), np.empty(room[-1]))
 
     def stretch(first: int, last: int) -> None:
-        kernels.replay_samples(
-            arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, outputs.neurons, outputs.offsets,
-            first, last, t_stop, p.u_reset, p.u_init, p.t_ref, p.tau_m[0], p.tau_exc[0], layer.weight, quiet, step,
-            at_release, room, times, neurons, u, found,
+        replay_samples(
+            Batch.of(arrivals), Batch.of(outputs), p, layer.weight, at_release, points, first, last, float(t_stop),
+            float(quiet), float(step),
         )  # fmt: skip
 
     over_stretches(stretch, n, threads)
-    sample = np.repeat(np.arange(n), found)
-    place = np.repeat(room[:-1], found) + np.arange(sample.size) - np.repeat(np.cumsum(found) - found, found)
-    place = place[np.lexsort((neurons[place], times[place], sample))]
-    offsets = np.append(0, np.cumsum(found))
-    return at_release, SpikeBatch.owning(times[place], neurons[place], offsets, layer.n_out), u[place]
+    sample = np.repeat(np.arange(n), count)
+    place = np.repeat(room[:-1], count) + np.arange(sample.size) - np.repeat(np.cumsum(count) - count, count)
+    place = place[np.lexsort((points.neurons[place], points.times[place], sample))]
+    instants = SpikeBatch.owning(
+        points.times[place], points.neurons[place], np.append(0, np.cumsum(count)), layer.n_out
+    )
+    return at_release, instants, points.u[place]
 
 
 def _replay_analog(
@@ -256,6 +258,10 @@ def _replay_analog(
     return np.concatenate([np.empty(0), *at_release]), joined(found, layer.n_out), np.concatenate([np.empty(0), *u])
 
 
+def _arrays(events: SpikeErrors, psi: Floats) -> kernels.ErrorEvents:
+    return kernels.ErrorEvents(events.times, events.neurons, events.offsets, events.kinds, psi)
+
+
 def weight_gradient(
     layer: Any, events: SpikeErrors, psi: Floats, inputs: SpikeBatch, t_stop: float, step: float, threads: int = 1
 ) -> Floats:
@@ -264,10 +270,7 @@ def weight_gradient(
         return credit(layer, events, psi, inputs, t_stop, step, True, False, threads)[0]
     p = neuron_arrays(layer.neuron, layer.n_out)
     d_final = np.empty((len(inputs), layer.n_out))
-    kernels.credit_analog(
-        events.times, events.neurons, events.offsets, psi, events.kinds, 0, len(inputs), p.t_ref, p.tau_m[0],
-        p.tau_exc[0], step, d_final,
-    )  # fmt: skip
+    kernels.backpropagate_analog(_arrays(events, psi), p, 0, len(inputs), float(step), d_final)
     gradient: Floats = layer.tau_s * inputs.values.T @ d_final  # type: ignore[attr-defined]
     return gradient
 
@@ -283,12 +286,12 @@ def credit(
     cuts = borders(len(batch))
     total = np.zeros((cuts.size - 1, *layer.weight.shape)) if by_weight else np.zeros((cuts.size - 1, 0, 0))
     by_psc, by_time = np.zeros(batch.times.size), np.zeros(batch.times.size)
+    at = _arrays(events, psi)
 
     def one(k: int) -> None:
-        kernels.credit_samples(
-            arrivals.times, arrivals.neurons, arrivals.offsets, events.times, events.neurons, events.offsets, psi,
-            events.kinds, cuts[k], cuts[k + 1], t_stop, p.t_ref, p.tau_m[0], p.tau_exc[0], step, layer.weight,
-            by_weight, by_signal, total[k], by_psc, by_time,
+        kernels.backpropagate(
+            Batch.of(arrivals), at, p, layer.weight, kernels.TSSLGradient(total[k], by_psc, by_time), cuts[k],
+            cuts[k + 1], float(t_stop), float(step), by_weight, by_signal,
         )  # fmt: skip
 
     with workers(threads) as pool:
