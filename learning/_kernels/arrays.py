@@ -25,6 +25,21 @@ class Batch(NamedTuple):
         return cls(spikes.times, spikes.neurons, spikes.offsets)
 
 
+class Train(NamedTuple):
+    """Spikes or arrivals of one sample, sorted by time."""
+
+    times: np.ndarray
+    neurons: np.ndarray
+
+
+class MembraneState(NamedTuple):
+    """u, synaptic current, and release (ms) of each neuron, (n,)."""
+
+    u: np.ndarray
+    current: np.ndarray
+    release: np.ndarray
+
+
 class Surrogate(NamedTuple):
     """A secondary activation: its shape's number (see ``surrogates``), slope, and height at the threshold."""
 

@@ -6,6 +6,9 @@ u above v_rest + bias. A held (refractory) neuron has the potential -inf in the 
 """
 
 import math
+from typing import NamedTuple
+
+import numpy as np
 
 from evsim._kernels.jit import leaf
 
@@ -34,39 +37,63 @@ def collect(signal, rows, neurons, gradient):
             to[j] += g[j]
 
 
+class StepFactors(NamedTuple):
+    """Of one step: leak of u, leak of i, and what u gets from i."""
+
+    leak: float
+    leak_syn: float
+    psp: float
+
+
+class GridState(NamedTuple):
+    """(samples n,): u, i, and steps for which a neuron is still held."""
+
+    u: np.ndarray
+    i: np.ndarray
+    held: np.ndarray
+
+
+class GridAdjoint(NamedTuple):
+    """dL/du and dL/di, (samples n,)."""
+
+    u: np.ndarray
+    i: np.ndarray
+
+
 @leaf
-def run_steps(drive, theta, u_reset, u, i, held, spikes, potentials, first, last, leak, leak_syn, psp, hold):
-    """Steps ``first`` ... ``last - 1``. u, i, held (steps to go) : state, (samples n,); spikes : (steps, samples n);
-    potentials : u- likewise, or with no rows, where it is not wanted.
+def run_steps(drive, theta, u_reset, state, spikes, potentials, factors, hold, first, last):
+    """Steps ``first`` ... ``last - 1``. state : GridState; spikes : (steps, samples n), written; potentials : u-
+    likewise, or with no rows, where it is not wanted; factors : StepFactors; hold : steps that a spike holds a neuron
     """
     n = theta.size
-    keep = potentials.shape[0] > 0
+    u, i, held = state
+    wants_potentials = potentials.shape[0] > 0
     for step in range(first, last):
         for begin in range(0, u.size, n):
             for j in range(n):
                 k = begin + j
-                x = leak * u[k] + psp * i[k]
-                i[k] = leak_syn * i[k] + drive[step, k]
+                x = factors.leak * u[k] + factors.psp * i[k]
+                i[k] = factors.leak_syn * i[k] + drive[step, k]
                 rests = held[k] > 0
                 fires = x >= theta[j] and not rests
                 held[k] = hold if fires else held[k] - rests
                 u[k] = u_reset[j] if fires or rests else x
                 spikes[step, k] = fires
-                if keep:
+                if wants_potentials:
                     potentials[step, k] = -math.inf if rests else x
 
 
 @leaf
 def run_back(
-    by_spike, potentials, theta, u_reset, by_u, by_i, by_drive, first, last, leak, leak_syn, psp, shape, slope, height,
-    through_reset,
+    by_spike, potentials, theta, u_reset, adjoint, by_drive, factors, psi, through_reset, first, last
 ):  # fmt: skip
     """Steps ``last - 1`` ... ``first``, backwards: from dL/d spike to dL/d drive, both (steps, samples n).
 
-    by_u, by_i : dL/du and dL/di behind step ``last - 1``, (samples n,); on return those behind ``first - 1``.
+    adjoint : GridAdjoint behind step ``last - 1``; on return that behind ``first - 1``.
     A spike has the slope psi(u-)/theta in place of a derivative; ``through_reset``: the reset has it too.
     """
     n = theta.size
+    by_u, by_i = adjoint
     for step in range(last - 1, first - 1, -1):
         for begin in range(0, by_u.size, n):
             for j in range(n):
@@ -75,12 +102,12 @@ def run_back(
                 g = 0.0
                 if x != -math.inf:
                     fires = x >= theta[j]
-                    pull = by_spike[step, k]
+                    push = by_spike[step, k]
                     if through_reset:
-                        pull += by_u[k] * (u_reset[j] - x)
-                    g = pull * height * surrogate(shape, slope * (x / theta[j] - 1.0)) / theta[j]
+                        push += by_u[k] * (u_reset[j] - x)
+                    g = push * psi.height * surrogate(psi.shape, psi.slope * (x / theta[j] - 1.0)) / theta[j]
                     if not fires:
                         g += by_u[k]
                 by_drive[step, k] = by_i[k]
-                by_u[k] = leak * g
-                by_i[k] = leak_syn * by_i[k] + psp * g
+                by_u[k] = factors.leak * g
+                by_i[k] = factors.leak_syn * by_i[k] + factors.psp * g

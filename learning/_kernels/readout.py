@@ -1,68 +1,87 @@
 """A non-spiking readout: the highest potential over a sample, and the weighted integral of a potential."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from evsim._kernels.jit import formula, kernel
+from evsim._kernels.jit import formula, kernel, leaf, stage
 from evsim._kernels.neurons.crossing import peak_time
 from evsim._kernels.neurons.lif import decay, phi, psp
 
 from .adjoint import moment, weighted_convolution
 
 
+class Peaks(NamedTuple):
+    """Written of each sample and neuron, (samples, n_out): the highest u; the first instant that reaches it; corner,
+    the arrival at which the trace stops rising (-1: a smooth peak, or an end); du/dt there."""
+
+    value: np.ndarray
+    when: np.ndarray
+    corner: np.ndarray
+    slope: np.ndarray
+
+
+@stage
+def _inner_peak(n, now, x, u, i, tau_m, tau_s, peaks, sample):
+    """A smooth maximum within x ms of now, if it is the highest so far; u, i : of the neuron now."""
+    y = min(peak_time(u, i, 0.0, tau_m, tau_s, tau_s, 1, x), x)
+    peak = i * decay(y, tau_s)
+    if peak > peaks.value[sample, n]:
+        peaks.value[sample, n] = peak
+        peaks.when[sample, n] = now + y
+        peaks.corner[sample, n] = -1
+
+
+@leaf
+def _highest_of_sample(sample, arrivals, weight, u, i, peaks, tau_m, tau_s, t_stop):
+    """From arrival to arrival; u, i : (n_out,), at 0 ms, changed."""
+    top, at = peaks.value[sample], peaks.when[sample]
+    corner, slope = peaks.corner[sample], peaks.slope[sample]
+    now = 0.0
+    for k in range(arrivals.offsets[sample], arrivals.offsets[sample + 1] + 1):
+        ends = k == arrivals.offsets[sample + 1] or arrivals.times[k] >= t_stop
+        t = t_stop if ends else arrivals.times[k]
+        x = t - now
+        em = decay(x, tau_m)
+        es = decay(x, tau_s)
+        p = psp(x, tau_m, tau_s)
+        for n in range(u.size):
+            u1 = u[n] * em + i[n] * p
+            i1 = i[n] * es
+            if i[n] > max(u[n], top[n]) and i1 < u1 and i[n] > 0.0:
+                _inner_peak(n, now, x, u[n], i[n], tau_m, tau_s, peaks, sample)
+            if u1 > top[n]:
+                top[n] = u1
+                at[n] = t
+                corner[n] = -1 if ends else k
+                slope[n] = (i1 - u1) / tau_m
+            u[n] = u1
+            i[n] = i1
+        now = t
+        if ends:
+            break
+        row = weight[arrivals.neurons[k]]
+        for n in range(u.size):
+            i[n] += row[n]
+
+
 @kernel
-def highest(
-    times, neurons, offsets, first, last, t_stop, weight, u_init, tau_m, tau_s, value, when, corner, slope
-):  # fmt: skip
+def highest(arrivals, neurons, weight, peaks, first, last, t_stop):
     """Highest u of each neuron over [0, t_stop] in samples ``first`` ... ``last - 1``.
 
-    times, neurons, offsets : arrivals; weight : (n_in, n_out). Written, (samples, n_out): value; when, the first
-    instant that reaches it; corner, the arrival at which the trace stops rising (-1: a smooth peak, or an end); slope,
-    du/dt there
+    arrivals : Batch; neurons : NeuronArrays of one tau_m and one tau_exc; weight : (n_in, n_out); peaks : Peaks
     """
-    n_out = u_init.size
-    u = np.empty(n_out)
-    i = np.empty(n_out)
+    n_out = neurons.u_init.size
+    u, i = np.empty(n_out), np.empty(n_out)
     for sample in range(first, last):
-        top, at = value[sample], when[sample]
-        u[:] = u_init
+        u[:] = neurons.u_init
         i[:] = 0.0
-        top[:] = u_init
-        at[:] = 0.0
-        corner[sample, :] = -1
-        slope[sample, :] = 0.0
-        now = 0.0
-        for k in range(offsets[sample], offsets[sample + 1] + 1):
-            ends = k == offsets[sample + 1] or times[k] >= t_stop
-            t = t_stop if ends else times[k]
-            x = t - now
-            em = decay(x, tau_m)
-            es = decay(x, tau_s)
-            p = psp(x, tau_m, tau_s)
-            for n in range(n_out):
-                u1 = u[n] * em + i[n] * p
-                i1 = i[n] * es
-                if i[n] > max(u[n], top[n]) and i1 < u1 and i[n] > 0.0:
-                    y = min(peak_time(u[n], i[n], 0.0, tau_m, tau_s, tau_s, 1, x), x)
-                    peak = i[n] * decay(y, tau_s)
-                    if peak > top[n]:
-                        top[n] = peak
-                        at[n] = now + y
-                        corner[sample, n] = -1
-                if u1 > top[n]:
-                    top[n] = u1
-                    at[n] = t
-                    corner[sample, n] = -1 if ends else k
-                    slope[sample, n] = (i1 - u1) / tau_m
-                u[n] = u1
-                i[n] = i1
-            now = t
-            if ends:
-                break
-            row = weight[neurons[k]]
-            for n in range(n_out):
-                i[n] += row[n]
+        peaks.value[sample] = neurons.u_init
+        peaks.when[sample] = 0.0
+        peaks.corner[sample] = -1
+        peaks.slope[sample] = 0.0
+        _highest_of_sample(sample, arrivals, weight, u, i, peaks, neurons.tau_m[0], neurons.tau_exc[0], t_stop)
 
 
 @formula
@@ -122,19 +141,22 @@ def integral_factors(times, t_stop, tau_m, tau_s, rate, out):
 
 
 @kernel
-def highest_by_taus(times, neurons, offsets, when, error, weight, u_init, tau_m, tau_s, d_tau_m, d_tau_s):
-    """Derivatives of sum(error * highest u) by the time constants of each neuron, (n_out,), added to."""
+def highest_by_taus(arrivals, neurons, weight, when, error, d_tau_m, d_tau_s):
+    """Derivatives of sum(error * highest u) by the time constants of each neuron, (n_out,), added to; when, error :
+    (samples, n_out)."""
+    tau_m, tau_s = neurons.tau_m[0], neurons.tau_exc[0]
+    times, sources, offsets = arrivals
     for sample in range(when.shape[0]):
         for n in range(when.shape[1]):
             e = error[sample, n]
             if e == 0.0:
                 continue
             t = when[sample, n]
-            d_tau_m[n] += e * u_init[n] * decay(t, tau_m) * t / (tau_m * tau_m)
+            d_tau_m[n] += e * neurons.u_init[n] * decay(t, tau_m) * t / (tau_m * tau_m)
             for k in range(offsets[sample], offsets[sample + 1]):
                 x = t - times[k]
                 if x <= 0.0:
                     break
-                w = e * weight[neurons[k], n]
+                w = e * weight[sources[k], n]
                 d_tau_m[n] += w * psp_by_tau_m(x, tau_m, tau_s)
                 d_tau_s[n] += w * psp_by_tau_s(x, tau_m, tau_s)

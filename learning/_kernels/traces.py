@@ -18,21 +18,6 @@ LEFT, RIGHT = 0.5 - 0.5 / math.sqrt(3.0), 0.5 + 0.5 / math.sqrt(3.0)
 """Nodes of the two-point Gauss rule on [0, 1]; each weighs 1/2."""
 
 
-class Train(NamedTuple):
-    """Spikes or arrivals of one sample, sorted by time."""
-
-    times: np.ndarray
-    neurons: np.ndarray
-
-
-class MembraneState(NamedTuple):
-    """u, synaptic current, and release (ms) of each neuron, (n,)."""
-
-    u: np.ndarray
-    current: np.ndarray
-    release: np.ndarray
-
-
 @stage
 def _flow_all(state, now, t, neurons, delta, any_held):
     """Carry all neurons from now to t, without input; any_held : may some be refractory at the beginning."""

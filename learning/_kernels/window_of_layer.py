@@ -7,33 +7,33 @@ from evsim._kernels.window.integrate import integrate_events
 
 
 @kernel
-def layer_window(
-    arrivals, sources, weight, u, current, release, theta, u_reset, t_ref, tau_m, tau_s, peak, n_receptors,
-    start, end, times, neurons,
-):  # fmt: skip
+def layer_window(arrivals, neurons, weight, state, start, end, spikes):
     """Writes spikes from ``start`` to ``end`` (ms), neuron by neuron; returns their number, which may exceed the room.
 
     -1 - n : neuron n spikes for ever at one instant.
 
-    arrivals : (k,) sorted, ms after ``start``; weight : (n_sources, n); u, current, release : (n,), not changed
+    arrivals : Train, ms after ``start``; neurons : NeuronArrays of one tau_m and at most one current; weight :
+    (n_sources, n); state : MembraneState, not changed; spikes : Train, written
     """
-    k = arrivals.size
+    times, sources = arrivals
+    k = times.size
     column = np.empty(k)
-    currents = np.empty(times.size)
+    currents = np.empty(spikes.times.size)
+    tau_m, tau_s = neurons.tau_m[0], neurons.tau_exc[0]
     total = 0
-    for n in range(u.size):
+    for n in range(state.u.size):
         for a in range(k):
             column[a] = weight[sources[a], n]
-        room = min(total, times.size)
+        room = min(total, spikes.times.size)
         walked = integrate_events(
-            arrivals, column, 0, k, u[n], 0.0, current[n], 0.0, 0.0, 0.0, release[n], start, end,
-            theta[n], u_reset[n], t_ref[n], tau_m, tau_s, tau_s, peak[n], n_receptors, False,
-            times[room:], currents, 0,
+            times, column, 0, k, state.u[n], 0.0, state.current[n], 0.0, 0.0, 0.0, state.release[n], start, end,
+            neurons.theta[n], neurons.u_reset[n], neurons.t_ref[n], tau_m, tau_s, tau_s, neurons.peak[n],
+            neurons.n_receptors[n], False, spikes.times[room:], currents, 0,
         )  # fmt: skip
-        found = walked[7]
+        n_spikes = walked[7]
         if walked[8] < 0:
             return -1 - n
-        for s in range(room, min(room + found, times.size)):
-            neurons[s] = n
-        total += found
+        for s in range(room, min(room + n_spikes, spikes.times.size)):
+            spikes.neurons[s] = n
+        total += n_spikes
     return total

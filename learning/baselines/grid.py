@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.errors import InputError
-from evsim.learning._kernels.grid import collect, deliver, run_back, run_steps
+from evsim.learning._kernels.arrays import Surrogate as SurrogateArrays
+from evsim.learning._kernels.grid import GridAdjoint, GridState, collect, deliver, run_back, run_steps
 from evsim.learning.baselines.grid_steps import Grid, backward_readout, forward_readout, step_factors, through
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Recurrent
@@ -136,31 +137,35 @@ class GridModel(Sequential):
         if isinstance(layer, Readout):
             return forward_readout(grid, layer, inputs)
         n, width = layer.n_out, grid.samples * layer.n_out
-        p, f = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
+        p, factors = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
         drive = np.zeros((grid.steps, width))
         deliver(layer.weight, *grid.rows(inputs, layer.delays.value()), drive.reshape(-1, n))
         spikes = np.zeros((grid.steps, width))
         potentials = np.empty((grid.steps if keep else 0, width))
         # The first step leaks what the start is to be.
-        u, i, held = np.tile(p.u_init / f[0], grid.samples), np.zeros(width), np.zeros(width, np.int64)
-        state = u, i, held, spikes, potentials
+        u = np.tile(p.u_init / factors.leak, grid.samples)
+        state = GridState(u, np.zeros(width), np.zeros(width, np.int64))
         hold = round(float(p.t_ref[0]) / grid.dt)
         for first, last, before in grid.stretches(layer):
             if before is not None:
                 drive[first:last] += through(spikes[before : before + last - first], layer.recurrent_weight)
-            run_steps(drive, p.theta, p.u_reset, *state, first, last, *f, hold)
+            run_steps(drive, p.theta, p.u_reset, state, spikes, potentials, factors, hold, first, last)
         return grid.spikes(spikes, n), potentials
 
     def _backward(
         self, grid: Grid, layer: Any, inputs: SpikeBatch, potentials: Floats, by_spike: Floats, wanted: bool
     ) -> tuple[dict[str, Floats], Floats]:
         n, r = layer.n_out, self.rule
-        p, f = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
-        by_drive, by_u, by_i = np.zeros_like(potentials), np.zeros(potentials.shape[1]), np.zeros(potentials.shape[1])
+        p, factors = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
+        by_drive = np.zeros_like(potentials)
+        adjoint = GridAdjoint(np.zeros(potentials.shape[1]), np.zeros(potentials.shape[1]))
+        psi = SurrogateArrays.of(r.surrogate)
         found = {"weight": np.zeros_like(layer.weight)}
-        settings = *f, r.surrogate.code, r.slope, r.height, not r.detach_reset
         for first, last, before in reversed(list(grid.stretches(layer))):
-            run_back(by_spike, potentials, p.theta, p.u_reset, by_u, by_i, by_drive, first, last, *settings)
+            run_back(
+                by_spike, potentials, p.theta, p.u_reset, adjoint, by_drive, factors, psi, not r.detach_reset, first,
+                last,
+            )  # fmt: skip
             if before is not None:
                 earlier = slice(before, before + last - first)
                 by_spike[earlier] += through(by_drive[first:last], layer.recurrent_weight.T)

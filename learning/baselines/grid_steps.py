@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim._kernels.neurons.lif import psp
-from evsim.learning._kernels.grid import collect, deliver, run_steps
+from evsim.learning._kernels.grid import GridState, StepFactors, collect, deliver, run_steps
 from evsim.learning.layers.dense import Recurrent
 from evsim.learning.layers.readout import Readout, Voltages, arrival_factors, by_sample
 from evsim.neurons.arrays import neuron_arrays
@@ -54,11 +54,11 @@ class Grid:
         return [(a, min(a + d, self.steps), a - d if a else None) for a in range(0, self.steps, d)]
 
 
-def step_factors(layer: Any, dt: float) -> tuple[float, float, float]:
-    """Of one step: leak of u, leak of i, and what u gets from i."""
+def step_factors(layer: Any, dt: float) -> StepFactors:
+    """Of one step, ms."""
     p = neuron_arrays(layer.neuron, layer.n_out)
     tau_m, tau_s = float(p.tau_m[0]), float(p.tau_exc[0])
-    return float(np.exp(-dt / tau_m)), float(np.exp(-dt / tau_s)), psp(dt, tau_m, tau_s)
+    return StepFactors(float(np.exp(-dt / tau_m)), float(np.exp(-dt / tau_s)), psp(dt, tau_m, tau_s))
 
 
 def through(a: Floats, b: Floats) -> Floats:
@@ -78,12 +78,13 @@ def forward_readout(grid: Grid, layer: Readout, inputs: SpikeBatch) -> tuple[Vol
         plain.weight = layer.weight
         return plain.forward(arrivals, grid.t_stop), arrivals
     n = layer.n_out
-    p, f = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
+    p, factors = neuron_arrays(layer.neuron, n), step_factors(layer, grid.dt)
     drive = np.zeros((grid.steps, grid.samples * n))
     deliver(layer.weight, rows, neurons, drive.reshape(-1, n))
-    u, i, held = np.tile(p.u_init / f[0], grid.samples), np.zeros(drive.shape[1]), np.zeros(drive.shape[1], np.int64)
+    u = np.tile(p.u_init / factors.leak, grid.samples)
+    state = GridState(u, np.zeros(drive.shape[1]), np.zeros(drive.shape[1], np.int64))
     trace = np.empty_like(drive)
-    run_steps(drive, np.full(n, np.inf), p.u_reset, u, i, held, np.zeros_like(drive), trace, 0, grid.steps, *f, 0)
+    run_steps(drive, np.full(n, np.inf), p.u_reset, state, np.zeros_like(drive), trace, factors, 0, 0, grid.steps)
     by_neuron = trace.reshape(grid.steps, grid.samples, n)
     top = np.argmax(by_neuron, axis=0)
     values = np.take_along_axis(by_neuron, top[None], axis=0)[0] + p.v_inf

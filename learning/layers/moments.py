@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import InputError
-from evsim.learning._kernels.moments import COUNT, INTEGRAL, POTENTIAL, carry, moment_pushes, moment_shares, responses
+from evsim.learning._kernels.arrays import Batch, Train
+from evsim.learning._kernels.moments import (
+    COUNT,
+    INTEGRAL,
+    POTENTIAL,
+    Feature,
+    UnitTraces,
+    carry,
+    moment_pushes,
+    moment_shares,
+    responses,
+)
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeBatch
 from evsim.threads import over_stretches
@@ -60,17 +71,19 @@ def starts_of(layer: Any, t_stop: float) -> Floats:
     return starts
 
 
+def _feature(layer: Any) -> Feature:
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    return Feature(_KINDS[layer.feature], float(p.tau_m[0]), float(p.tau_exc[0]), float(layer.rate))
+
+
 def shares_of(layer: Any, arrivals: SpikeBatch, t_stop: float, threads: int = 1) -> Floats:
     """What unit weights add to the values, (samples, moments, n_in)."""
-    p = neuron_arrays(layer.neuron, layer.n_out)
+    feature = _feature(layer)
     borders = np.append(starts_of(layer, t_stop), t_stop)
     shares = np.zeros((len(arrivals), borders.size - 1, arrivals.size))
 
     def stretch(first: int, last: int) -> None:
-        moment_shares(
-            arrivals.times, arrivals.neurons, arrivals.offsets, first, last, borders, p.tau_m[0], p.tau_exc[0],
-            layer.rate, _KINDS[layer.feature], np.empty(arrivals.size), np.empty(arrivals.size), shares,
-        )  # fmt: skip
+        moment_shares(Batch.of(arrivals), borders, feature, shares, first, last)
 
     over_stretches(stretch, len(arrivals), threads)
     return shares
@@ -109,16 +122,13 @@ def weight_gradient(shares: Floats, signal: Floats) -> Floats:
 
 def by_arrival(layer: Any, arrivals: SpikeBatch, signal: Floats, t_stop: float, threads: int) -> Floats:
     """dL/d arrival, (n_arrivals,), of potentials and integrals; signal : dL/d values."""
-    p = neuron_arrays(layer.neuron, layer.n_out)
+    feature = _feature(layer)
     borders = np.append(starts_of(layer, t_stop), t_stop)
     push = np.ascontiguousarray(signal @ layer.weight.T)
     out = np.zeros(arrivals.times.size)
 
     def stretch(first: int, last: int) -> None:
-        moment_pushes(
-            arrivals.times, arrivals.neurons, arrivals.offsets, first, last, borders, p.tau_m[0], p.tau_exc[0],
-            layer.rate, _KINDS[layer.feature], push, np.empty(arrivals.size), np.empty(arrivals.size), out,
-        )  # fmt: skip
+        moment_pushes(Batch.of(arrivals), borders, feature, push, out, first, last)
 
     over_stretches(stretch, len(arrivals), threads)
     return out
@@ -169,11 +179,10 @@ class MomentsOfStream:
 
     def advance(self, times: Floats, neurons: np.ndarray, start: float, end: float) -> None:
         """Spikes of the layer below from ``start`` to before ``end`` (ms), no border in between."""
-        p = neuron_arrays(self.layer.neuron, self.layer.n_out)
         begin = start + self.delay if start > 0.0 else 0.0
         carry(
-            times + self.delay, neurons, 0, times.size, begin, end + self.delay, p.tau_m[0], p.tau_exc[0],
-            self.layer.rate, _KINDS[self.layer.feature], self.u, self.current, self.share,
+            Train(times + self.delay, neurons), 0, times.size, begin, end + self.delay, _feature(self.layer),
+            UnitTraces(self.u, self.current), self.share,
         )  # fmt: skip
 
     def close(self) -> tuple[int, Floats]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from evsim.errors import InputError, NetworkError
-from evsim.learning._kernels.readout import highest, integral_factors
+from evsim.learning._kernels.arrays import Batch
+from evsim.learning._kernels.readout import Peaks, highest, integral_factors
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.moments import MOMENTARY, moments
@@ -137,9 +138,8 @@ class Readout(Layer):
 
         def stretch(first: int, last: int) -> None:
             highest(
-                arrivals.times, arrivals.neurons, arrivals.offsets, first, last, t_stop, self.weight,
-                p.u_init, p.tau_m[0], p.tau_exc[0], values, times, corner, slope,
-            )  # fmt: skip
+                Batch.of(arrivals), p, self.weight, Peaks(values, times, corner, slope), first, last, float(t_stop)
+            )
 
         over_stretches(stretch, len(inputs), threads)
         return Voltages(values + p.v_inf, times, corner, slope)

@@ -303,10 +303,7 @@ def _readout(
         np.add.at(d_arrival, outputs.corner[corners], (signal * outputs.slope)[corners])
         d_init = own[2]
         if rule.neuron_parameters:
-            highest_by_taus(
-                arrivals.times, arrivals.neurons, arrivals.offsets, outputs.times, signal, layer.weight, p.u_init,
-                p.tau_m[0], p.tau_exc[0], *taus,
-            )  # fmt: skip
+            highest_by_taus(Batch.of(arrivals), p, layer.weight, outputs.times, signal, *taus)
     gradients = {"weight": gradient}
     if layer.delays.trained:
         gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)

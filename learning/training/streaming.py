@@ -14,6 +14,7 @@ import numpy as np
 
 from evsim.engine.runaway import Populations
 from evsim.errors import GradientError, InputError
+from evsim.learning._kernels.arrays import MembraneState, Train
 from evsim.learning._kernels.window_of_layer import layer_window
 from evsim.learning.fields import check_number
 from evsim.learning.layers.dense import Recurrent
@@ -244,21 +245,18 @@ class _Stage:
         times, sources = self.coming[0][:a], self.coming[1][:a]
         self.coming = self.coming[0][a:].copy(), self.coming[1][a:].copy()
         e, m = self.events, self.traces.membrane
-        p = e.neurons
+        state = MembraneState(m.u, m.current, m.release)
         while True:
-            out, who = np.empty(self.room), np.empty(self.room, np.int32)
-            n = layer_window(
-                times - start, sources, e.weight, m.u, m.current, m.release, p.theta, p.u_reset, p.t_ref, e.tau_m,
-                e.tau_s or 1.0, p.peak, int(p.n_receptors[0]), start, end, out, who,
-            )  # fmt: skip
+            spikes = Train(np.empty(self.room), np.empty(self.room, np.int32))
+            n = layer_window(Train(times - start, sources), e.neurons, e.weight, state, start, end, spikes)
             if n < 0:
                 layer = Populations({"the layer": 0}, 0, np.full(e.weight.shape[1], e.tau_m))
                 raise layer.stuck(-1 - n, start)
             if n <= self.room:
                 break
             self.room = 2 * n
-        order = np.lexsort((who[:n], out[:n]))
-        fired, who = out[:n][order], who[:n][order]
+        order = np.lexsort((spikes.neurons[:n], spikes.times[:n]))
+        fired, who = spikes.times[:n][order], spikes.neurons[:n][order]
         self.emitted += int(n)
         one = np.array([0, times.size]), np.array([0, n])
         self.traces.layer = replace(

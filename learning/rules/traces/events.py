@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evsim.learning._kernels.traces import LEFT, RIGHT, MembraneState, Train, potentials
+from evsim.learning._kernels.arrays import MembraneState, Train
+from evsim.learning._kernels.traces import LEFT, RIGHT, potentials
 from evsim.learning.layers.dense import Recurrent
 from evsim.neurons.arrays import NeuronArrays, neuron_arrays
 from evsim.spikes import SpikeBatch
