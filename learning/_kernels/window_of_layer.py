@@ -3,6 +3,7 @@
 import numpy as np
 
 from evsim._kernels.jit import kernel
+from evsim._kernels.neurons.model import NeuronState, neuron_at
 from evsim._kernels.window.integrate import integrate_events
 
 
@@ -16,22 +17,18 @@ def layer_window(arrivals, neurons, weight, state, start, end, spikes):
     (n_sources, n); state : MembraneState, not changed; spikes : Train, written
     """
     times, sources = arrivals
-    k = times.size
-    column = np.empty(k)
-    currents = np.empty(spikes.times.size)
-    tau_m, tau_s = neurons.tau_m[0], neurons.tau_exc[0]
+    weights, currents = np.empty(times.size), np.empty(spikes.times.size)
     total = 0
     for n in range(state.u.size):
-        for a in range(k):
-            column[a] = weight[sources[a], n]
+        for a in range(times.size):
+            weights[a] = weight[sources[a], n]
         room = min(total, spikes.times.size)
-        walked = integrate_events(
-            times, column, 0, k, state.u[n], 0.0, state.current[n], 0.0, 0.0, 0.0, state.release[n], start, end,
-            neurons.theta[n], neurons.u_reset[n], neurons.t_ref[n], tau_m, tau_s, tau_s, neurons.peak[n],
-            neurons.n_receptors[n], False, spikes.times[room:], currents, 0,
+        x = NeuronState(state.u[n], 0.0, state.current[n], 0.0, 0.0, 0.0)
+        _, _, n_spikes, grazing = integrate_events(
+            (times, weights, 0, times.size), x, state.release[n], start, end, neuron_at(n, neurons),
+            (spikes.times[room:], currents), 0,
         )  # fmt: skip
-        n_spikes = walked[7]
-        if walked[8] < 0:
+        if grazing < 0:
             return -1 - n
         for s in range(room, min(room + n_spikes, spikes.times.size)):
             spikes.neurons[s] = n
