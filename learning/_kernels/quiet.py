@@ -19,11 +19,11 @@ AT, U, CURRENT, RELEASE, QUIET_FROM, TRACE, SPIKED, TOP, TOP_AT, MIDDLE, MIDDLE_
 
 
 class QuietPoints(NamedTuple):
-    """Instants in quiet stretches: sample k's are written from number ``room[k]`` on, ``count[k]`` of them, with the
+    """Instants in quiet stretches: sample k's are written from number ``room[k]`` on, ``number[k]`` of them, with the
     neuron and its potential there."""
 
     room: np.ndarray
-    count: np.ndarray
+    number: np.ndarray
     times: np.ndarray
     neurons: np.ndarray
     u: np.ndarray
@@ -41,11 +41,11 @@ class _Replay(NamedTuple):
 
 @stage
 def _add_point(sample, t, n, u, points):
-    k = points.room[sample] + points.count[sample]
+    k = points.room[sample] + points.number[sample]
     points.times[k] = t
     points.neurons[k] = n
     points.u[k] = u
-    points.count[sample] += 1
+    points.number[sample] += 1
 
 
 @leaf
@@ -155,7 +155,7 @@ def _replay_sample(sample, arrivals, spikes, neurons, weight, replay, points, qu
     n_out = neurons.theta.size
     a, a1 = arrivals.offsets[sample], arrivals.offsets[sample + 1]
     s, s1 = spikes.offsets[sample], spikes.offsets[sample + 1]
-    points.count[sample] = 0
+    points.number[sample] = 0
     while True:
         t_in = arrivals.times[a] if a < a1 else math.inf
         t_out = spikes.times[s] if s < s1 else math.inf

@@ -198,9 +198,11 @@ class Traces:
         self.membrane = Membrane.at_rest(layer.neurons)
         self.state = kernels.TraceState(np.zeros(n_out), np.zeros(n_sources), np.zeros(n_sources))
         self.psi = PsiArrays.of(rule.psi, rule.d_ref)
-        numbers = rule.tau_of(layer), rule.tau_post, layer.tau_s or 1.0, rule.a_pre, rule.a_post
-        with_psp = rule.trace == "psp" and layer.tau_s > 0.0
-        self.settings = kernels.TraceSettings(*map(float, numbers), with_psp, rule.form == "spikes")
+        # A kernel is compiled for the types of its numbers: one of them as an int, and it would be once more.
+        self.settings = kernels.TraceSettings(
+            float(rule.tau_of(layer)), float(rule.tau_post), layer.tau_s or 1.0, float(rule.a_pre), float(rule.a_post),
+            rule.trace == "psp" and layer.tau_s > 0.0, rule.form == "spikes",
+        )  # fmt: skip
 
     def advance(self, sample: int, start: float, end: float, credit: LearningSignal, gradient: Floats) -> None:
         """Add what happens from ``start`` to ``end`` (ms) to the gradient, (n_sources, n_out)."""

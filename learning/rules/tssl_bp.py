@@ -26,7 +26,7 @@ from evsim.learning.layers.readout import Readout, Voltages, arrival_factors
 from evsim.learning.needs import Needs
 from evsim.learning.psc_gradient import PSCGradient
 from evsim.learning.rules.eventprop import EventProp, peaks_of
-from evsim.learning.rules.tssl.events import SpikeErrors, blame, credit, weight_gradient
+from evsim.learning.rules.tssl.events import SpikeErrors, backpropagate, spike_errors, weight_gradient
 from evsim.learning.validation import checked_arguments
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
@@ -145,12 +145,12 @@ class TSSLBP:
         """
         if isinstance(layer, Readout):
             return _readout(layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
-        found = blame(self, layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
+        found = spike_errors(self, layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
         wants_times = layer.delays.trained is not None
         if isinstance(layer, Analog):
             gradient = weight_gradient(layer, found, found.psi, inputs, t_stop, self.reference_step, threads)
             return {"weight": gradient}, PSCGradient(np.empty(0), np.empty(0), lambda batch: np.zeros(batch.times.size))
-        gradient, by_psc, by_time = credit(
+        gradient, by_psc, by_time = backpropagate(
             layer, found, found.psi, inputs, t_stop, self.reference_step, True, wants_signal or wants_times, threads
         )
         gradients = {"weight": gradient}
@@ -159,7 +159,7 @@ class TSSLBP:
             gradients["delay"] = total.astype(np.float64)
 
         def at(batch: SpikeBatch) -> Floats:
-            return credit(layer, found, found.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
+            return backpropagate(layer, found, found.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
 
         return gradients, PSCGradient(by_psc, by_time, at)
 
@@ -170,7 +170,7 @@ class TSSLBP:
         for k in range(len(model.layers) - 1, -1, -1):
             layer, before, after = model.layers[k], spikes[k], spikes[k + 1]
             if not isinstance(layer, Readout):
-                found = blame(self, layer, before, after, signal, t_stop)
+                found = spike_errors(self, layer, before, after, signal, t_stop)
                 by_surrogate, by_spikes = (
                     float(np.linalg.norm(weight_gradient(layer, found, psi, before, t_stop, self.reference_step)))
                     for psi in (found.silent, found.inter + found.intra)
@@ -206,6 +206,6 @@ def _readout(
         )  # fmt: skip
 
         def at(batch: SpikeBatch) -> Floats:
-            return credit(layer, events, d_peak, batch, t_stop, 0.0, False, True, threads)[1]
+            return backpropagate(layer, events, d_peak, batch, t_stop, 0.0, False, True, threads)[1]
 
     return gradients, PSCGradient(at(inputs), by_time, at)

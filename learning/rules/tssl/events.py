@@ -1,4 +1,4 @@
-"""The events that TSSL-BP blames for the loss, and the credit that flows back from them to weights and input spikes."""
+"""The events of TSSL-BP and their errors, and the way back from them to weights and input spikes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SpikeErrors:
         return self.inter + self.intra + self.silent
 
 
-def blame(
+def spike_errors(
     rule: Switches, layer: Any, inputs: SpikeBatch, outputs: SpikeBatch, signal: Any, t_stop: float, threads: int = 1
 ) -> SpikeErrors:
     """psi of the layer's spikes and virtual spikes; arguments as in ``TSSLBP.backward``."""
@@ -267,7 +267,7 @@ def weight_gradient(
 ) -> Floats:
     """Gradient by a layer's weights from psi of its events, a part of ``SpikeErrors`` or their sum, (n_in, n_out)."""
     if not isinstance(layer, Analog):
-        return credit(layer, events, psi, inputs, t_stop, step, True, False, threads)[0]
+        return backpropagate(layer, events, psi, inputs, t_stop, step, True, False, threads)[0]
     p = neuron_arrays(layer.neuron, layer.n_out)
     d_final = np.empty((len(inputs), layer.n_out))
     kernels.backpropagate_analog(_arrays(events, psi), p, 0, len(inputs), float(step), d_final)
@@ -275,7 +275,7 @@ def weight_gradient(
     return gradient
 
 
-def credit(
+def backpropagate(
     layer: Any, events: SpikeErrors, psi: Floats, batch: SpikeBatch, t_stop: float, step: float, by_weight: bool,
     by_signal: bool, threads: int = 1,
 ) -> tuple[Floats, Floats, Floats]:  # fmt: skip

@@ -12,7 +12,7 @@ from evsim.learning.layers.readout import Readout
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss
 from evsim.learning.psc_gradient import PSCGradient
-from evsim.learning.rules.tssl.events import SpikeErrors, blame, weight_gradient
+from evsim.learning.rules.tssl.events import SpikeErrors, spike_errors, weight_gradient
 from evsim.learning.rules.tssl_bp import TSSLBP
 from evsim.learning.validation import loss_and_signal
 from evsim.spikes import SpikeBatch
@@ -61,7 +61,7 @@ def tssl_report(
         below = rule.backward(layer, before, after, mine, t_stop)[1]
         true_gradients, true_below = EXACT.backward(layer, before, after, true, t_stop)
         if not isinstance(layer, Readout):
-            found = blame(rule, layer, before, after, mine, t_stop)
+            found = spike_errors(rule, layer, before, after, mine, t_stop)
             parts = [weight_gradient(layer, found, psi, before, t_stop, rule.reference_step)
                      for psi in (found.inter, found.intra, found.silent)]  # fmt: skip
             rows.insert(0, _terms(k, found, after, parts, true_gradients["weight"], true))

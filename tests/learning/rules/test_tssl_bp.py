@@ -27,7 +27,7 @@ from evsim.learning import (
 )
 from evsim.learning._kernels.tssl import SPIKE
 from evsim.learning.protocols import backward
-from evsim.learning.rules.tssl.events import blame, replay
+from evsim.learning.rules.tssl.events import replay, spike_errors
 from evsim.learning.surrogates import TSSL
 from evsim.learning.training.optimisers import Adam
 from helpers.examples import examples
@@ -163,7 +163,7 @@ def test_gradients_are_those_of_the_published_formulas(intra, step, max_gain):
     np.testing.assert_allclose(below.by_psc, c, rtol=1e-10, atol=1e-12 * np.abs(c).max())
     assert spikes[1].counts().max() > 2 and (bounded > 0 or max_gain == 8.0)
     asked = batch(9, n=1, spikes=15)
-    psi_1 = blame(rule, model.layers[0], spikes[0], spikes[1], _signal(model, rule, spikes, pull), T).psi
+    psi_1 = spike_errors(rule, model.layers[0], spikes[0], spikes[1], _signal(model, rule, spikes, pull), T).psi
     wanted = slow_layer(model.layers[0], asked.sample(0), spikes[1].sample(0), psi_1)[1]
     np.testing.assert_allclose(below.at(asked), wanted, rtol=1e-10, atol=1e-12 * np.abs(wanted).max())
 
@@ -252,12 +252,12 @@ def test_a_virtual_spike_is_blamed_sigma_times_c_and_hands_nothing_through_a_res
     model = network(sizes=(10, 6, 3), mean=0.3)
     rule = TSSLBP()
     spikes, pull = run(model, batch(), PSCDistance(desired_trains(3, T, 6.0), TAU_S, T))
-    found = blame(rule, model.layers[1], spikes[1], spikes[2], pull, T)
+    found = spike_errors(rule, model.layers[1], spikes[1], spikes[2], pull, T)
     _, tops, u = replay(model.layers[1], spikes[1], spikes[2], T, rule.quiet)
     assert tops.times.size > 4
     np.testing.assert_allclose(found.silent[found.kinds != SPIKE], TSSL(u) * pull.at(tops), rtol=1e-12)
     assert not found.silent[found.kinds == SPIKE].any() and not found.inter[found.kinds != SPIKE].any()
-    alone = blame(TSSLBP(silent="none"), model.layers[1], spikes[1], spikes[2], pull, T)
+    alone = spike_errors(TSSLBP(silent="none"), model.layers[1], spikes[1], spikes[2], pull, T)
     np.testing.assert_array_equal(found.psi[found.kinds == SPIKE], alone.psi)
 
 
@@ -282,7 +282,7 @@ def test_steps_are_all_multiples_in_quiet_stretches_and_act_on_the_current_alone
                 wanted.append((s, k * h, n, height))
         seen = list(zip(found.samples(), found.times, found.neurons, u))
         np.testing.assert_allclose(seen, sorted(wanted), atol=1e-12)
-        events = blame(rule, layer, inputs, outputs, pull, T)
+        events = spike_errors(rule, layer, inputs, outputs, pull, T)
         mine = events.kinds != SPIKE
         np.testing.assert_allclose(events.silent[mine], TSSL(u) * pull.at(found), rtol=1e-12)
         assert np.any(events.inter[~mine]) == (silent == "steps")
@@ -304,8 +304,8 @@ def test_replaced_spikes_act_where_their_neuron_is_not_quiet_and_in_their_own_st
     outputs = layer.forward(inputs, T)
     _, pull = PSCDistance(batch(4, n=2, size=6, spikes=10), TAU_S, T)(outputs, np.array([0, 1]))
     rule = TSSLBP(silent="replace", reference_step=h)
-    steps = blame(TSSLBP(silent="steps", reference_step=h), layer, inputs, outputs, pull, T)
-    events = blame(rule, layer, inputs, outputs, pull, T)
+    steps = spike_errors(TSSLBP(silent="steps", reference_step=h), layer, inputs, outputs, pull, T)
+    events = spike_errors(rule, layer, inputs, outputs, pull, T)
     np.testing.assert_array_equal(events.silent[events.silent != 0], steps.silent[steps.silent != 0])
     gradient, kinds = np.zeros((10, 6)), {"whole": 0, "first": 0, "part": 0, "held": 0}
     for s in range(2):
