@@ -1,7 +1,5 @@
 """evsim.learning.streaming: the gradients of the whole sample, from windows; memory that does not grow with time."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,7 @@ from evsim.errors import GradientError, RunawayError
 from evsim.learning import STLLR, Dense, Readout, Recurrent, Sequential, StreamingSTLLR, VoltageCrossEntropy, ottt
 from evsim.learning.protocols import backward
 from evsim.learning.surrogates import S3
-from evsim.neurons.arrays import neuron_arrays
+from helpers.memory import peak
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.2, bias=0.1)
 LOSS = VoltageCrossEntropy(0.02)
@@ -76,29 +74,21 @@ def test_random_feedback_streams_through_any_number_of_layers():
         np.testing.assert_allclose(a["weight"], b["weight"], rtol=0, atol=1e-10 * np.abs(b["weight"]).max())
 
 
-def peak_bytes(duration, rule):
-    """Most memory held at once while a sample streams, whose spikes are drawn window by window."""
+def streamed(duration, rule):
+    """A sample streams, whose spikes are drawn window by window."""
     rng = np.random.default_rng(0)
     model = Sequential(Dense(20, 30, NEURON), Readout(30, 5, LIF(tau_m=20.0, tau_syn=5.0), feature="integral"))
     model.init(3, scale=[0.5, 1.0], mean=[0.5, 0.0])
-    tracemalloc.start()
     stream = StreamingSTLLR(model, rule, duration)
     for k in range(int(duration / 10.0)):
         spikes = SpikeTrains(rng.uniform(10.0 * k, 10.0 * (k + 1), 8), rng.integers(0, 20, 8), 20)
         stream.advance(spikes, 10.0 * (k + 1))
     stream.finish(LOSS, 0)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak
 
 
 @pytest.mark.parametrize("rule", [STLLR(a_post=-1.0), ottt()])
 def test_memory_does_not_grow_with_duration(rule):
-    # CPython keeps up to 2000 freed tuples of each size; let it take them before we look.
-    for _ in range(3000):
-        neuron_arrays(NEURON, 30)
-    peak_bytes(50.0, rule)
-    short, long = peak_bytes(400.0, rule), peak_bytes(3200.0, rule)
+    short, long = peak(lambda: streamed(400.0, rule)), peak(lambda: streamed(3200.0, rule))
     assert long < 1.1 * short
 
 
