@@ -22,7 +22,7 @@ class NetworkError(InputError):
 
 
 class ZeroDelayError(NetworkError):
-    """A synapse between neurons turned out to have no delay, for a driver that needs one."""
+    """A synapse between neurons turned out to have no delay, for an engine that needs one."""
 
 
 class RunawayError(NetworkError):

@@ -40,7 +40,7 @@ class Network(NetworkDescription):
         ------
         ValueError : t_stop not finite and > 0, inputs missing, unknown, of the wrong size or before 0 ms, an option
             out of its range
-        NetworkError : a zero-delay cycle of delta synapses; a driver for a network it cannot run; too little memory
+        NetworkError : a zero-delay cycle of delta synapses; an engine for a network it cannot run; too little memory
         """
         from evsim.simulate import simulate
 
@@ -61,8 +61,8 @@ class Network(NetworkDescription):
     ) -> Iterator[Recording]:
         """Simulate [0, t_stop) ms in chunks of ``chunk`` ms, as they are asked for; together they are ``simulate``'s.
 
-        Parameters and errors are those of ``simulate``; there is no driver "sweep", and no progress: that is told by
-        the chunks.
+        Parameters and errors are those of ``simulate``; there is no engine "sweep", and no progress, which
+        the chunks show.
         """
         from evsim.simulate import run
 

@@ -39,7 +39,7 @@ def simulate(
     Raises
     ------
     ValueError : t_stop not finite and > 0, inputs missing, unknown, of the wrong size or before 0 ms
-    NetworkError : a zero-delay cycle of delta synapses; a driver for a network it cannot run; too little memory
+    NetworkError : a zero-delay cycle of delta synapses; an engine for a network it cannot run; too little memory
     """
     t_stop = number("t_stop", t_stop, unit="ms", above=0.0)
     simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record, once=True)

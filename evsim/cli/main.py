@@ -120,7 +120,7 @@ def train(
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data-dir", type=click.Path(path_type=str), help="Where the data set is now.")
+@click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files, if it has moved.")
 @with_options(COMMON[1:])
 def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
     """Accuracy of a saved run on its test set: last epoch and the epoch selected by validation."""
@@ -132,10 +132,12 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
 @main.command()
 @click.argument("config")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results and of the runs.")
-@click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1), help="Runs at a time, a process each.")
-@click.option("--resume", is_flag=True, help="Continue the runs in --out; complete ones stay as they are.")
+@click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1),
+              help="Number of runs at a time, each in a process of its own.")
+@click.option("--resume", is_flag=True, help="Continue the runs in --out; those that are complete stay as they are.")
 @OVERWRITE
-@click.option("--agreement", type=COUNT_OR_0, help="Compare gradients with the true one on N samples per epoch.")
+@click.option("--agreement", type=COUNT_OR_0,
+              help="Samples on which gradients are compared with the true one after each epoch; 0: none.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
 def compare(
     config: str, out: Path, jobs: int, resume: bool, overwrite: bool, agreement: int | None, data_dir: str | None
@@ -154,22 +156,26 @@ def compare(
 @main.command()
 @with_options(COMMON[:1])
 @click.option("--dataset", default="yin-yang", type=OneOf("data set", DATASETS), metavar="NAME",
-              help="As in train; its first samples are taken.")
+              help="Data set whose first samples are used; as in evsim train.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
 @click.option("--rule", default="eventprop", type=OneOf("rule", RULE_NAMES), metavar="RULE",
-              help="The rule to be judged; evsim rules lists them.")
+              help="Rule whose gradient is checked (see evsim rules).")
 @PRESET
-@click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="NAME=VALUE of the rule; repeat.")
-@click.option("--hidden", type=COUNT, multiple=True, help="Hidden neurons; repeat for more layers.")
-@click.option("--trainable-delays", type=click.Choice(["input", "synapse"]), help="Delays too.")
+@click.option("--rule-option", "rule_options", type=OPTION, multiple=True, help="Option of the rule; may be repeated.")
+@click.option("--hidden", type=COUNT, multiple=True, help="Neurons of a hidden layer; repeat for more layers.")
+@click.option("--trainable-delays", type=click.Choice(["input", "synapse"]),
+              help="Compare derivatives by delays too: one for each input, or one for each synapse.")
 @click.option("--max-delay", type=POSITIVE_MS, help="Largest trained delay, ms.")
-@click.option("--recurrent-scale", type=NOT_NEGATIVE, help="> 0: hidden layers are recurrent.")
+@click.option("--recurrent-scale", type=NOT_NEGATIVE,
+              help="Standard deviation of recurrent weights times sqrt(neurons); 0: no recurrent layers.")
 @click.option("--samples", default=3, type=COUNT, help="Samples of the data set to compare gradients on.")
 @click.option("--reference", default="pathwise", type=click.Choice(["pathwise", "mean"]),
-              help="The true gradient: of the given input, or of the mean loss over draws of the Poisson encoder.")
-@click.option("--draws", type=COUNT, help="Of mean: most draws of the input; default 800.", show_default=False)
+
+              help="The true gradient: that of the given input, or that of the mean loss over random input.")
+@click.option("--draws", type=COUNT,
+              help="Largest number of draws of the input with --reference mean; default: 800.", show_default=False)
 @click.option("--precision", type=POSITIVE, show_default=False,
-              help="Of mean: standard error by norm at which it stops; default 0.1.")
+              help="Standard error at which --reference mean stops, as a share of the norm; default: 0.1.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for gradcheck.csv and gradcheck.png.")
 @OVERWRITE
 def gradcheck(
@@ -215,16 +221,20 @@ def rules() -> None:
 @click.argument("network")
 @click.option("--t-stop", type=POSITIVE_MS, help="Biological time to simulate, ms; default: what suits the network.")
 @with_options(COMMON)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: runs/ and the name.")
-@click.option("--driver", default="auto", type=click.Choice(["auto", "window", "queue"]), help="Engine.")
-@click.option("--scale", default=1.0, type=POSITIVE, help="Of a preset: factor on neurons, and inputs per neuron.")
-@click.option("--warmup", default=0.0, type=NOT_NEGATIVE_MS, help="Time simulated before, which does not count, ms.")
-@click.option("--record", type=COUNT, help="Save spikes of the first N neurons of each population only.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: runs/NETWORK.")
+@click.option("--driver", default="auto", type=click.Choice(["auto", "window", "queue"]),
+              help="Engine that simulates the network; auto: the fastest one that can.")
+@click.option("--scale", default=1.0, type=POSITIVE,
+              help="Factor on the size of a preset: its neurons, and the inputs of each.")
+@click.option("--warmup", default=0.0, type=NOT_NEGATIVE_MS,
+              help="Time simulated before the run, ms; its spikes are not counted.")
+@click.option("--record", type=COUNT, help="Save the spikes of only the first N neurons of each population.")
 @click.option("--chunk", type=POSITIVE_MS, show_default=False,
-              help="Save after every so many ms, twice a second at most; default: at the end, or when interrupted.")
-@click.option("--resume", is_flag=True, help="Continue what --out holds, to the same or a later --t-stop.")
+
+                            help="Time between two saves, ms (at most two a second); default: saved only at the end.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, to the same or a later --t-stop.")
 @OVERWRITE
-@click.option("--no-plots", is_flag=True, help="Draw nothing.")
+@click.option("--no-plots", is_flag=True, help="Draw no pictures.")
 def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, **given: Any) -> None:
     """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file.
 
@@ -239,10 +249,10 @@ def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_p
 
 @main.command()
 @with_options(COMMON)
-@click.option("--out", default=None, type=click.Path(path_type=Path), help="Also write bench.json there.")
+@click.option("--out", default=None, type=click.Path(path_type=Path), help="Folder in which to write bench.json too.")
 @OVERWRITE
 def bench(seed: int, threads: int, out: Path | None, overwrite: bool) -> None:
-    """Nanoseconds per synaptic event of each driver, and samples per second, on this machine."""
+    """Nanoseconds per synaptic event of each engine, and samples per second, on this machine."""
     from evsim.cli.bench import run_bench
     from evsim.cli.folder import results_or_none
 

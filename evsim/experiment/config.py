@@ -33,7 +33,7 @@ from evsim.learning import (
 from evsim.learning.baselines.ann import ANNTrainer, Linear, Perceptron, count_scale
 from evsim.learning.losses import PSCCount, PSCDistance
 from evsim.learning.training.optimisers import Optimiser
-from evsim.learning.training.regularisers import Remedy
+from evsim.learning.training.regularisers import Regulariser
 from evsim.neurons.lif import LIF
 
 
@@ -139,7 +139,7 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
         loss = loss.by_times()
     if config.updates == "within":
         trainer = OnlineTrainer
-    return model, trainer(model, rule, loss, optimiser, config, _remedies(config))
+    return model, trainer(model, rule, loss, optimiser, config, _regularisers(config))
 
 
 def start(config: RunConfig, model: Sequential) -> bool:
@@ -200,8 +200,8 @@ def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:
     return Dense(n_in, n_out, neuron, lateral_inhibition=config.lateral_inhibition if last else 0.0, **synapses)
 
 
-def _remedies(config: RunConfig) -> list[Remedy]:
-    out: list[Remedy] = []
+def _regularisers(config: RunConfig) -> list[Regulariser]:
+    out: list[Regulariser] = []
     if config.bump > 0:
         out.append(WeightBumping(amount=config.bump, rate=config.rate))
     if config.count_regularisation > 0:

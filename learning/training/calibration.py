@@ -54,16 +54,16 @@ def calibrate(
         if not isinstance(layer, Dense | Analog):
             raise InputError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
         layer.check()
-        crowd = _crowd(layer, streams.rng("calibration", options.seed, k))
-        wanted = target * n * crowd.n_out
-        found = _find_threshold(crowd, spikes, wanted, options)
+        widened = _widened(layer, streams.rng("calibration", options.seed, k))
+        wanted = target * n * widened.n_out
+        found = _find_threshold(widened, spikes, wanted, options)
         if found < 0.5 * wanted:
             raise SilentLayerError(
                 f"layer {k}: no threshold makes its neurons spike {target} times on average "
                 f"({spikes.times.size / n:.1f} input spikes per sample reach it). Raise max_rate, the "
                 "duration or the weight scale."
             )
-        layer.neuron = layer.neuron.with_(v_th=crowd.neuron.v_th)
+        layer.neuron = layer.neuron.with_(v_th=widened.neuron.v_th)
         spikes = layer.forward(spikes, options.duration, options.threads)
         chosen.append(float(layer.neuron.v_th))
     return chosen
@@ -104,10 +104,10 @@ def _spread(layer: Readout, spikes: SpikeBatch, target: float, options: Training
     layer.weight = layer.weight * (target / spread)
 
 
-def _crowd(layer: Dense | Analog, rng: np.random.Generator, at_least: int = 200) -> Dense | Analog:
+def _widened(layer: Dense | Analog, rng: np.random.Generator, at_least: int = 200) -> Dense | Analog:
     copies = max(0, -(-at_least // layer.n_out) - 1)
     weights = [layer.weight, *(rng.permuted(layer.weight, axis=0) for _ in range(copies))]
     sizes = layer.n_in, layer.n_out * len(weights), layer.neuron
-    crowd = Analog(*sizes) if isinstance(layer, Analog) else Dense(*sizes, layer.delay)
-    crowd.weight = np.ascontiguousarray(np.concatenate(weights, axis=1))
-    return crowd
+    widened = Analog(*sizes) if isinstance(layer, Analog) else Dense(*sizes, layer.delay)
+    widened.weight = np.ascontiguousarray(np.concatenate(weights, axis=1))
+    return widened

@@ -18,7 +18,7 @@ from evsim.learning.protocols import Loss, Rule
 from evsim.learning.rules.s_tllr import STLLR
 from evsim.learning.training.optimisers import Optimiser
 from evsim.learning.training.options import TrainingOptions
-from evsim.learning.training.regularisers import Remedy
+from evsim.learning.training.regularisers import Regulariser
 from evsim.learning.training.streaming import StreamingSTLLR
 from evsim.learning.training.trainer import Learned, Trainer
 from evsim.learning.validation import loss_and_signal
@@ -31,11 +31,11 @@ class OnlineTrainer(Trainer):
     """A Trainer that steps at the end of each window of a sample, where `Trainer` steps after it.
 
     rule : STLLR or ottt; loss : of `Moments`; model : as `StreamingSTLLR` takes it, a Readout with ``every`` the last
-    remedies : those that look at gradients and weights alone; each acts at every step, as ``regularise`` does
+    regularisers : those that look at gradients and weights alone; each acts at every step, as ``regularise`` does
 
     An epoch's loss and accuracy are of what the readout gave while weights changed.
 
-    Raises GradientError : another rule or loss, a model or remedy that does not go with it
+    Raises GradientError : another rule or loss, a model or regulariser that does not go with it
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class OnlineTrainer(Trainer):
         loss: Loss,
         optimiser: Optimiser,
         options: TrainingOptions,
-        remedies: Sequence[Remedy] = (),
+        regularisers: Sequence[Regulariser] = (),
     ) -> None:
         if not isinstance(rule, STLLR):
             raise GradientError(
@@ -59,12 +59,12 @@ class OnlineTrainer(Trainer):
             )
         if options.hidden_dropout > 0.0:
             raise GradientError("weight updates within a sample do not go with hidden_dropout; set it to 0.")
-        looking = [type(r).__name__ for r in remedies if getattr(r, "wakes_silent", False)]
+        looking = [type(r).__name__ for r in regularisers if getattr(r, "wakes_silent", False)]
         if looking:
             raise GradientError(
                 f"{looking[0]} looks at the spikes of whole samples; leave it out, or update after the sample."
             )
-        super().__init__(model, rule, loss, optimiser, options, remedies)
+        super().__init__(model, rule, loss, optimiser, options, regularisers)
         self._stream(0)
 
     def load_kernels(self, inputs: SpikeBatch, labels: np.ndarray) -> None:

@@ -1,6 +1,6 @@
-"""Remedies for what a gradient of spike times cannot see: silent neurons, runaway activity, reliance on single spikes.
+"""Regularisers: for what a gradient of spike times cannot see, as silent neurons, runaway activity, single spikes.
 
-Each is a named option of ``Trainer(remedies=[...])`` that changes the gradients of a batch after the rule made them.
+Each is an entry of ``Trainer(regularisers=[...])`` and changes the gradients of a batch after the rule made them.
 Grazing spikes have theirs in the rule (``EventProp.min_slope``) and its report (``evsim.learning.conditioning``).
 """
 
@@ -25,7 +25,7 @@ from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
 
-class Remedy(Protocol):
+class Regulariser(Protocol):
     """Called after each batch, before the optimiser.
 
     Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error.
@@ -38,7 +38,7 @@ class Remedy(Protocol):
 
 @runtime_checkable
 class AfterStep(Protocol):
-    """A remedy that has something to do after the optimiser's step, too."""
+    """A regulariser that has something to do after the optimiser's step, too."""
 
     def after_step(self, model: Sequential) -> None:
         """Change the model's parameters in place."""
@@ -85,7 +85,7 @@ class WeightBumping:
             )
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
-        """As ``Remedy``."""
+        """As ``Regulariser``."""
         last = len(model.layers) - 1
         for k, (layer, out) in enumerate(zip(model.layers, spikes[1:])):
             if isinstance(layer, Readout):
@@ -122,7 +122,7 @@ class CountRegularisation:
             )
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
-        """As ``Remedy``."""
+        """As ``Regulariser``."""
         for g, (before, after) in zip(_weights(model, gradients)[:-1], pairwise(spikes)):
             mean = after.counts().mean(axis=0)
             excess = np.where(mean < self.lower, mean - self.lower, np.maximum(mean - self.upper, 0.0))
@@ -146,7 +146,7 @@ class SilentVoltage:
             raise InputError(f"strength must be > 0; got {self.strength}.")
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
-        """As ``Remedy``."""
+        """As ``Regulariser``."""
         for layer, g, (before, after) in zip(model.layers[:-1], _weights(model, gradients), pairwise(spikes)):
             silent = after.counts() == 0
             if not silent.any():
@@ -173,7 +173,7 @@ class GradientClipping:
             raise InputError(f"limit must be > 0; got {self.limit}.")
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
-        """As ``Remedy``."""
+        """As ``Regulariser``."""
         norm = float(np.sqrt(sum(np.vdot(g, g) for g in gradients)))
         if norm > self.limit:
             for g in gradients:
@@ -192,7 +192,7 @@ class WeightClipping:
             raise InputError(f"limit must be > 0; got {self.limit}.")
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
-        """As ``Remedy``: nothing before the step."""
+        """As ``Regulariser``: nothing before the step."""
 
     def after_step(self, model: Sequential) -> None:
         """As ``AfterStep``."""

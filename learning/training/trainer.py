@@ -20,7 +20,7 @@ from evsim.learning.protocols import Loss, Rule, backward, check_signal
 from evsim.learning.training.dropout import Masks
 from evsim.learning.training.optimisers import Optimiser
 from evsim.learning.training.options import TrainingOptions
-from evsim.learning.training.regularisers import AfterStep, Remedy
+from evsim.learning.training.regularisers import AfterStep, Regulariser
 from evsim.learning.training.saved import checked_training
 from evsim.learning.training.tally import Tally, emitted
 from evsim.learning.validation import loss_and_signal, weighted
@@ -61,12 +61,12 @@ class Trainer:
         loss: Loss,
         optimiser: Optimiser,
         options: TrainingOptions,
-        remedies: Sequence[Remedy] = (),
+        regularisers: Sequence[Regulariser] = (),
     ) -> None:
         check_signal(rule, loss)
         check_layers(rule, model)
         self.model, self.rule, self.loss = model, rule, loss
-        self.optimiser, self.options, self.remedies = optimiser, options, list(remedies)
+        self.optimiser, self.options, self.regularisers = optimiser, options, list(regularisers)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
@@ -103,7 +103,7 @@ class Trainer:
         x, x_test : (n, features) in [0, 1], or SpikeBatches; y : (n,) labels; validation : samples and labels to
         select the epoch by, instead of ``options.validation`` training samples; progress(done, total) is called after
         each batch.
-        Raises SilentLayerError : a layer emitted no spike in a whole epoch, and neither the rule nor a remedy says
+        Raises SilentLayerError : a layer emitted no spike in a whole epoch, and neither the rule nor a regulariser says
         ``wakes_silent``: that it can make silent neurons fire. GradientError : a loss or a rule gave something of
         another shape, or not finite. ValueError : values or labels that do not fit.
         """
@@ -282,28 +282,28 @@ class Trainer:
         return Learned(spikes[-1], loss, counts, delivered, figures)
 
     def _step(self, gradients: list[Floats], spikes: list[Any], rate: float) -> None:
-        """The optimiser's step, with what regularises and remedies. spikes : of all layers, which remedies look at."""
+        """The optimiser's step, with what regularises. spikes : of all layers, which regularisers look at."""
         o = self.options
         if o.regularise is not None:
             for (name, w), g in zip(self.model.parameters(), gradients):
                 if name == "weight":
                     g += _regulariser_gradient(w, *o.regularise)
-        for remedy in self.remedies:
-            remedy(self.model, spikes, gradients, o.duration)
+        for regulariser in self.regularisers:
+            regulariser(self.model, spikes, gradients, o.duration)
         parameters = self.model.trained_arrays()
         rates = [rate * o.rate_share(p.kind) for p in parameters]
         decay = [p.kind is Kind.WEIGHT for p in parameters]
         self.optimiser.step([p.array for p in parameters], gradients, rates, o.threads, decay)
-        for remedy in self.remedies:
-            if isinstance(remedy, AfterStep):
-                remedy.after_step(self.model)
+        for regulariser in self.regularisers:
+            if isinstance(regulariser, AfterStep):
+                regulariser.after_step(self.model)
 
     def _require_spikes(self, layer_spikes: dict[int, int]) -> None:
-        """A remedy makes silent neurons fire, or the rule, but for the last layer if the loss is of spike times."""
-        wakes, *remedied = (getattr(part, "wakes_silent", False) for part in (self.rule, *self.remedies))
+        """A regulariser can make silent neurons fire, or the rule, but for the last layer if the loss is of times."""
+        wakes, *waking = (getattr(part, "wakes_silent", False) for part in (self.rule, *self.regularisers))
         reaches = len(self.model.layers) - (self.loss.signal == "times")
         for k, n in layer_spikes.items():
-            if n == 0 and not (any(remedied) or (wakes and k < reaches)):
+            if n == 0 and not (any(waking) or (wakes and k < reaches)):
                 raise SilentLayerError(
                     f"layer {k} (of {len(self.model.layers)}, counted from 0) emitted no spike in a whole epoch, so "
                     "nothing can be learned through it. Lower its v_th, raise the encoder's max_rate or the weight "

@@ -523,13 +523,13 @@ def test_boosting_weights_the_samples_of_every_kind_of_loss(rule, loss):
         np.testing.assert_allclose(g, sum(f * a[k] for f, a in zip(factors, alone)) / 3, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("remedy", [WeightBumping(), CountRegularisation(), SilentVoltage()])
-def test_silence_is_no_error_where_a_remedy_can_wake_neurons(remedy):
+@pytest.mark.parametrize("regulariser", [WeightBumping(), CountRegularisation(), SilentVoltage()])
+def test_silence_is_no_error_where_a_remedy_can_wake_neurons(regulariser):
     x = batch()
     m = Sequential(Dense(4, 5, NEURON), Dense(5, 3, NEURON))
     m.init(seed=1, scale=0.01)
     options = TrainingOptions(duration=T, epochs=2, schedule="constant")
-    rows = list(Trainer(m, EventProp(), TTFSLoss(), Adam(), options, [remedy]).epochs(x, LABELS, x, LABELS))
+    rows = list(Trainer(m, EventProp(), TTFSLoss(), Adam(), options, [regulariser]).epochs(x, LABELS, x, LABELS))
     assert rows[-1]["spikes"] == 0 and len(rows) == 2
 
 

@@ -44,10 +44,10 @@ def network(feature="count", every=8.0, since=0.0, delay=0.0, kind=Dense, hidden
     return model
 
 
-def trainer(rule, kind=OnlineTrainer, model=None, optimiser=None, remedies=(), **changes):
+def trainer(rule, kind=OnlineTrainer, model=None, optimiser=None, regularisers=(), **changes):
     options = {"duration": T, "encoder": "regular", "max_rate": 200.0, "epochs": 3, "batch_size": 5, "rate": 1e-2,
                "schedule": "constant", **changes}  # fmt: skip
-    return kind(model or network(), rule, LOSS, optimiser or Adam(), TrainingOptions(**options), remedies)
+    return kind(model or network(), rule, LOSS, optimiser or Adam(), TrainingOptions(**options), regularisers)
 
 
 def data(n=20):
@@ -129,7 +129,7 @@ def test_samples_of_a_batch_are_weighed_as_after_the_sample():
 
 @pytest.mark.parametrize("rule, hidden", [(STLLR(), 1), (ottt(), 1), (STLLR(feedback="random"), 2)])
 def test_training_within_samples_resumes_bit_for_bit_with_any_number_of_threads(rule, hidden):
-    make = {"boosting": 3.0, "regularise": (0.01, 0.5, 2.0), "remedies": [GradientClipping(0.5)]}
+    make = {"boosting": 3.0, "regularise": (0.01, 0.5, 2.0), "regularisers": [GradientClipping(0.5)]}
     whole = trainer(rule, model=network(hidden=hidden), **make)
     rows = rows_of(whole)
     first = trainer(rule, model=network(hidden=hidden), **make)
@@ -154,7 +154,7 @@ def test_it_learns():
     ({"rule": EventProp()}, "by STLLR and ottt, which learn forward in time; EventProp goes back from its end"),
     ({"loss": VoltageCrossEntropy()}, "need a loss at every moment; VoltageCrossEntropy is known at its end"),
     ({"options": TrainingOptions(hidden_dropout=0.2)}, "do not go with hidden_dropout; set it to 0"),
-    ({"remedies": [CountRegularisation()]}, "CountRegularisation looks at the spikes of whole samples; leave it out"),
+    ({"regularisers": [CountRegularisation()]}, "CountRegularisation looks at the spikes of whole samples; leave it"),
     ({"model": network(hidden=2)}, "one spiking layer, or any number with feedback random"),
 ])  # fmt: skip
 def test_what_does_not_go_within_a_sample_is_refused_in_one_sentence(change, words):

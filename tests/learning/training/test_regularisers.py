@@ -1,4 +1,4 @@
-"""Remedies for silent and busy neurons, spike dropout, recurrent training, and the encoders they need."""
+"""Regularisers for silent and busy neurons, spike dropout, recurrent training, and the encoders they need."""
 
 import numpy as np
 import pytest
@@ -44,10 +44,10 @@ def state(model, x):
 def test_bumping_raises_the_first_silent_layer_and_doubles():
     model = silent_model()
     spikes, gradients = state(model, batch())
-    remedy = WeightBumping(amount=0.01, rate=0.1)
-    remedy(model, spikes, gradients, T_STOP)
+    regulariser = WeightBumping(amount=0.01, rate=0.1)
+    regulariser(model, spikes, gradients, T_STOP)
     assert gradients[0] == pytest.approx(np.full((4, 6), -0.1)) and not gradients[1].any()
-    remedy(model, spikes, gradients, T_STOP)
+    regulariser(model, spikes, gradients, T_STOP)
     assert gradients[0] == pytest.approx(np.full((4, 6), -0.2))
 
 
@@ -91,17 +91,17 @@ def test_the_voltage_term_of_silent_neurons_is_the_derivative_of_their_highest_p
 
 
 @pytest.mark.parametrize(
-    "remedy", [WeightBumping(amount=0.05, rate=0.02), CountRegularisation(1.0, 0.5), SilentVoltage(1.0)]
+    "regulariser", [WeightBumping(amount=0.05, rate=0.02), CountRegularisation(1.0, 0.5), SilentVoltage(1.0)]
 )
-def test_a_silent_network_wakes_up(remedy):
+def test_a_silent_network_wakes_up(regulariser):
     model = silent_model()
     loss, x, y = VoltageCrossEntropy(), batch(20), np.arange(20) % 2
     model.layers[1] = Readout(6, 2, LIF())
     options = TrainingOptions(duration=T_STOP)
-    trainer = Trainer(model, EventProp(), loss, Adam(), options, [remedy])
+    trainer = Trainer(model, EventProp(), loss, Adam(), options, [regulariser])
     for _ in range(120):
         gradients, spikes, _ = trainer.gradients(x, y)
-        remedy(model, spikes, gradients, T_STOP)
+        regulariser(model, spikes, gradients, T_STOP)
         trainer.optimiser.step([a for _, a in model.parameters()], gradients, 0.02)
     assert model.forward(x, T_STOP)[1].times.size > 0
 
@@ -169,9 +169,9 @@ def test_weight_limit_holds_after_every_step():
     options = TrainingOptions(duration=30.0, encoder="latency", epochs=2, batch_size=4, rate=0.3, schedule="constant")
     x, y = np.random.default_rng(0).random((8, 4)), np.arange(8) % 2
     largest = []
-    for remedies in ([], [WeightClipping(2.0)]):
+    for regularisers in ([], [WeightClipping(2.0)]):
         model.init(0, scale=0.5, mean=1.5)
-        trainer = Trainer(model, EventProp(), TTFSLoss(missing=30.0), Adam(), options, remedies)
+        trainer = Trainer(model, EventProp(), TTFSLoss(missing=30.0), Adam(), options, regularisers)
         list(trainer.epochs(x, y, x, y))
         largest.append(max(np.abs(w).max() for w in model.weights))
     assert largest[0] > 2.0 and largest[1] <= 2.0
