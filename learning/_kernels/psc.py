@@ -52,17 +52,17 @@ def reached_end(times, tau, t_stop):
 
 
 @leaf
-def matches(queries, mine, theirs, tau, t_stop, value, slope):
-    """C(x) = sum_k q_k G(x, t_k) and dC/dx at the queries, written; q = 1 for mine, -1 for theirs.
+def matches(queries, train, target, tau, t_stop, value, slope):
+    """C(x) = sum_k q_k G(x, t_k) and dC/dx at the queries, written; q = 1 for train, -1 for target.
 
     G(x, y) = (exp(-|x - y|/tau) - exp(-(2 T - x - y)/tau))/(2 tau), the integral over [0, T] of two PSC kernels
     exp(-s/tau)/tau that start at x and y.
     """
     value[:] = 0.0
     slope[:] = 0.0
-    add_pairs(queries, mine, tau, 1.0, value, slope)
-    add_pairs(queries, theirs, tau, -1.0, value, slope)
-    left = reached_end(mine, tau, t_stop) - reached_end(theirs, tau, t_stop)
+    add_pairs(queries, train, tau, 1.0, value, slope)
+    add_pairs(queries, target, tau, -1.0, value, slope)
+    left = reached_end(train, tau, t_stop) - reached_end(target, tau, t_stop)
     for i in range(queries.size):
         end = left * math.exp((queries[i] - t_stop) / tau)
         value[i] = (value[i] - end) / (2.0 * tau)
@@ -87,7 +87,7 @@ def match_samples(
 
 @kernel
 def distances(times, starts, targets, target_starts, labels, n_out, tau, t_stop, loss):
-    """loss (samples,) added to: 1/2 sum_kl q_k q_l G(t_k, t_l) = 1/2 (sum of C at mine - sum of C at theirs)."""
+    """loss (samples,) added to: 1/2 sum_kl q_k q_l G(t_k, t_l) = 1/2 (sum of C at train - sum of C at target)."""
     room = max(times.size, targets.size)
     value = np.empty(room)
     slope = np.empty(room)
@@ -95,9 +95,9 @@ def distances(times, starts, targets, target_starts, labels, n_out, tau, t_stop,
         for n in range(n_out):
             a = sample * n_out + n
             b = labels[sample] * n_out + n
-            mine = times[starts[a] : starts[a + 1]]
-            theirs = targets[target_starts[b] : target_starts[b + 1]]
-            matches(mine, mine, theirs, tau, t_stop, value[: mine.size], slope[: mine.size])
-            loss[sample] += 0.5 * np.sum(value[: mine.size])
-            matches(theirs, mine, theirs, tau, t_stop, value[: theirs.size], slope[: theirs.size])
-            loss[sample] -= 0.5 * np.sum(value[: theirs.size])
+            train = times[starts[a] : starts[a + 1]]
+            target = targets[target_starts[b] : target_starts[b + 1]]
+            matches(train, train, target, tau, t_stop, value[: train.size], slope[: train.size])
+            loss[sample] += 0.5 * np.sum(value[: train.size])
+            matches(target, train, target, tau, t_stop, value[: target.size], slope[: target.size])
+            loss[sample] -= 0.5 * np.sum(value[: target.size])

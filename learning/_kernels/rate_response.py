@@ -86,7 +86,7 @@ class _Layer(NamedTuple):
     state : (N_STATE, n); next_spike : its index; release : ms; kicks : what kicks during refractoriness left of the
     potential; per_theta : 1/theta
     Scratch: psi; apart, (n, N_STATE), and busy: states and numbers of the neurons with own events in a piece; shared,
-    own : PieceFactors of all neurons, and of one alone
+    single : PieceFactors of all neurons, and of one alone
     """
 
     state: np.ndarray
@@ -98,7 +98,7 @@ class _Layer(NamedTuple):
     apart: np.ndarray
     busy: np.ndarray
     shared: NamedTuple
-    own: NamedTuple
+    single: NamedTuple
 
 
 @leaf
@@ -129,9 +129,9 @@ def _cut(pieces, times, t_stop, windows, longest):
 def _held(y, n, until, t, b, neurons, settings, scales, layer):
     """A refractory neuron from t until its release, or the piece's end."""
     x = settings.few.x
-    fill_factors(layer.own, until - t, x, settings.few.weight, scales.tau_m, scales.tau_s)
-    em = layer.own.em[x.size]
-    flow(y, b, em, layer.own.es[x.size], layer.own.p[x.size], scales.tau_m, False)
+    fill_factors(layer.single, until - t, x, settings.few.weight, scales.tau_m, scales.tau_s)
+    em = layer.single.em[x.size]
+    flow(y, b, em, layer.single.es[x.size], layer.single.p[x.size], scales.tau_m, False)
     if settings.hard:
         y[F] = y[A_U] = y[A_I] = 0.0
     layer.kicks[n] *= em
@@ -148,12 +148,12 @@ def _count(y, n, length, b, neurons, settings, scales, layer):
     x, weight, integral = settings.few.x, settings.few.weight, settings.few.integral
     if length > scales.brief:
         x, weight, integral = settings.many.x, settings.many.weight, settings.many.integral
-    fill_factors(layer.own, length, x, weight, scales.tau_m, scales.tau_s)
+    fill_factors(layer.single, length, x, weight, scales.tau_m, scales.tau_s)
     if settings.in_graph:
         origin = neurons.u_reset[n] if settings.hard else math.nan
-        advance_with_reset(y, b, x.size, layer.own, integral, length, theta, psi, origin)
+        advance_with_reset(y, b, x.size, layer.single, integral, length, theta, psi, origin)
     else:
-        advance(y, b, x.size, layer.own, scales.tau_m, theta, psi)
+        advance(y, b, x.size, layer.single, scales.tau_m, theta, psi)
 
 
 @stage

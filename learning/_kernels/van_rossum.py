@@ -6,7 +6,7 @@ from evsim._kernels.jit import kernel, leaf
 
 
 @leaf
-def _pull(times, others, tau, sign, slope):
+def _add_pairs(times, others, tau, sign, slope):
     """Adds sign/tau sum_k sgn(t_i - o_k) exp(-|t_i - o_k|/tau) to slope[i]; returns sum_ik exp(-|t_i - o_k|/tau)."""
     total = 0.0
     before = 0.0
@@ -59,9 +59,9 @@ def van_rossum_samples(times, starts, targets, target_starts, labels, n_out, tau
         for n in range(n_out):
             a = sample * n_out + n
             b = labels[sample] * n_out + n
-            mine = times[starts[a] : starts[a + 1]]
-            theirs = targets[target_starts[b] : target_starts[b + 1]]
-            own = slope[starts[a] : starts[a + 1]]
-            loss[sample] += 0.5 * _pull(mine, mine, tau, -1.0, own)
-            loss[sample] -= _pull(mine, theirs, tau, 1.0, own)
-            loss[sample] += 0.5 * _self_sum(theirs, tau)
+            train = times[starts[a] : starts[a + 1]]
+            target = targets[target_starts[b] : target_starts[b + 1]]
+            by_time = slope[starts[a] : starts[a + 1]]
+            loss[sample] += 0.5 * _add_pairs(train, train, tau, -1.0, by_time)
+            loss[sample] -= _add_pairs(train, target, tau, 1.0, by_time)
+            loss[sample] += 0.5 * _self_sum(target, tau)

@@ -184,14 +184,14 @@ def _any_layer(
 ) -> tuple[dict[str, Floats], Floats]:
     plan = layer.plan()
     g = plan_gradient(plan, inputs, outputs, signal, t_stop, rule, threads)
-    own = plan.source < layer.n_in
+    from_inputs = plan.source < layer.n_in
     gradients: dict[str, Floats] = {}
-    for name, mine, n_pre in (("", own, layer.n_in), ("recurrent_", ~own, layer.n_out)):
+    for name, synapses, n_pre in (("", from_inputs, layer.n_in), ("recurrent_", ~from_inputs, layer.n_out)):
         if name and not isinstance(layer, Recurrent):
             continue
-        place = (plan.source[mine] - (layer.n_in if name else 0)) * layer.n_out + plan.target[mine]
+        place = (plan.source[synapses] - (layer.n_in if name else 0)) * layer.n_out + plan.target[synapses]
         for key, values in (("weight", g.weight), ("delay", g.delay)):
-            flat = np.bincount(place, weights=values[mine], minlength=n_pre * layer.n_out)
+            flat = np.bincount(place, weights=values[synapses], minlength=n_pre * layer.n_out)
             gradients[name + key] = flat.reshape(n_pre, layer.n_out).astype(np.float64)
     if rule.neuron_parameters:
         gradients |= neuron_gradients(layer.neuron, g.neuron)
@@ -296,12 +296,12 @@ def _readout(
         shift = shift * weight_of_time(layer.rate, t_stop)
     else:
         peaks, d_peak = peaks_of(outputs, signal)
-        gradient, d_arrival, own = _shared(
+        gradient, d_arrival, by_neuron = _shared(
             layer.weight, p, arrivals, peaks, d_peak, t_stop, 0.0, False, True, threads
         )
         corners = outputs.corner >= 0
         np.add.at(d_arrival, outputs.corner[corners], (signal * outputs.slope)[corners])
-        d_init = own[2]
+        d_init = by_neuron[2]
         if rule.neuron_parameters:
             highest_by_taus(Batch.of(arrivals), p, layer.weight, outputs.times, signal, *taus)
     gradients = {"weight": gradient}

@@ -121,9 +121,9 @@ class HM2BP:
         if is_output and layer.lateral_inhibition > 0.0:
             delta = plain * lateral_factor(layer, outputs, signal, t_stop, self.silent_ratio * scale, lateral_delay)
         fake = is_output and self.fake_target_train
-        credited = with_target_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
-        p = prepare(inputs, credited, layer.neuron, delay, t_stop, threads)
-        counts = credited.counts()
+        trains = with_target_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
+        p = prepare(inputs, trains, layer.neuron, delay, t_stop, threads)
+        counts = trains.counts()
         macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)
         weight_t = np.ascontiguousarray(layer.weight.T)
         pre_counts = inputs.counts()

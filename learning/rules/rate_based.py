@@ -147,19 +147,19 @@ class RateBased:
             signal = signal * (self.reference_step / t_stop)
         if isinstance(layer, Readout):
             return self._readout(layer, inputs, outputs, signal, t_stop, wants_signal, threads)
-        found = layer_rates(self, layer, inputs, outputs, t_stop, threads)  # type: ignore[arg-type]
+        rates = layer_rates(self, layer, inputs, outputs, t_stop, threads)  # type: ignore[arg-type]
         length = t_stop / self.windows
         wanted = np.repeat(signal[:, None], self.windows, axis=1) if signal.ndim == 2 else signal
-        by_drive = pull_back_windows(found, wanted)
+        by_drive = pull_back_windows(rates, wanted)
         area = recurrent_area(layer)
         if area is not None:
             for _ in range(self.recurrent_terms):
                 echo = later_windows(by_drive @ (area.T / length), layer.recurrent_delays.value(), length)
-                by_drive = pull_back_windows(found, wanted + echo)
-        gradients = found.weight_gradients(by_drive)
+                by_drive = pull_back_windows(rates, wanted + echo)
+        gradients = rates.weight_gradients(by_drive)
         below = np.zeros((len(inputs), self.windows, layer.n_in))
         if wants_signal:
-            below = by_drive @ (layer.weight.T * (found.unit / length))
+            below = by_drive @ (layer.weight.T * (rates.unit / length))
             below = later_windows(below, layer.delays.value(), length)
         return gradients, below[:, 0] if self.windows == 1 else below
 

@@ -25,7 +25,13 @@ from evsim.learning.layers.moments import shares_of, weight_gradient, windows_be
 from evsim.learning.layers.readout import Readout, arrival_factors, by_sample
 from evsim.learning.needs import Needs
 from evsim.learning.rules.traces.events import LayerEvents, Membrane, layer_events, pieces
-from evsim.learning.rules.traces.signals import LearningSignal, Separable, Through, check_credit, is_credit
+from evsim.learning.rules.traces.signals import (
+    LearningSignal,
+    Separable,
+    Through,
+    check_learning_signal,
+    is_learning_signal,
+)
 from evsim.learning.surrogates import S2, S3, Surrogate
 from evsim.learning.validation import checked_arguments
 from evsim.neurons.arrays import neuron_arrays
@@ -97,7 +103,7 @@ class STLLR:
             trained_delays=False, currents=(0, 1), parameters=False, refractory_input=False,
         )  # fmt: skip
 
-    @checked_arguments("counts", own=is_credit)
+    @checked_arguments("counts", own=is_learning_signal)
     def backward(
         self,
         layer: Any,
@@ -121,29 +127,29 @@ class STLLR:
         """
         if isinstance(layer, Readout):
             return self._readout(layer, inputs, signal, t_stop)
-        credit: LearningSignal = signal
-        if not is_credit(signal):
-            credit = Separable(signal[:, None, :], np.zeros(1), np.ones_like, t_stop, signal[:, None, :])
-        check_credit(credit, len(outputs), layer.n_out)
-        credit = self._supervised(credit)
+        learning: LearningSignal = signal
+        if not is_learning_signal(signal):
+            learning = Separable(signal[:, None, :], np.zeros(1), np.ones_like, t_stop, signal[:, None, :])
+        check_learning_signal(learning, len(outputs), layer.n_out)
+        learning = self._supervised(learning)
         events = layer_events(layer, inputs, outputs)
-        gradients = {"weight": self._gradient(events, credit, t_stop, threads)}
+        gradients = {"weight": self._gradient(events, learning, t_stop, threads)}
         if isinstance(layer, Recurrent):
             whole = gradients["weight"]
             gradients = {"weight": whole[: layer.n_in], "recurrent_weight": whole[layer.n_in :]}
-        below: Any = credit
+        below: Any = learning
         if wants_signal:
-            below = self._below(layer, events, credit, t_stop)
+            below = self._below(layer, events, learning, t_stop)
         return gradients, below
 
     def tau_of(self, layer: LayerEvents) -> float:
         """tau_pre of a layer, ms."""
         return layer.tau_m if self.tau_pre is None else self.tau_pre
 
-    def _supervised(self, credit: LearningSignal) -> LearningSignal:
-        if not isinstance(credit, Separable) or self.supervise_from <= credit.begin:
-            return credit
-        return replace(credit, begin=self.supervise_from)
+    def _supervised(self, learning: LearningSignal) -> LearningSignal:
+        if not isinstance(learning, Separable) or self.supervise_from <= learning.begin:
+            return learning
+        return replace(learning, begin=self.supervise_from)
 
     def _readout(
         self, layer: Readout, inputs: SpikeBatch, signal: Floats, t_stop: float
@@ -167,18 +173,18 @@ class STLLR:
             return error.random(weight.shape[0], self.feedback_seed)
         return error.through(weight)
 
-    def _below(self, layer: Any, events: LayerEvents, credit: LearningSignal, t_stop: float) -> LearningSignal:
-        if self.feedback == "random" and isinstance(credit, Separable):
-            return credit.random(layer.n_in, self.feedback_seed)
-        return Through(events, credit, layer.weight, one_delay(layer), self.psi, self.d_ref, t_stop)
+    def _below(self, layer: Any, events: LayerEvents, learning: LearningSignal, t_stop: float) -> LearningSignal:
+        if self.feedback == "random" and isinstance(learning, Separable):
+            return learning.random(layer.n_in, self.feedback_seed)
+        return Through(events, learning, layer.weight, one_delay(layer), self.psi, self.d_ref, t_stop)
 
-    def _gradient(self, layer: LayerEvents, credit: LearningSignal, t_stop: float, threads: int) -> Floats:
+    def _gradient(self, layer: LayerEvents, learning: LearningSignal, t_stop: float, threads: int) -> Floats:
         cuts = borders(len(layer.arrivals))
         total = np.zeros((cuts.size - 1, *layer.weight.shape))
 
         def one(k: int) -> None:
             for sample in range(cuts[k], cuts[k + 1]):
-                Traces(self, layer).advance(sample, 0.0, t_stop, credit, total[k])
+                Traces(self, layer).advance(sample, 0.0, t_stop, learning, total[k])
 
         with workers(threads) as pool:
             list(pool(one, range(cuts.size - 1)))
@@ -204,14 +210,14 @@ class Traces:
             rule.trace == "psp" and layer.tau_s > 0.0, rule.form == "spikes",
         )  # fmt: skip
 
-    def advance(self, sample: int, start: float, end: float, credit: LearningSignal, gradient: Floats) -> None:
+    def advance(self, sample: int, start: float, end: float, learning: LearningSignal, gradient: Floats) -> None:
         """Add what happens from ``start`` to ``end`` (ms) to the gradient, (n_sources, n_out)."""
         rule, layer = self.rule, self.layer
         spiking = rule.form == "spikes"
         arrivals, sources, spikes, fired = layer.window(sample, start, end)
         cuts = [arrivals, spikes]
         if not spiking:
-            cuts += [layer.releases(spikes, fired), self.membrane.release, credit.breaks(sample)]
+            cuts += [layer.releases(spikes, fired), self.membrane.release, learning.breaks(sample)]
         whole = pieces(start, end, cuts, np.inf if spiking else rule.step)
         edges = whole.edges
         for a in range(0, edges.size - 1, _STRETCH):
@@ -220,15 +226,15 @@ class Traces:
             sent = slice(*np.searchsorted(spikes, edges[[a, b]]))
             self._stretch(
                 sample, edges[a : b + 1], whole.instants[3 * a : 3 * b], arrivals[reached], sources[reached],
-                spikes[sent], fired[sent], credit, gradient,
+                spikes[sent], fired[sent], learning, gradient,
             )  # fmt: skip
 
     def _stretch(
         self, sample: int, edges: Floats, instants: Floats, arrivals: Floats, sources: np.ndarray, spikes: Floats,
-        fired: np.ndarray, credit: LearningSignal, gradient: Floats,
+        fired: np.ndarray, learning: LearningSignal, gradient: Floats,
     ) -> None:  # fmt: skip
         layer = self.layer
-        coefficients, row, phi = credit.at(sample, instants)
+        coefficients, row, phi = learning.at(sample, instants)
         u = np.empty((0, layer.neurons.theta.size))
         if not self.settings.spiking:
             query = np.append(instants, edges[-1])
@@ -248,8 +254,8 @@ def profile_of(layer: Readout, t_stop: float) -> Callable[[Floats], Floats]:
     def profile(times: Floats) -> Floats:
         factors = np.empty((times.size, 2))
         integral_factors(times + delay, t_stop, p.tau_m[0], p.tau_exc[0], layer.rate, factors)
-        found: Floats = factors[:, 0]
-        return found
+        shares: Floats = factors[:, 0]
+        return shares
 
     return profile
 

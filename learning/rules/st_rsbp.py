@@ -146,23 +146,23 @@ class STRSBP:
             return readout_by_counts(layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
         assert isinstance(outputs, SpikeBatch)
         fake = is_output and self.fake_target_train
-        credited = with_target_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
-        system = self._system(layer, inputs, outputs, credited, t_stop, threads)
-        own = signal / (system.omega * system.nu)
-        lam = self._credit(system, signal, threads)
-        to_weights = lam if self.credit == "adjoint" else own
+        trains = with_target_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
+        system = self._system(layer, inputs, outputs, trains, t_stop, threads)
+        alone = signal / (system.omega * system.nu)
+        lam = self._solve(system, signal, threads)
+        to_weights = lam if self.credit == "adjoint" else alone
         if is_output and layer.lateral_inhibition > 0.0 and self.lateral == "two-hops":
             ratio = self.silent_ratio * _taus(layer)[1] / _taus(layer)[0]
             to_weights = to_weights * lateral_factor(layer, outputs, signal, t_stop, ratio, layer.lateral_delay)
         transposed = self.credit == "transposed" and system.feedback is not None
         to_inputs = signal / system.nu if transposed else lam
         gradient, below = self._layer(
-            layer, inputs, credited, to_weights, t_stop, wants_signal and to_inputs is to_weights, threads
+            layer, inputs, trains, to_weights, t_stop, wants_signal and to_inputs is to_weights, threads
         )
         if wants_signal and to_inputs is not to_weights:
-            _, below = self._layer(layer, inputs, credited, to_inputs, t_stop, True, threads)
+            _, below = self._layer(layer, inputs, trains, to_inputs, t_stop, True, threads)
         if wants_signal and transposed:
-            below = self._credit(system, below, threads) * system.nu
+            below = self._solve(system, below, threads) * system.nu
         gradients = {"weight": gradient}
         if system.recurrent_psp is not None:
             gradients["recurrent_weight"] = np.einsum("kl,klp->pl", to_weights, system.recurrent_psp)
@@ -179,9 +179,9 @@ class STRSBP:
         return self._system(layer, inputs, outputs, outputs, t_stop, threads)
 
     def _system(
-        self, layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, credited: SpikeBatch, t_stop: float, threads: int
+        self, layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, trains: SpikeBatch, t_stop: float, threads: int
     ) -> CountSystem:
-        neuron, nu, o = layer.neuron, layer.theta, credited.counts()
+        neuron, nu, o = layer.neuron, layer.theta, trains.counts()
         tau_m, tau_s = _taus(layer)
         psp: Floats | None = None
         feedback: Floats | None = None
@@ -189,7 +189,7 @@ class STRSBP:
         for weight, delay, trained in _inner_synapses(layer, self.lateral == "system"):
             arrivals, _ = delay.arrivals(outputs) if trained else (outputs, None)
             lag = 0.0 if trained else float(layer.lateral_delay)
-            e = s_psp_batch(arrivals, credited, neuron, t_stop, lag, threads)
+            e = s_psp_batch(arrivals, trains, neuron, t_stop, lag, threads)
             silent = (o == 0)[:, :, None] | (outputs.counts() == 0)[:, None, :]
             ratio = np.full(e.shape, self.silent_ratio * tau_s / tau_m)
             np.divide(e, outputs.counts()[:, None, :], out=ratio, where=~silent)
@@ -203,27 +203,27 @@ class STRSBP:
             # The table begins at 1: its rows are read there for silent sources, and of recurrent layers its columns.
             recurrent = isinstance(layer, Recurrent)
             most = min(self.table, _READ) if recurrent else self.table
-            own = np.clip(o, 1, most)
+            counts = np.clip(o, 1, most)
             slope = np.stack(
-                [published_slope(own[:, i], t_stop, tau_m, float(t_ref[i]), self.table) for i in range(o.shape[1])], 1
+                [published_slope(n, t_stop, tau_m, float(r), self.table) for n, r in zip(counts.T, t_ref)], axis=1
             )
             drive = np.clip(inputs.counts(), 1, most) @ layer.weight + np.clip(outputs.counts(), 1, most) @ inner
             omega = 1.0 - np.where(recurrent | (o > 0), slope, 0.0) * drive * (tau_s / t_stop) / nu
         else:
-            omega = 1.0 - elasticity(self.slopes, credited, t_stop, tau_m, neuron.t_ref)
+            omega = 1.0 - elasticity(self.slopes, trains, t_stop, tau_m, neuron.t_ref)
         omega = np.where(np.abs(omega) < self.least_diagonal, np.copysign(self.least_diagonal, omega), omega)
         if feedback is not None and self.credit != "adjoint":
             feedback *= 1.0 - np.eye(layer.n_out)
         return CountSystem(omega, nu, feedback, psp)
 
-    def _credit(self, system: CountSystem, signal: Floats, threads: int) -> Floats:
+    def _solve(self, system: CountSystem, signal: Floats, threads: int) -> Floats:
         """lambda of A^T lambda = signal, (samples, n), or its first ``hops``."""
         diagonal = system.omega * system.nu
-        own: Floats = signal / diagonal
+        alone: Floats = signal / diagonal
         if system.feedback is None:
-            return own
+            return alone
         if self.hops is not None:
-            lam, term = own.copy(), own
+            lam, term = alone.copy(), alone
             for _ in range(self.hops):
                 term = (term[:, None, :] @ system.feedback)[:, 0] / diagonal
                 lam += term
@@ -233,7 +233,7 @@ class STRSBP:
         def one(k: int) -> int:
             # LAPACK reads columns: a[k].T is A^T without a copy.
             _, _, lam, info = lapack.dgesv(a[k].T, signal[k], overwrite_a=True)
-            own[k] = lam
+            alone[k] = lam
             return int(info)
 
         with workers(threads) as pool:
@@ -242,13 +242,13 @@ class STRSBP:
                     "the counts of a layer have no derivative: feedback holds itself up exactly (A is singular). Give "
                     "hops, or start from weaker recurrent weights."
                 )
-        return own
+        return alone
 
     def _layer(
-        self, layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, credit: Floats, t_stop: float, wants_signal: bool,
+        self, layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, lam: Floats, t_stop: float, wants_signal: bool,
         threads: int,
     ) -> tuple[Floats, Floats]:  # fmt: skip
-        """sum credit_l e_lj, (n_in, n_out), and sum_l credit_l Phi_lj, (samples, n_in)."""
+        """sum lam_l e_lj, (n_in, n_out), and sum_l lam_l Phi_lj, (samples, n_in)."""
         arrivals, _ = layer.delays.arrivals(inputs)
         p = prepare(arrivals, outputs, layer.neuron, 0.0, t_stop, threads)
         scale = p.tau_s / p.tau_m
@@ -257,7 +257,7 @@ class STRSBP:
         gradient = np.zeros_like(weight_t)
         below = np.zeros((p.n_blocks, len(inputs), layer.n_in))
 
-        errors = CountErrors(credit, np.ones(counts.shape), inputs.counts(), counts)
+        errors = CountErrors(lam, np.ones(counts.shape), inputs.counts(), counts)
         settings = Settings(
             False, False, False, wants_signal, self.silent_psp * scale, 0.0, self.silent_ratio * scale
         )

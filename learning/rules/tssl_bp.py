@@ -117,8 +117,8 @@ class TSSLBP:
     def surrogate(self, u: Any, theta: Any) -> Floats:
         """sigma'(u), per unit of the potential; u and theta above rest."""
         e = np.exp(-np.minimum(np.abs(u / theta - 1.0) / self.a, self.max_z))
-        found: Floats = e / ((1.0 + e) ** 2 * self.a * theta)
-        return found
+        slope: Floats = e / ((1.0 + e) ** 2 * self.a * theta)
+        return slope
 
     @checked_arguments("psc", "times")
     def backward(
@@ -145,13 +145,13 @@ class TSSLBP:
         """
         if isinstance(layer, Readout):
             return _readout(layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
-        found = spike_errors(self, layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
+        errors = spike_errors(self, layer, inputs, outputs, signal, t_stop, threads)  # type: ignore[arg-type]
         wants_times = layer.delays.trained is not None
         if isinstance(layer, Analog):
-            gradient = weight_gradient(layer, found, found.psi, inputs, t_stop, self.reference_step, threads)
+            gradient = weight_gradient(layer, errors, errors.psi, inputs, t_stop, self.reference_step, threads)
             return {"weight": gradient}, PSCGradient(np.empty(0), np.empty(0), lambda batch: np.zeros(batch.times.size))
         gradient, by_psc, by_time = backpropagate(
-            layer, found, found.psi, inputs, t_stop, self.reference_step, True, wants_signal or wants_times, threads
+            layer, errors, errors.psi, inputs, t_stop, self.reference_step, True, wants_signal or wants_times, threads
         )
         gradients = {"weight": gradient}
         if wants_times:
@@ -159,7 +159,7 @@ class TSSLBP:
             gradients["delay"] = total.astype(np.float64)
 
         def at(batch: SpikeBatch) -> Floats:
-            return backpropagate(layer, found, found.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
+            return backpropagate(layer, errors, errors.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
 
         return gradients, PSCGradient(by_psc, by_time, at)
 
@@ -170,13 +170,13 @@ class TSSLBP:
         for k in range(len(model.layers) - 1, -1, -1):
             layer, before, after = model.layers[k], spikes[k], spikes[k + 1]
             if not isinstance(layer, Readout):
-                found = spike_errors(self, layer, before, after, signal, t_stop)
+                errors = spike_errors(self, layer, before, after, signal, t_stop)
                 by_surrogate, by_spikes = (
-                    float(np.linalg.norm(weight_gradient(layer, found, psi, before, t_stop, self.reference_step)))
-                    for psi in (found.silent, found.inter + found.intra)
+                    float(np.linalg.norm(weight_gradient(layer, errors, psi, before, t_stop, self.reference_step)))
+                    for psi in (errors.silent, errors.inter + errors.intra)
                 )
                 row[f"surrogate_share_{k}"] = by_surrogate / max(by_surrogate + by_spikes, 1e-300)
-                row[f"clipped_share_{k}"] = found.clipped
+                row[f"clipped_share_{k}"] = errors.clipped
             if k > 0:
                 _, signal = self.backward(layer, before, after, signal, t_stop)
         return row
@@ -192,10 +192,10 @@ def _readout(
 
         def at(batch: SpikeBatch) -> Floats:
             arrivals, order = layer.delays.arrivals(batch)
-            found = arrival_factors(layer, arrivals, t_stop, False)[:, 0] * push.ravel()[arrivals.places()]
+            by_psc = arrival_factors(layer, arrivals, t_stop, False)[:, 0] * push.ravel()[arrivals.places()]
             if order is not None:
-                found[order] = found.copy()
-            return found
+                by_psc[order] = by_psc.copy()
+            return by_psc
 
     else:
         peaks, d_peak = peaks_of(outputs, signal)

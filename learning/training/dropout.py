@@ -19,7 +19,7 @@ from evsim.learning._kernels.dropout import kept_spikes
 from evsim.learning.layers.dense import Layer
 from evsim.learning.model import Sequential
 from evsim.learning.psc_gradient import PSCGradient
-from evsim.learning.rules.traces.signals import is_credit, masked
+from evsim.learning.rules.traces.signals import is_learning_signal, masked
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -85,7 +85,7 @@ class Masks:
             at = signal.at
             by_psc, by_time = (self._spread(k, part, spikes) for part in (signal.by_psc, signal.by_time))
             return PSCGradient(by_psc, by_time, lambda batch: at(batch) * keep.ravel()[batch.places()])
-        if is_credit(signal):
+        if is_learning_signal(signal):
             return masked(signal, keep)
         if not isinstance(signal, np.ndarray):
             raise GradientError(

@@ -43,8 +43,8 @@ def diffusion_rate(
     r = 1/(t_ref + tau_m sqrt(pi) int_a^b g),  dr/dc = r^2 tau_m^2 sqrt(pi)/s (g(b) - g(a)). Where s is below 2 % of the
     way from reset to threshold: the constant drive's. A neuron more than 25 s below threshold is silent.
     """
-    given = (np.asarray(v, np.float64) for v in (c, noise, theta, u_reset, t_ref))
-    c, noise, theta, u_reset, t_ref = np.broadcast_arrays(*given)
+    arrays = (np.asarray(v, np.float64) for v in (c, noise, theta, u_reset, t_ref))
+    c, noise, theta, u_reset, t_ref = np.broadcast_arrays(*arrays)
     rate, slope = analytic_rate(c, tau_m, theta, u_reset, t_ref)
     noisy = tau_m * noise > (_LEAST_NOISE * (theta - u_reset)) ** 2
     if not noisy.any():

@@ -36,7 +36,7 @@ class LayerRates:
         None for one window
     source_rates : (samples, K, sources), per ms, as they arrive; a Recurrent layer's own neurons after its inputs
     unit : drive of one spike per ms through a weight of 1
-    length : of a window, ms; kept : share of a synaptic current that is left after a window
+    length : of a window, ms; left : share of a synaptic current that is left after a window
     """
 
     rates: Floats
@@ -47,7 +47,7 @@ class LayerRates:
     source_rates: Floats
     unit: float
     length: float
-    kept: float
+    left: float
     n_in: int
 
     def weight_gradients(self, by_drive: Floats) -> dict[str, Floats]:
@@ -59,18 +59,18 @@ class LayerRates:
         return {"weight": flat[: self.n_in].copy(), "recurrent_weight": flat[self.n_in :].copy()}
 
 
-def pull_back_windows(found: LayerRates, by_count: Floats) -> Floats:
+def pull_back_windows(rates: LayerRates, by_count: Floats) -> Floats:
     """From dL/d count of each window to dL/d drive of each window, (samples, K, n_out); linear in K."""
-    out = by_count * found.slope * found.length
-    if found.between is None:
+    out = by_count * rates.slope * rates.length
+    if rates.between is None:
         return out
     # What the state at a window's beginning (potential, synaptic current) does to the loss, from the last window on.
     by_u, by_i = np.zeros(out[:, 0].shape), np.zeros(out[:, 0].shape)
     for k in range(out.shape[1] - 1, -1, -1):
-        got, error = found.between[:, :, k], by_count[:, k]
-        out[:, k] += got[..., kernels.LEFT] * by_u + (1.0 - found.kept) * by_i
-        by_i = error * got[..., kernels.LATER_I] + got[..., kernels.KEPT_I] * by_u + found.kept * by_i
-        by_u = error * got[..., kernels.LATER_U] + got[..., kernels.KEPT_U] * by_u
+        response, error = rates.between[:, :, k], by_count[:, k]
+        out[:, k] += response[..., kernels.LEFT] * by_u + (1.0 - rates.left) * by_i
+        by_i = error * response[..., kernels.LATER_I] + response[..., kernels.KEPT_I] * by_u + rates.left * by_i
+        by_u = error * response[..., kernels.LATER_U] + response[..., kernels.KEPT_U] * by_u
     return out
 
 
@@ -109,7 +109,7 @@ def layer_rates(
     source_rates = window_counts(arrivals, t_stop, windows) / length
     rates = window_counts(outputs, t_stop, windows) / length
     drive = source_rates @ (weight * unit)
-    between, kept = None, 0.0
+    between, left = None, 0.0
     fallback = np.zeros(rates.shape, np.bool_)
     if rule.estimator == "surrogate" or rule.silent_share > 0:
         between = _responses(rule, layer, p, arrivals, weight, outputs, t_stop, threads)
@@ -119,21 +119,21 @@ def layer_rates(
         slope = slope * (wanted.mean() / max(slope.mean(), 1e-300))
     if rule.estimator != "surrogate":
         if rule.estimator == "analytic":
-            _, own = analytic_rate(drive, float(p.tau_m[0]), p.theta, p.u_reset, p.t_ref)
+            _, estimate = analytic_rate(drive, float(p.tau_m[0]), p.theta, p.u_reset, p.t_ref)
         elif rule.estimator == "diffusion":
-            own = _diffusion(p, drive, source_rates, weight * unit)
+            estimate = _diffusion(p, drive, source_rates, weight * unit)
         else:
-            own = _interval(rule, p, outputs, t_stop)
+            estimate = _interval(rule, p, outputs, t_stop)
         if rule.silent_share > 0:
-            fallback = own < rule.silent_share * slope
-            own = np.where(fallback, rule.silent_share * slope, own)
-        slope = own
+            fallback = estimate < rule.silent_share * slope
+            estimate = np.where(fallback, rule.silent_share * slope, estimate)
+        slope = estimate
     if rule.filtered and layer.neuron.receptor_taus():
-        kept = float(np.exp(-length / p.tau_exc[0]))
+        left = float(np.exp(-length / p.tau_exc[0]))
     elif windows > 1:
-        kept = 1.0
+        left = 1.0
     return LayerRates(
-        rates, drive, slope, fallback, between if windows > 1 else None, source_rates, unit, length, kept, layer.n_in
+        rates, drive, slope, fallback, between if windows > 1 else None, source_rates, unit, length, left, layer.n_in
     )
 
 
@@ -182,12 +182,13 @@ def _arrivals(layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch) -> tuple[Sp
     arrivals, _ = layer.delays.arrivals(inputs)
     if not isinstance(layer, Recurrent):
         return arrivals, layer.weight
-    own, _ = layer.recurrent_delays.arrivals(outputs)
-    times = np.concatenate([arrivals.times, own.times])
-    neurons = np.concatenate([arrivals.neurons, own.neurons + np.int32(layer.n_in)])
-    samples = np.concatenate([arrivals.samples(), own.samples()])
+    feedback, _ = layer.recurrent_delays.arrivals(outputs)
+    times = np.concatenate([arrivals.times, feedback.times])
+    neurons = np.concatenate([arrivals.neurons, feedback.neurons + np.int32(layer.n_in)])
+    samples = np.concatenate([arrivals.samples(), feedback.samples()])
     order = np.lexsort((neurons, times, samples))
-    both = SpikeBatch.owning(times[order], neurons[order], arrivals.offsets + own.offsets, layer.n_in + layer.n_out)
+    offsets = arrivals.offsets + feedback.offsets
+    both = SpikeBatch.owning(times[order], neurons[order], offsets, layer.n_in + layer.n_out)
     return both, np.concatenate([layer.weight, layer.recurrent_weight])
 
 

@@ -34,12 +34,12 @@ class LayerEvents:
 
     def window(self, sample: int, start: float, end: float) -> tuple[Floats, np.ndarray, Floats, np.ndarray]:
         """Times and sources of arrivals, times and neurons of spikes, from ``start`` to before ``end`` (ms)."""
-        found: list[Any] = []
+        window: list[Any] = []
         for batch in (self.arrivals, self.outputs):
             a, b = batch.offsets[sample], batch.offsets[sample + 1]
             a, b = a + np.searchsorted(batch.times[a:b], [start, end])
-            found += [batch.times[a:b], batch.neurons[a:b]]
-        return found[0], found[1], found[2], found[3]
+            window += [batch.times[a:b], batch.neurons[a:b]]
+        return window[0], window[1], window[2], window[3]
 
     def releases(self, times: Floats, neurons: np.ndarray) -> Floats:
         """Ends of the refractory times of some spikes, ms; none where t_ref is 0."""
@@ -86,8 +86,8 @@ def layer_events(layer: Any, inputs: SpikeBatch, outputs: SpikeBatch) -> LayerEv
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, _ = layer.delays.arrivals(inputs)
     if isinstance(layer, Recurrent):
-        own, _ = layer.recurrent_delays.arrivals(outputs)
-        arrivals = _joined(arrivals, own)
+        feedback, _ = layer.recurrent_delays.arrivals(outputs)
+        arrivals = _joined(arrivals, feedback)
     tau_s = float(np.ravel(taus[0])[0]) if taus else 0.0
     return LayerEvents(arrivals, outputs, source_weights(layer), p, float(p.tau_m[0]), tau_s)
 

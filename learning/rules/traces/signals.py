@@ -85,7 +85,7 @@ class Through:
 
     q = w tau_syn/tau_m, the kick of the potential that has the area of a synapse's PSP; with delta synapses q = w.
 
-    layer : the layer above; upper : its own credit; weight : (n_in, n_out); delay : ms, of its synapses
+    layer : the layer above; upper : its learning signal; weight : (n_in, n_out); delay : ms, of its synapses
     """
 
     layer: LayerEvents
@@ -97,10 +97,10 @@ class Through:
     end: float
 
     def breaks(self, sample: int) -> Floats:
-        """Arrivals, spikes and releases of the layer above, and what breaks its own credit; seen from below."""
+        """Arrivals, spikes and releases of the layer above, and what breaks its learning signal; seen from below."""
         arrivals, _, spikes, fired = self.layer.window(sample, 0.0, self.end)
-        found = [arrivals, spikes, self.layer.releases(spikes, fired), self.upper.breaks(sample)]
-        return np.concatenate(found) - self.delay
+        breaks = [arrivals, spikes, self.layer.releases(spikes, fired), self.upper.breaks(sample)]
+        return np.concatenate(breaks) - self.delay
 
     def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
         """As in ``LearningSignal``; one row for each instant."""
@@ -118,40 +118,40 @@ class Through:
 class Masked:
     """LearningSignal of a layer of which some neurons hand nothing on. keep : (samples, n) bool"""
 
-    credit: LearningSignal
+    learning: LearningSignal
     keep: np.ndarray
 
     def breaks(self, sample: int) -> Floats:
         """As of all neurons."""
-        return self.credit.breaks(sample)
+        return self.learning.breaks(sample)
 
     def at(self, sample: int, times: Floats) -> tuple[Floats, np.ndarray, Floats]:
         """As in ``LearningSignal``."""
-        coefficients, row, phi = self.credit.at(sample, times)
+        coefficients, row, phi = self.learning.at(sample, times)
         return coefficients * self.keep[sample], row, phi
 
 
-def masked(credit: LearningSignal, keep: np.ndarray) -> LearningSignal:
+def masked(learning: LearningSignal, keep: np.ndarray) -> LearningSignal:
     """The same, 0 for neurons that hand nothing on. keep : (samples, n) bool"""
-    if isinstance(credit, Separable):
-        return replace(credit, coefficients=credit.coefficients * keep[:, None, :])
-    return Masked(credit, keep)
+    if isinstance(learning, Separable):
+        return replace(learning, coefficients=learning.coefficients * keep[:, None, :])
+    return Masked(learning, keep)
 
 
-def check_credit(credit: LearningSignal, samples: int, n: int) -> None:
+def check_learning_signal(learning: LearningSignal, samples: int, n: int) -> None:
     """Raises GradientError : a learning signal of other samples or neurons."""
     shape = (samples, n)
-    found = shape
-    if isinstance(credit, Separable):
-        found = credit.coefficients.shape[0], credit.coefficients.shape[2]
-    elif isinstance(credit, Through):
-        found = len(credit.layer.arrivals), credit.weight.shape[0]
-    elif isinstance(credit, Masked):
-        found = credit.keep.shape
-    if found != shape:
-        raise GradientError(f"the learning signal is of {found} (samples, neurons), the layer's outputs of {shape}.")
+    covered = shape
+    if isinstance(learning, Separable):
+        covered = learning.coefficients.shape[0], learning.coefficients.shape[2]
+    elif isinstance(learning, Through):
+        covered = len(learning.layer.arrivals), learning.weight.shape[0]
+    elif isinstance(learning, Masked):
+        covered = learning.keep.shape
+    if covered != shape:
+        raise GradientError(f"the learning signal is of {covered} (samples, neurons), the layer's outputs of {shape}.")
 
 
-def is_credit(signal: Any) -> bool:
+def is_learning_signal(signal: Any) -> bool:
     """Did a layer above give it, rather than a loss?"""
     return isinstance(signal, Separable | Through | Masked)

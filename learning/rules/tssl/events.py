@@ -82,9 +82,9 @@ def spike_errors(
     n = outputs.times.size
     inter, intra, clipped = np.zeros(n), np.zeros(n), np.zeros(n, np.bool_)
     extra = rule.silent != "none" and has_psc
-    at_release, found, u = np.zeros(0), None, np.zeros(0)
+    at_release, instants, u = np.zeros(0), None, np.zeros(0)
     if extra or rule.intra == "exact":
-        at_release, found, u = replay(
+        at_release, instants, u = replay(
             layer, inputs, outputs, t_stop, np.inf if rule.silent == "only" else rule.quiet,
             rule.reference_step if rule.samples_silence else 0.0, threads,
         )  # fmt: skip
@@ -100,17 +100,17 @@ def spike_errors(
 
         over_stretches(stretch, len(outputs), threads)
     share = float(clipped.mean()) if n else 0.0
-    if not extra or found is None:
+    if not extra or instants is None:
         kinds = np.full(n, kernels.SPIKE)
         return SpikeErrors(outputs.times, outputs.neurons, outputs.offsets, kinds, inter, intra, np.zeros(n), share)
-    silent = rule.surrogate(u, p.theta[found.neurons]) * signal.at(found)
+    silent = rule.surrogate(u, p.theta[instants.neurons]) * signal.at(instants)
     kind = kernels.KICK if rule.samples_silence else kernels.TOP_OF_U
     none = np.zeros(silent.size)
-    groups = [_Group(found.times, found.samples(), found.neurons, kind, none, none, silent)]
+    groups = [_Group(instants.times, instants.samples(), instants.neurons, kind, none, none, silent)]
     if rule.silent == "replace":
         groups += _only_where_not_quiet(outputs, inter, intra, p.tau_m[0], float(p.tau_exc[0]), p.t_ref, rule.quiet)
-    own = _Group(outputs.times, outputs.samples(), outputs.neurons, kernels.SPIKE, inter, intra, np.zeros(n))
-    return _merged([own, *groups], len(outputs), share)
+    spikes = _Group(outputs.times, outputs.samples(), outputs.neurons, kernels.SPIKE, inter, intra, np.zeros(n))
+    return _merged([spikes, *groups], len(outputs), share)
 
 
 _INTRA_CODES = {"none": kernels.KEEP_NONE, "code": kernels.KEEP_CODE, "exact": kernels.KEEP_EXACT}
@@ -247,15 +247,15 @@ def _replay_analog(
     layer: Analog, inputs: SpikeBatch, outputs: SpikeBatch, t_stop: float, quiet: float, step: float
 ) -> tuple[Floats, SpikeBatch, Floats]:
     """``replay`` sample by sample: of each one's twin, whose currents and potentials are J lower."""
-    at_release, found, u = [], [], []
+    at_release, points, u = [], [], []
     for k, final in enumerate(layer.final_currents(inputs)):
         twin, jump = layer.twin(final)
-        own = outputs.take([k])
-        currents, instants, heights = replay(twin, jump, own, t_stop, quiet, step)
-        at_release.append(currents + final[own.neurons])
-        found.append(instants)
+        spikes = outputs.take([k])
+        currents, instants, heights = replay(twin, jump, spikes, t_stop, quiet, step)
+        at_release.append(currents + final[spikes.neurons])
+        points.append(instants)
         u.append(heights + final[instants.neurons])
-    return np.concatenate([np.empty(0), *at_release]), joined(found, layer.n_out), np.concatenate([np.empty(0), *u])
+    return np.concatenate([np.empty(0), *at_release]), joined(points, layer.n_out), np.concatenate([np.empty(0), *u])
 
 
 def _arrays(events: SpikeErrors, psi: Floats) -> kernels.ErrorEvents:

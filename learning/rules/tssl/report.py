@@ -54,30 +54,30 @@ def tssl_report(
     """The terms of every spiking layer, first layer first. loss : of PSCs, of times, or of a Readout's values."""
     spikes = model.forward(inputs, t_stop)
     signal = loss_and_signal(loss, spikes[-1], labels)[1]
-    mine, true = signal, signal
+    by_rule, true = signal, signal
     rows: list[Terms] = []
     for k in range(len(model.layers) - 1, -1, -1):
         layer, before, after = model.layers[k], spikes[k], spikes[k + 1]
-        below = rule.backward(layer, before, after, mine, t_stop)[1]
+        below = rule.backward(layer, before, after, by_rule, t_stop)[1]
         true_gradients, true_below = EXACT.backward(layer, before, after, true, t_stop)
         if not isinstance(layer, Readout):
-            found = spike_errors(rule, layer, before, after, mine, t_stop)
-            parts = [weight_gradient(layer, found, psi, before, t_stop, rule.reference_step)
-                     for psi in (found.inter, found.intra, found.silent)]  # fmt: skip
-            rows.insert(0, _terms(k, found, after, parts, true_gradients["weight"], true))
-        mine, true = below, true_below
+            errors = spike_errors(rule, layer, before, after, by_rule, t_stop)
+            parts = [weight_gradient(layer, errors, psi, before, t_stop, rule.reference_step)
+                     for psi in (errors.inter, errors.intra, errors.silent)]  # fmt: skip
+            rows.insert(0, _terms(k, errors, after, parts, true_gradients["weight"], true))
+        by_rule, true = below, true_below
     return rows
 
 
-def _terms(k: int, found: SpikeErrors, outputs: SpikeBatch, parts: list[Floats], exact: Floats, true: Any) -> Terms:
+def _terms(k: int, errors: SpikeErrors, outputs: SpikeBatch, parts: list[Floats], exact: Floats, true: Any) -> Terms:
     inter, intra, surrogate = (float(np.linalg.norm(g)) for g in parts)
     every = max(inter + intra + surrogate, 1e-300)
     total = parts[0] + parts[1] + parts[2]
     size, true_size = float(np.linalg.norm(total)), float(np.linalg.norm(exact))
     counts = outputs.counts()
-    by_rule = found.inter[found.kinds == SPIKE]
+    by_rule = errors.inter[errors.kinds == SPIKE]
     by_chain = -(true.by_time if isinstance(true, PSCGradient) else true)
-    some = (by_rule != 0.0) & (by_chain != 0.0)
+    compared = (by_rule != 0.0) & (by_chain != 0.0)
     nan = float("nan")
     return Terms(
         layer=k,
@@ -86,8 +86,8 @@ def _terms(k: int, found: SpikeErrors, outputs: SpikeBatch, parts: list[Floats],
         inter=inter / every,
         intra=intra / every,
         surrogate=surrogate / every,
-        clipped=found.clipped,
-        signs=float(np.mean(np.sign(by_rule[some]) == np.sign(by_chain[some]))) if some.any() else nan,
+        clipped=errors.clipped,
+        signs=float(np.mean(np.sign(by_rule[compared]) == np.sign(by_chain[compared]))) if compared.any() else nan,
         cosine=float(np.vdot(total, exact)) / (size * true_size) if size * true_size else nan,
         scale=size / true_size if true_size else nan,
     )
