@@ -8,7 +8,7 @@ from evsim.errors import GradientError, RunawayError
 from evsim.learning import STLLR, Dense, Readout, Recurrent, Sequential, StreamingSTLLR, VoltageCrossEntropy, ottt
 from evsim.learning.protocols import backward
 from evsim.learning.surrogates import S3
-from helpers.memory import peak
+from helpers.memory import peaks
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, v_reset=-0.2, bias=0.1)
 LOSS = VoltageCrossEntropy(0.02)
@@ -88,7 +88,7 @@ def streamed(duration, rule):
 
 @pytest.mark.parametrize("rule", [STLLR(a_post=-1.0), ottt()])
 def test_memory_does_not_grow_with_duration(rule):
-    short, long = peak(lambda: streamed(400.0, rule)), peak(lambda: streamed(3200.0, rule))
+    short, long = peaks(lambda: streamed(400.0, rule), lambda: streamed(3200.0, rule))
     assert long < 1.1 * short
 
 
