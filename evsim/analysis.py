@@ -333,8 +333,8 @@ def _binned(
     from scipy.sparse import csr_array
 
     place = np.floor((times - t_start) / bin_width)
-    kept = (place < n_bins) & np.isin(sources, rows)
-    place, sources = place[kept].astype(np.int64), sources[kept]
+    inside = (place < n_bins) & np.isin(sources, rows)
+    place, sources = place[inside].astype(np.int64), sources[inside]
     all_counts = csr_array(
         (np.ones(place.size), (sources, place)), shape=(int(max(rows.max(), sources.max(initial=0))) + 1, n_bins)
     )

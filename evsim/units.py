@@ -31,13 +31,13 @@ def without_unit(name: str, value: Any, unit: str | None) -> Any:
         if unit != "ms":
             raise InputError(_refusal(name, "a duration", unit))
         return np.asarray(value, dtype="timedelta64") / np.timedelta64(1, "ms")
-    own = _unit_of(value)
-    if own is None:
+    unit_of_value = _unit_of(value)
+    if unit_of_value is None:
         return value
     try:
         return _converted(value, unit or "dimensionless")
     except Exception as error:  # every library has errors of its own for units that do not fit
-        raise InputError(_refusal(name, f"the unit {own!r}", unit)) from error
+        raise InputError(_refusal(name, f"the unit {unit_of_value!r}", unit)) from error
 
 
 def _may_have_unit(value: Any) -> bool:
@@ -55,9 +55,9 @@ def _unit_of(value: Any) -> str | None:
     if isinstance(value, np.ndarray) and value.dtype.kind == "O":
         return next((u for u in map(_unit_of, value.ravel()) if u is not None), None)
     for attribute in _ATTRIBUTES:
-        own = getattr(value, attribute, None)
-        if own is not None and not callable(own):
-            return str(getattr(own, "dimensionality", own))
+        unit = getattr(value, attribute, None)
+        if unit is not None and not callable(unit):
+            return str(getattr(unit, "dimensionality", unit))
     return None
 
 

@@ -137,8 +137,8 @@ class View:
         order = _by_time_and_input(times, inputs)
         times, inputs = times[order], inputs[order]
         if self.refractory > 0:
-            kept = _not_refractory(times, inputs, width * height * polarities, self.refractory)
-            times, inputs = times[kept], inputs[kept]
+            chosen = _not_refractory(times, inputs, width * height * polarities, self.refractory)
+            times, inputs = times[chosen], inputs[chosen]
         return times, inputs.astype(np.int32)
 
 
@@ -204,12 +204,12 @@ def _whole(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _not_refractory(times: Floats, inputs: NDArray[np.int64], size: int, refractory: float) -> NDArray[np.bool_]:
     free = [-math.inf] * size
-    kept = np.zeros(times.size, np.bool_)
+    chosen = np.zeros(times.size, np.bool_)
     for k, (t, i) in enumerate(zip(times.tolist(), inputs.tolist())):
         if t >= free[i]:
-            kept[k] = True
+            chosen[k] = True
             free[i] = t + refractory
-    return kept
+    return chosen
 
 
 @dataclass(frozen=True)

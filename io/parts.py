@@ -50,10 +50,10 @@ def load_parts(folder: str | os.PathLike[str], stop: float, meta: Mapping[str, A
     Raises RunFileError : they do not reach ``stop``, are damaged, or belong to another run.
     """
     whole = Path(folder) / "run.h5"
-    found: list[Recorded] = [load_recording(whole)] if whole.exists() else []
-    if found:
-        check_same_run(whole, found[0].meta, meta)
-    reached = found[0].t_stop if found else 0.0
+    recorded: list[Recorded] = [load_recording(whole)] if whole.exists() else []
+    if recorded:
+        check_same_run(whole, recorded[0].meta, meta)
+    reached = recorded[0].t_stop if recorded else 0.0
     for path in sorted((Path(folder) / PARTS).glob("[0-9]*.h5")):
         if reached >= stop:
             break
@@ -63,14 +63,14 @@ def load_parts(folder: str | os.PathLike[str], stop: float, meta: Mapping[str, A
         if part.t_stop > reached:
             if part.meta.get("start") != reached:
                 break
-            found.append(part)
+            recorded.append(part)
             reached = part.t_stop
-    if not found or reached < stop:
+    if not recorded or reached < stop:
         raise RunFileError(
             f"{os.fspath(folder)} has a state at {stop:g} ms, but its spikes end at {reached:g} ms. Use a copy, or "
             "start again with --overwrite."
         )
-    return {name: _joined([part.spikes[name] for part in found], stop) for name in found[0].spikes}
+    return {name: _joined([part.spikes[name] for part in recorded], stop) for name in recorded[0].spikes}
 
 
 def join_parts(

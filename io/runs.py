@@ -240,13 +240,13 @@ def package_versions() -> dict[str, str]:
 
 @cache  # every saved chunk asks, and looking them up takes some ms
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "evsim": evsim_version()}
+    versions = {"python": platform.python_version(), "evsim": evsim_version()}
     for package in ("numpy", "numba", "scipy", "h5py"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def _require(path: str | os.PathLike[str], tree: dict[str, Any], keys: tuple[str, ...], kind: str) -> None:

@@ -66,8 +66,8 @@ def check_layer(rule: Any, layer: Layer, hands_on: bool = True, place: str = "")
     Raises GradientError : no; the message names what stands in the way and the remedy.
     """
     needs = getattr(rule, "needs", None)
-    if isinstance(needs, Needs) and (found := next(obstacles(needs, layer, hands_on), None)) is not None:
-        raise GradientError(f"{type(rule).__name__} cannot train {place}{layer.describe()}: {found}.")
+    if isinstance(needs, Needs) and (obstacle := next(obstacles(needs, layer, hands_on), None)) is not None:
+        raise GradientError(f"{type(rule).__name__} cannot train {place}{layer.describe()}: {obstacle}.")
 
 
 def obstacles(needs: Needs, layer: Layer, hands_on: bool = True) -> Iterator[str]:

@@ -122,10 +122,10 @@ def backward(
         if masks is not None:
             layer, inputs = masks.layers[k], masks.input_of(k, spikes[k])
         signal = check_arguments(rule, layer, inputs, spikes[k + 1], signal, t_stop, wanted)
-        found = rule.backward(
+        result = rule.backward(
             layer, inputs, spikes[k + 1], signal, t_stop, is_output=k == last, wants_signal=wanted, threads=threads
         )
-        gradient, signal = check_result(rule, f"layer {k}, {layer.describe()}", layer, inputs, found, wanted)
+        gradient, signal = check_result(rule, f"layer {k}, {layer.describe()}", layer, inputs, result, wanted)
         if masks is not None:
             gradient, signal = masks.gradients_of(k, gradient), masks.signal_below(k, signal, spikes[k])
         gradients.insert(0, gradient)

@@ -127,19 +127,19 @@ class _Spiking(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         module, spikes = ctx.module, ctx.spikes
-        given: Floats = gradients[0].detach().cpu().double().numpy()
-        signal = given if ctx.index is None else at_spikes(given, ctx.index, spikes[-1].times.size)
+        by_output: Floats = gradients[0].detach().cpu().double().numpy()
+        signal = by_output if ctx.index is None else at_spikes(by_output, ctx.index, spikes[-1].times.size)
         model = module.model
         model.set_parameters(ctx.values)
         by_layer, by_time = backward(model, module.rule, spikes, signal, module.t_stop, module.threads, True)
-        found = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
+        by_array = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
         times, arrays = ctx.like
         d_times = np.zeros(times.numel())
         d_times[ctx.place] = by_time
         return (
             None,
             torch.from_numpy(d_times.reshape(times.shape)).to(times),
-            *(torch.from_numpy(np.ascontiguousarray(g)).to(a) for g, a in zip(found, arrays)),
+            *(torch.from_numpy(np.ascontiguousarray(g)).to(a) for g, a in zip(by_array, arrays)),
         )
 
 

@@ -73,17 +73,17 @@ def loss_and_signal(loss: Any, outputs: Any, labels: Any) -> tuple[Floats, Any]:
     kind = getattr(loss, "signal", None)
     if kind not in KINDS:
         raise GradientError(f"{name_of(loss)}.signal must be one of {', '.join(KINDS)}; got {kind!r}.")
-    found = loss(outputs, labels)
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise GradientError(f"{name_of(loss)} must return (values, derivative); got {_said(found)}.")
-    value = _numbers(found[0], f"the values of {name_of(loss)}")
+    result = loss(outputs, labels)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise GradientError(f"{name_of(loss)} must return (values, derivative); got {_said(result)}.")
+    value = _numbers(result[0], f"the values of {name_of(loss)}")
     if value.shape != (len(outputs),):
         raise GradientError(
             f"{name_of(loss)} must give one value a sample, shape ({len(outputs)},); got {value.shape}."
         )
     if not all_finite(value):
         raise GradientError(f"{name_of(loss)} gave a value that is not finite, for sample {_first_bad(value)}.")
-    return value, _as_signal(found[1], outputs, (kind,), f"the derivative that {name_of(loss)} gave")
+    return value, _as_signal(result[1], outputs, (kind,), f"the derivative that {name_of(loss)} gave")
 
 
 def weighted(signal: Any, outputs: Any, factors: Floats) -> Any:
@@ -143,42 +143,42 @@ def checked_arguments(*kinds: str, own: Callable[[Any], bool] | None = None) -> 
     return decorate
 
 
-def check_result(rule: Any, place: str, layer: Layer, inputs: SpikeBatch, found: Any, wants_signal: bool) -> Any:
+def check_result(rule: Any, place: str, layer: Layer, inputs: SpikeBatch, result: Any, wants_signal: bool) -> Any:
     """What ``rule.backward`` gave for a layer: gradients of the names and shapes that the layer has, float64.
 
     place : of the layer, for messages
     Raises GradientError : unknown or missing names, other shapes, NaN or infinite, a signal of another length
     """
-    who = f"{name_of(rule)}.backward, for {place},"
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise GradientError(f"{who} must return (gradients by name, signal of the layer below); got {_said(found)}.")
-    gradients, below = found
+    where = f"{name_of(rule)}.backward, for {place},"
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise GradientError(f"{where} must return (gradients by name, signal of the layer below); got {_said(result)}.")
+    gradients, below = result
     if not isinstance(gradients, dict):
         raise GradientError(
-            f'{who} must return gradients by name, such as {{"weight": array}}; got {_said(gradients)}.'
+            f'{where} must return gradients by name, such as {{"weight": array}}; got {_said(gradients)}.'
         )
     shapes = layer.gradient_shapes()
     unknown = [name for name in gradients if name not in shapes]
     if unknown:
         near = difflib.get_close_matches(str(unknown[0]), shapes, 1)
         hint = f" Is {near[0]!r} meant?" if near else ""
-        raise GradientError(f"{who} gives a gradient {unknown[0]!r}; there are {', '.join(shapes)}.{hint}")
+        raise GradientError(f"{where} gives a gradient {unknown[0]!r}; there are {', '.join(shapes)}.{hint}")
     missing = [name for name in layer.needed_gradients() if name not in gradients]
     if missing:
-        raise GradientError(f"{who} gives no gradient {missing[0]!r}, which the layer trains; it gives "
+        raise GradientError(f"{where} gives no gradient {missing[0]!r}, which the layer trains; it gives "
                             f"{', '.join(map(str, gradients)) or 'none'}.")  # fmt: skip
     checked: dict[str, Floats] = {}
     for name, given in gradients.items():
-        g = _numbers(given, f"the gradient {name!r} of {who}")
+        g = _numbers(given, f"the gradient {name!r} of {where}")
         if g.shape not in shapes[name]:
             raise GradientError(
-                f"{who} gives {name!r} of shape {g.shape}; it must be {' or '.join(map(str, shapes[name]))}."
+                f"{where} gives {name!r} of shape {g.shape}; it must be {' or '.join(map(str, shapes[name]))}."
             )
         if not all_finite(g):
-            raise GradientError(f"{who} gives {name!r} with a value that is not finite, at {_first_bad(g)}.")
+            raise GradientError(f"{where} gives {name!r} with a value that is not finite, at {_first_bad(g)}.")
         checked[name] = g
     if wants_signal:
-        below = _as_signal(below, inputs, ("times", "counts"), f"the signal that {who[:-1]}, returns", strict=False)
+        below = _as_signal(below, inputs, ("times", "counts"), f"the signal that {where[:-1]}, returns", strict=False)
     return checked, below
 
 
@@ -193,9 +193,9 @@ def _output_kinds(layer: Layer) -> tuple[Any, ...]:
 
 
 def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float, hands_on: bool) -> None:
-    who = f"{name_of(rule)}.backward"
+    where = f"{name_of(rule)}.backward"
     if not isinstance(layer, Layer):
-        raise GradientError(f"{who} needs a layer; got {_said(layer)}.")
+        raise GradientError(f"{where} needs a layer; got {_said(layer)}.")
     layer.check()
     check_layer(rule, layer, hands_on)
     for name, batch, kinds, size in (
@@ -203,40 +203,40 @@ def _check_layer(rule: Any, layer: Any, inputs: Any, outputs: Any, t_stop: float
         ("outputs", outputs, _output_kinds(layer), layer.n_out),
     ):
         if not isinstance(batch, kinds):
-            raise GradientError(f"{who} needs {name} that are {kinds[0].__name__}; got {_said(batch)}.")
+            raise GradientError(f"{where} needs {name} that are {kinds[0].__name__}; got {_said(batch)}.")
         if batch.size != size:
-            raise GradientError(f"{who}: the {name} are of {batch.size} neurons; {layer.describe()} has {size}.")
+            raise GradientError(f"{where}: the {name} are of {batch.size} neurons; {layer.describe()} has {size}.")
     if len(inputs) != len(outputs):
-        raise GradientError(f"{who}: the inputs are {len(inputs)} samples, the outputs {len(outputs)}.")
+        raise GradientError(f"{where}: the inputs are {len(inputs)} samples, the outputs {len(outputs)}.")
     if isinstance(outputs, Moments):
         if not all_finite(outputs.values):
-            raise GradientError(f"{who}: the values of the Moments must be finite.")
+            raise GradientError(f"{where}: the values of the Moments must be finite.")
     elif isinstance(outputs, Voltages):
-        _check_voltages(who, inputs, outputs)
+        _check_voltages(where, inputs, outputs)
     elif outputs.currents is not None:
         c, n = outputs.currents, outputs.times.size
         if not isinstance(c, np.ndarray) or c.dtype != np.float64 or c.shape != (n,) or not all_finite(c):
             raise GradientError(
-                f"{who}: the currents of the outputs must be {n} finite float64, one for each spike; got {_said(c)}. "
+                f"{where}: the currents of the outputs must be {n} finite float64, one for each spike; got {_said(c)}. "
                 "Take the outputs from model.forward."
             )
     try:
         check_number("t_stop", t_stop)
     except InputError as error:
-        raise GradientError(f"{who}: {error}") from None
+        raise GradientError(f"{where}: {error}") from None
     if not t_stop > 0:
-        raise GradientError(f"{who}: t_stop must be > 0 ms; got {t_stop}.")
+        raise GradientError(f"{where}: t_stop must be > 0 ms; got {t_stop}.")
 
 
-def _check_voltages(who: str, inputs: SpikeBatch, outputs: Voltages) -> None:
+def _check_voltages(where: str, inputs: SpikeBatch, outputs: Voltages) -> None:
     shape = (len(inputs), outputs.size)
     for name in ("values", "times", "corner", "slope"):
         array = getattr(outputs, name)
         if array.shape != shape or not all_finite(array):
-            raise GradientError(f"{who}: {name} of the Voltages must be finite, of shape {shape}; got {array.shape}.")
+            raise GradientError(f"{where}: {name} of the Voltages must be finite, of shape {shape}; got {array.shape}.")
     corner = outputs.corner
     if corner.dtype.kind != "i" or (corner.size and (corner.min() < -1 or corner.max() >= max(inputs.times.size, 1))):
-        raise GradientError(f"{who}: the Voltages belong to other inputs: a corner is no arrival of these.")
+        raise GradientError(f"{where}: the Voltages belong to other inputs: a corner is no arrival of these.")
 
 
 def _as_signal(

@@ -34,13 +34,13 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
     """
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a comparison in TOML, or compare_digits or compare_mnist.")
-    given = read_toml(path)
-    if unknown := sorted(set(given) - set(_TOP)):
+    tree = read_toml(path)
+    if unknown := sorted(set(tree) - set(_TOP)):
         raise InputError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
-    seeds, entries, common = given.get("seeds", [1]), given.get("run", []), given.get("common", {})
+    seeds, entries, common = tree.get("seeds", [1]), tree.get("run", []), tree.get("common", {})
     if not isinstance(common, dict) or not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
         raise InputError(f"{path}: write [common] before the common options, and [[run]] before those of each run.")
-    agreement = given.get("agreement", 0)
+    agreement = tree.get("agreement", 0)
     if isinstance(agreement, bool) or not isinstance(agreement, int) or agreement < 0:
         raise InputError(f"{path}: agreement must be a number of samples >= 0; got {agreement!r}.")
     if not (isinstance(seeds, list) and seeds and all(isinstance(s, int) and s >= 0 for s in seeds)):
@@ -49,25 +49,25 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
         raise InputError(f"{path} has no [[run]]; give one for each rule.")
     out, notes, labels = [], [], set()
     for entry in entries:
-        own = dict(entry)
-        label = str(own.pop("label", own.get("rule", "")))
+        of_run = dict(entry)
+        label = str(of_run.pop("label", of_run.get("rule", "")))
         if not slug(label) or slug(label) in labels:
             raise InputError(f"{path}: each [[run]] needs a rule and a label of its own; got {label!r} (twice?).")
         labels.add(slug(label))
         for seed in seeds:
-            out.append((label, seed, _config(common, own, seed, data_dir, f"{path}, run {label}")))
+            out.append((label, seed, _config(common, of_run, seed, data_dir, f"{path}, run {label}")))
         if names := unused(out[-1][2], common):
             notes.append(f"{label} does not use these common options: {', '.join(n.lstrip('-') for n in names)}.")
     return Comparison(tuple(out), agreement, tuple(notes))
 
 
-def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: str | None, where: str) -> RunConfig:
-    if not all(isinstance(table.get(name, {}), dict) for table in (common, own) for name in _TABLES):
+def _config(common: dict[str, Any], of_run: dict[str, Any], seed: int, data_dir: str | None, where: str) -> RunConfig:
+    if not all(isinstance(table.get(name, {}), dict) for table in (common, of_run) for name in _TABLES):
         raise InputError(f"{where}: {', '.join(_TABLES)} must be tables of NAME = VALUE.")
-    merged = {**common, **own}
+    merged = {**common, **of_run}
     for name, owner in (("rule_options", "rule"), ("loss_options", "loss"), ("data_options", "dataset")):
-        same = owner not in own or own[owner] == common.get(owner)
-        merged[name] = {**(common.get(name, {}) if same else {}), **own.get(name, {})}
+        same = owner not in of_run or of_run[owner] == common.get(owner)
+        merged[name] = {**(common.get(name, {}) if same else {}), **of_run.get(name, {})}
     known = {p.name for p in _TRAIN.params} - {"out", "resume", "overwrite", "seed", None}
     if unknown := sorted(set(merged) - known):
         raise InputError(f"{where}: evsim train has no option {', '.join(unknown)}. It has {', '.join(sorted(known))}.")
@@ -88,7 +88,7 @@ def _config(common: dict[str, Any], own: dict[str, Any], seed: int, data_dir: st
         values[name] = {**(first.get(name, {}) if keep else {}), **values.get(name, {})}
     config = RunConfig(**{"loss": rule_entry(rule).loss, **first, **values, "seed": seed})
     try:
-        check_used(config, own)
+        check_used(config, of_run)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     return config

@@ -98,7 +98,7 @@ def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: 
 @main.command()
 @with_options(TRAIN)
 def train(
-    out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, preset: str, **given: Any
+    out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, preset: str, **options: Any
 ) -> None:
     """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""
     from evsim.cli.rules import say_differences
@@ -107,7 +107,7 @@ def train(
     from evsim.experiment.presets import settings
     from evsim.experiment.used_options import check_used
 
-    asked = given_only(given)
+    asked = given_only(options)
     if "data_dir" in asked:  # the run is to find its data from any folder
         asked["data_dir"] = str(Path(asked["data_dir"]).expanduser().resolve())
     config = RunConfig(**settings(dataset, rule, asked, preset == "published"))
@@ -180,7 +180,7 @@ def compare(
 @OVERWRITE
 def gradcheck(
     dataset: str, rule: str, preset: str, samples: int, out: Path | None, overwrite: bool, reference: str,
-    draws: int | None, precision: float | None, **given: Any,
+    draws: int | None, precision: float | None, **options: Any,
 ) -> None:  # fmt: skip
     """Compare a rule's gradient with the true one: EventProp, and differences in float64 and with 50 digits.
 
@@ -196,7 +196,7 @@ def gradcheck(
     from evsim.experiment.presets import settings
     from evsim.experiment.used_options import check_used
 
-    asked = given_only(given)
+    asked = given_only(options)
     config = RunConfig(**settings(dataset, rule, {"hidden": (20,), **asked}, preset == "published"))
     check_used(config, asked.keys() - {"rule_options"})  # here the rule's gradients are all that is wanted
     mean = reference == "mean"
@@ -235,7 +235,7 @@ def rules() -> None:
 @click.option("--resume", is_flag=True, help="Continue the run in --out, to the same or a later --t-stop.")
 @OVERWRITE
 @click.option("--no-plots", is_flag=True, help="Draw no pictures.")
-def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, **given: Any) -> None:
+def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, **options: Any) -> None:
     """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file.
 
     An example of such a file ships with evsim, under the name "network".
@@ -244,7 +244,7 @@ def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_p
     from evsim.experiment.network_run import SimulateConfig
 
     out = out or Path("runs") / Path(network).stem
-    simulate_run(SimulateConfig(network, **given), out, resume=resume, overwrite=overwrite, plots=not no_plots)
+    simulate_run(SimulateConfig(network, **options), out, resume=resume, overwrite=overwrite, plots=not no_plots)
 
 
 @main.command()

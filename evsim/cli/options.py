@@ -140,17 +140,17 @@ def from_toml(ctx: click.Context, _: click.Parameter, value: Path | None) -> Pat
     if value is None:
         return None
     try:
-        given = option_values(read_toml(value), ctx.command.params, str(value))
+        values = option_values(read_toml(value), ctx.command.params, str(value))
     except DataError as error:
         raise click.BadParameter(str(error)) from error
     known = {p.name for p in ctx.command.params}
-    unknown = sorted(set(given) - known)
+    unknown = sorted(set(values) - known)
     if unknown:
         raise click.BadParameter(
             f"{value} names {', '.join(unknown)}, which evsim {ctx.info_name} does not know; "
             f"it knows {', '.join(sorted(k for k in known if k))}."
         )
-    ctx.default_map = {**(ctx.default_map or {}), **given}
+    ctx.default_map = {**(ctx.default_map or {}), **values}
     return value
 
 

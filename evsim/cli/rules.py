@@ -41,10 +41,10 @@ def list_parts() -> None:
 
 def say_differences(rule: str, dataset: str) -> None:
     """Print what a run with --preset published has from the publication, and what still differs."""
-    found = publication(rule)
+    published = publication(rule)
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
-    own = "" if dataset in found.runs else f" Its settings for {dataset} are evsim's own."
-    _say(f"{rule} as published: {found.source}.{own} What differs: {'; '.join(found.differs)}.", width, "")
+    note = "" if dataset in published.runs else f" Its settings for {dataset} are evsim's own."
+    _say(f"{rule} as published: {published.source}.{note} What differs: {'; '.join(published.differs)}.", width, "")
 
 
 def _table(title: str, rows: list[list[str]]) -> None:
@@ -58,14 +58,14 @@ def _table(title: str, rows: list[list[str]]) -> None:
         click.echo(f"{row[0]:{name}}  " + "  ".join(row[1:]))
 
 
-def _published(found: Publication, width: int) -> None:
-    _say(f"--preset published: {found.source}", width, "    ")
-    _say(", ".join(f"{k}={v!r}" for k, v in found.options.items()) or "the defaults above", width, "      ")
-    if found.common:
-        _say("all data: " + ", ".join(f"{k}={v!r}" for k, v in found.common.items()), width, "      ")
-    for dataset, run in found.runs.items():
+def _published(published: Publication, width: int) -> None:
+    _say(f"--preset published: {published.source}", width, "    ")
+    _say(", ".join(f"{k}={v!r}" for k, v in published.options.items()) or "the defaults above", width, "      ")
+    if published.common:
+        _say("all data: " + ", ".join(f"{k}={v!r}" for k, v in published.common.items()), width, "      ")
+    for dataset, run in published.runs.items():
         _say(f"{dataset}: " + ", ".join(f"{k}={v!r}" for k, v in run.items()), width, "      ")
-    _say(f"still differs: {'; '.join(found.differs)}", width, "      ")
+    _say(f"still differs: {'; '.join(published.differs)}", width, "      ")
 
 
 def _part(name: str, part: Any, given: Any, note: str, width: int) -> None:

@@ -10,16 +10,16 @@ import click
 from evsim.errors import DataError
 
 
-def option_values(given: Mapping[str, Any], params: Iterable[click.Parameter], where: str) -> dict[str, Any]:
+def option_values(table: Mapping[str, Any], params: Iterable[click.Parameter], where: str) -> dict[str, Any]:
     """The values as ``default_map`` takes them; a table becomes the pairs of NAME=VALUE of its option.
 
-    given : by name of the option; names that no option has are left as they are; where : names the file in errors
+    table : by name of the option; names that no option has are left as they are; where : names the file in errors
 
     Raises DataError : a date, a table or list where one value is asked for, one value where a list is, a fraction or
     truth value for an integer, a number beyond float64.
     """
     known = {param.name: param for param in params}
-    return {name: _value(value, known.get(name), f"{where}: {name}") for name, value in given.items()}
+    return {name: _value(value, known.get(name), f"{where}: {name}") for name, value in table.items()}
 
 
 def _value(value: Any, param: click.Parameter | None, where: str) -> Any:

@@ -74,9 +74,9 @@ class ConnectionList(ConnectionRule):
         return self._of(cuts, block)
 
 
-def _integers(name: str, given: Any) -> np.ndarray:
+def _integers(name: str, values: Any) -> np.ndarray:
     try:
-        raw = np.asarray(given)
+        raw = np.asarray(values)
     except (TypeError, ValueError):
         raw = np.empty((0, 0))
     if raw.ndim == 1 and raw.size == 0:
@@ -120,5 +120,5 @@ def read_connection_list(path: Path) -> dict[str, np.ndarray]:
             )
         rows.append(row)
     columns = list(zip(*rows)) if rows else [(), ()]
-    found = dict(zip(_COLUMNS, columns))
-    return {name: np.array(found[name], None if k < 2 else np.float64) for k, name in enumerate(found)}
+    by_name = dict(zip(_COLUMNS, columns))
+    return {name: np.array(by_name[name], None if k < 2 else np.float64) for k, name in enumerate(by_name)}

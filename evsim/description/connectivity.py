@@ -339,16 +339,16 @@ class Bernoulli(Switched):
         """The gaps between connected pairs, counted through the block's table, are geometric."""
         width = int(cuts[block + 1] - cuts[block])
         total = n_pre * width
-        found: list[np.ndarray] = []
+        drawn: list[np.ndarray] = []
         last = -1
         while self.p > 0.0 and last < total:
             expected = (total - last) * self.p
             gaps = rng.geometric(self.p, size=int(expected + 4.0 * np.sqrt(expected) + 16))
             # Gaps beyond the table are as good as its length, and their sums must not overflow.
             steps = last + np.cumsum(np.minimum(gaps, total + 1))
-            found.append(steps)
+            drawn.append(steps)
             last = int(steps[-1])
-        cells = np.concatenate([np.empty(0, np.int64), *found])
+        cells = np.concatenate([np.empty(0, np.int64), *drawn])
         post, pre = np.divmod(cells[cells < total], n_pre)
         return (pre, post) if self.autapses else _without_autapses((pre, post), cuts[block])
 
@@ -384,15 +384,15 @@ def whole(name: str, value: int) -> int:
     return int(value)
 
 
-def _beside(drawn: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Numbers drawn from one fewer than there are, such that none is ``own``."""
-    return drawn + (drawn >= own)
+def _beside(drawn: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """Numbers drawn from one fewer than there are, such that none is ``excluded``."""
+    return drawn + (drawn >= excluded)
 
 
 def _without_autapses(pairs: Pairs, first: int) -> Pairs:
     pre, post = pairs
-    kept = pre != post + first
-    return pre[kept], post[kept]
+    others = pre != post + first
+    return pre[others], post[others]
 
 
 def _drawable(rule: ConnectionRule, name: str, degree: int, kind: str, available: int) -> None:

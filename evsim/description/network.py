@@ -98,8 +98,8 @@ class NetworkDescription:
         where = f"connect({source!r}, {target!r})"
         if pre is not None or post is not None:
             if pre is None or post is None:
-                given = "pre" if post is None else "post"
-                raise NetworkError(f"{where}: pre and post belong together; got only {given}.")
+                named = "pre" if post is None else "post"
+                raise NetworkError(f"{where}: pre and post belong together; got only {named}.")
             if rule is not None:
                 raise NetworkError(f"{where}: give a rule, or pre and post, not both.")
             with _named(where):

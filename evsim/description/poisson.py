@@ -44,5 +44,5 @@ class PoissonDrive:
 
     def highest(self, size: int) -> Floats:
         """Rate of each neuron, or its bound, Hz, shape (size,)."""
-        given = self.rate_max if self.varies else self.rate
-        return np.broadcast_to(np.asarray(given, dtype=np.float64), (size,))
+        rate = self.rate_max if self.varies else self.rate
+        return np.broadcast_to(np.asarray(rate, dtype=np.float64), (size,))

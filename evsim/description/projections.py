@@ -120,10 +120,10 @@ def check_projection(p: Projection, n_pre: int, n_post: int) -> None:
 def _check_values(p: Projection, name: str, value: Any, n_pre: int, n_post: int) -> None:
     """Shape, kind and range of a given weight or delay."""
     try:
-        given = np.asarray(value.tocoo().data if is_sparse(value) else value)
-        if value is None or given.dtype.kind not in "biufO":
+        values = np.asarray(value.tocoo().data if is_sparse(value) else value)
+        if value is None or values.dtype.kind not in "biufO":
             raise TypeError
-        numbers = given.astype(np.float64)
+        numbers = values.astype(np.float64)
     except (TypeError, ValueError):
         raise NetworkError(f"{p}: {name} must be a number, or hold numbers; got {value!r}.") from None
     shape = tuple(value.shape) if is_sparse(value) else numbers.shape

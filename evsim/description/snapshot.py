@@ -40,13 +40,13 @@ class Snapshot(NetworkDescription):
     original: ClassVar[type[NetworkDescription]] = NetworkDescription
 
     def __init__(self, network: NetworkDescription) -> None:
-        kept = {
+        fields = {
             "inputs": _ReadOnly(network.inputs),
             "populations": _ReadOnly(network.populations),
             "projections": tuple(network.projections),
             "drives": tuple(network.drives),
         }
-        for name, value in kept.items():
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:

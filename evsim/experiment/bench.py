@@ -99,7 +99,7 @@ def bench_queue(seed: int) -> list[Row]:
 def bench_window(seed: int) -> list[Row]:
     """Balanced random network of 5,000 neurons, 1,000 inputs each, driven at 20 kHz; the drive alone; one thread."""
     rows: list[Row] = []
-    for name, tau_syn, own, recurrent in (
+    for name, tau_syn, varied, recurrent in (
         ("window, Poisson drive alone, delta", None, False, False),
         ("window, Poisson drive alone, exponential", 2.0, False, False),
         ("window, delta, one delay", None, False, True),
@@ -115,8 +115,8 @@ def bench_window(seed: int) -> list[Row]:
         for weight, indegree in ((unit, 800), (-5.0 * unit, 200)) if recurrent else ():
             net.connect(
                 "all", "all", rule=FixedIndegree(indegree),
-                weight=(lambda rng, n, w=weight: w * rng.uniform(0.5, 1.5, n)) if own else weight,
-                delay=(lambda rng, n: rng.uniform(0.5, 2.5, n)) if own else 1.5,
+                weight=(lambda rng, n, w=weight: w * rng.uniform(0.5, 1.5, n)) if varied else weight,
+                delay=(lambda rng, n: rng.uniform(0.5, 2.5, n)) if varied else 1.5,
             )  # fmt: skip
         simulation = Simulation(net, seed=seed, driver="window")
         recs: list[tuple[float, Any]] = []

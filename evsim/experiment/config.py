@@ -184,11 +184,11 @@ def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:
     if last and entry.readout is not None:
         if config.trainable_delays is not None:
             synapses["trainable_delays"] = "input"
-        own = () if entry.momentary else tuple(name for name in config.trainable if name != "v_th")
+        trainable = () if entry.momentary else tuple(name for name in config.trainable if name != "v_th")
         windows: dict[str, Any] = {}
         if entry.momentary:
             windows = {"every": config.every or config.duration / 10.0, "since": config.since}
-        return Readout(n_in, n_out, neuron, entry.readout, config.weighting, trainable=own, **windows, **synapses)
+        return Readout(n_in, n_out, neuron, entry.readout, config.weighting, trainable=trainable, **windows, **synapses)
     if config.thresholds:
         neuron = neuron.with_(v_th=config.thresholds[k])
     if k == 0 and config.encoder == "analog":

@@ -104,9 +104,9 @@ def make_loss(
             f"the loss {name} needs target trains, which {data.name} does not have; take the data set spike-patterns, "
             "or another loss."
         )
-    given = {
+    of_run = {
         "targets": data.targets, "classes": data.n_classes, "duration": duration, "end": duration, "t_stop": duration,
         "span": duration if span is None else span,
     }  # fmt: skip
-    loss: Loss = named.make(f"the loss {name}", entry.make, options, **{k: given[k] for k in entry.given})
+    loss: Loss = named.make(f"the loss {name}", entry.make, options, **{k: of_run[k] for k in entry.given})
     return loss

@@ -113,10 +113,10 @@ def pictures(run: Run) -> dict[str, Any]:
     figures = {"raster": plot.raster(trains, run.end, t_start=begin, neurons=rows, title=title)}
     names = list(trains)
     for k, first in enumerate(range(0, len(names), _CURVES)):
-        some = {name: trains[name] for name in names[first : first + _CURVES]}
+        shown = {name: trains[name] for name in names[first : first + _CURVES]}
         figures["rates" if k == 0 else f"rates_{k + 1}"] = plot.rates(
-            some, run.end, bin_width=_bin_width(run.end - run.begin), t_start=run.begin,
-            title=title if len(some) < 3 else "",  # the legend needs the room
+            shown, run.end, bin_width=_bin_width(run.end - run.begin), t_start=run.begin,
+            title=title if len(shown) < 3 else "",  # the legend needs the room
         )  # fmt: skip
     whole = run.config.record is None and run.begin == 0.0
     if whole and sum(s.size for s in trains.values()) <= _SMALL:

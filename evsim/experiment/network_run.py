@@ -125,15 +125,15 @@ def declare(config: SimulateConfig) -> Declaration:
         raise InputError(f"warmup must be finite and >= 0 ms; got {config.warmup}.")
     if config.network in PRESETS:
         net = preset(config.network, config.scale, config.seed)
-        found = Declaration(net, {}, PRESETS[config.network][1], config.network)
+        declared = Declaration(net, {}, PRESETS[config.network][1], config.network)
     else:
-        found = _from_file(config)
+        declared = _from_file(config)
     if config.t_stop is not None:
-        found = replace(found, t_stop=config.t_stop)
-    for name, value in (("t_stop", found.t_stop), ("chunk", config.chunk)):
+        declared = replace(declared, t_stop=config.t_stop)
+    for name, value in (("t_stop", declared.t_stop), ("chunk", config.chunk)):
         if value is not None and not (np.isfinite(value) and value > 0.0):
             raise InputError(f"{name} must be finite and > 0 ms; got {value}.")
-    return found
+    return declared
 
 
 def _from_file(config: SimulateConfig) -> Declaration:

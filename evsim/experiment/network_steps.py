@@ -172,8 +172,8 @@ def _add(run: Run, recording: Recording, seconds: float) -> None:
     for name, train in recording.spikes.items():
         tally.spikes[name] = tally.spikes.get(name, 0) + len(train)
         n = _recorded(run.config, train.size)
-        kept = train.neurons < n
-        run.spikes.setdefault(name, []).append(SpikeTrains(train.times[kept], train.neurons[kept], n))
+        recorded = train.neurons < n
+        run.spikes.setdefault(name, []).append(SpikeTrains(train.times[recorded], train.neurons[recorded], n))
 
 
 def _recorded(config: SimulateConfig, size: int) -> int:

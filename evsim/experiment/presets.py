@@ -110,11 +110,11 @@ def preset(dataset: str, rule: str | None = None, published: bool = False) -> di
 
     rule = rule or ("eventprop" if dataset in FORMULAS else "hm2bp")
     usual = {"dataset": dataset, "rule": rule, "loss": rule_entry(rule).loss}
-    own = PRESETS.get((dataset, rule), {})
+    suited = PRESETS.get((dataset, rule), {})
     if not published:
-        return {**usual, **own}
-    found = published_settings(dataset, rule)
-    settings = found if dataset in publication(rule).runs else {**own, **found}
+        return {**usual, **suited}
+    as_published = published_settings(dataset, rule)
+    settings = as_published if dataset in publication(rule).runs else {**suited, **as_published}
     return {**usual, **settings}
 
 

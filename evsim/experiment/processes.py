@@ -110,11 +110,11 @@ class Observer:
         few = np.arange(min(self.samples, len(data.x_train)))
         inputs = trainer.inputs(data.x_train, few, 1)
         try:
-            found = training_agreement(trainer, inputs, data.y_train[few])
+            agreements = training_agreement(trainer, inputs, data.y_train[few])
         except GradientError:  # the loss has no true gradient
             return {}
         row: dict[str, float] = {}
-        for a in found:
+        for a in agreements:
             place = f"layer {a.layer + 1} {a.parameter}"
             row |= {f"cosine {place}": a.cosine, f"signs {place}": a.sign_agreement, f"scale {place}": a.scale}
         return row

@@ -50,8 +50,8 @@ _NMNIST_BIN = 0.6
 def _in_bins(settings: Mapping[str, Any], duration: float) -> dict[str, Any]:
     """Settings of recorded events: times in published steps become ms; what an encoder needs is left out."""
     scaled = {k: v * _NMNIST_BIN for k, v in settings.items() if k in ("tau_m", "tau_syn", "t_ref", "delay")}
-    kept = {k: v for k, v in settings.items() if k not in ("duration", "encoder", "max_rate")}
-    return {**kept, **scaled, "data_options": {"duration": duration}}
+    unscaled = {k: v for k, v in settings.items() if k not in ("duration", "encoder", "max_rate")}
+    return {**unscaled, **scaled, "data_options": {"duration": duration}}
 
 
 PUBLICATIONS: dict[str, Publication] = {
@@ -189,7 +189,7 @@ def publication(rule: str) -> Publication:
 
 def published_settings(dataset: str, rule: str) -> dict[str, Any]:
     """Settings of a publication for a data set, to go before evsim's own; see `Publication`."""
-    found = publication(rule)
-    run = {**found.common, **found.runs.get(dataset, {})}
-    run["rule_options"] = {**found.options, **run.get("rule_options", {})}
+    published = publication(rule)
+    run = {**published.common, **published.runs.get(dataset, {})}
+    run["rule_options"] = {**published.options, **run.get("rule_options", {})}
     return run

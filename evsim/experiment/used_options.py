@@ -208,7 +208,8 @@ def check_used(config: RunConfig, given: Collection[str]) -> list[str]:
     Raises ValueError : options that it does not use, in all other cases; a rule that cannot train by the loss.
     """
     check_pair(config.rule, config.rule_options, config.loss)
-    found = {name: f"{name} is not used by this run: it needs {why}." for name, why in unused(config, given).items()}
-    if refused := [text for name, text in found.items() if name not in NOTED]:
+    reasons = unused(config, given)
+    sentences = {name: f"{name} is not used by this run: it needs {why}." for name, why in reasons.items()}
+    if refused := [text for name, text in sentences.items() if name not in NOTED]:
         raise InputError(" ".join([*refused, "Leave out what is not used, or give what it needs."]))
-    return list(found.values())
+    return list(sentences.values())

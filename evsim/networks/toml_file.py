@@ -111,23 +111,23 @@ def declare(tree: Mapping[str, Any], folder: Path = Path(), seed: int = 0) -> De
 
 
 def _neuron(table: Mapping[str, Any], seed: int, population: int) -> LIF:
-    given: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for k, name in enumerate(_NEURON):
         if name not in table:
             continue
         value = table[name]
         with _named(name):
             if name == "keep_refractory_input":
-                given[name] = value
+                parameters[name] = value
             elif name == "tau_syn" and value == "delta":
-                given[name] = None
+                parameters[name] = None
             elif name == "tau_syn":
-                given[name] = _tau_syn(value, table["size"], streams.rng("parameters", seed, population, k))
+                parameters[name] = _tau_syn(value, table["size"], streams.rng("parameters", seed, population, k))
             elif isinstance(value, dict):
-                given[name] = _distribution(value)(streams.rng("parameters", seed, population, k), table["size"])
+                parameters[name] = _distribution(value)(streams.rng("parameters", seed, population, k), table["size"])
             else:
-                given[name] = _numbers(value)
-    return LIF(**given)
+                parameters[name] = _numbers(value)
+    return LIF(**parameters)
 
 
 def _tau_syn(value: Any, size: int, rng: np.random.Generator) -> Any:
@@ -166,13 +166,13 @@ def _connect(net: Network, where: str, table: Mapping[str, Any], folder: Path) -
     usable = switches if "rule" in table else ()
     _check(where, table, ("source", "target", "weight", *needed), ("delay", "rule", *usable))
     with _named(where):
-        given = {k: table[k] for k in needed} | {k: _switch(k, table[k]) for k in switches if k in table}
+        arguments = {k: table[k] for k in needed} | {k: _switch(k, table[k]) for k in switches if k in table}
         net.connect(
             table["source"],
             table["target"],
             weight=_value(table["weight"]),
             delay=_value(table.get("delay", 0.0)),
-            rule=kind(**given) if "rule" in table else None,
+            rule=kind(**arguments) if "rule" in table else None,
         )
 
 
@@ -204,8 +204,8 @@ def _switch(name: str, value: Any) -> bool:
     return value
 
 
-def _value(given: Any) -> float | Floats | Callable[[np.random.Generator, int], Floats]:
-    return _distribution(given) if isinstance(given, dict) else _numbers(given)
+def _value(value: Any) -> float | Floats | Callable[[np.random.Generator, int], Floats]:
+    return _distribution(value) if isinstance(value, dict) else _numbers(value)
 
 
 def _distribution(table: Mapping[str, Any]) -> Truncated:

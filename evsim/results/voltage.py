@@ -61,8 +61,8 @@ def arrivals_of(run: Run, population: str, neurons: np.ndarray) -> Iterator[tupl
                 t = source_times[start[j] : start[j + 1]] + s.delay[syn]
                 times.append(t)
                 weights.append(np.full(t.size, s.weight[syn]))
-        for all_times, who, weight in drives:
-            t = all_times[slice(*np.searchsorted(who, [neuron, neuron + 1]))]
+        for all_times, sources, weight in drives:
+            t = all_times[slice(*np.searchsorted(sources, [neuron, neuron + 1]))]
             times.append(t)
             weights.append(np.full(t.size, weight))
         t, w = np.concatenate(times), np.concatenate(weights)

@@ -51,19 +51,19 @@ def drive_blocks(drive: PoissonDrive, number: int, size: int, seed: int, c: floa
     rates = drive.highest(size) / 1000.0
     blocks = []
     for k, first in enumerate(range(0, size, STRIDE)):
-        mine = np.ascontiguousarray(rates[first : first + STRIDE])
-        total = float(mine.sum())
+        rate = np.ascontiguousarray(rates[first : first + STRIDE])
+        total = float(rate.sum())
         if total * c > MOST:
             raise NetworkError(
-                f"add_poisson({drive.target!r}): {total * c:.3g} events in {c:g} ms onto {mine.size} neurons are too "
+                f"add_poisson({drive.target!r}): {total * c:.3g} events in {c:g} ms onto {rate.size} neurons are too "
                 f"many (at most {MOST}). Use a lower rate with a larger weight."
             )
         threshold, alias = np.empty(0), np.empty(0, np.int64)
-        if np.any(mine != mine[0]):
-            threshold, alias = np.empty(mine.size), np.empty(mine.size, np.int64)
-            alias_table(mine, total, threshold, alias, np.empty(mine.size, np.int64))
+        if np.any(rate != rate[0]):
+            threshold, alias = np.empty(rate.size), np.empty(rate.size, np.int64)
+            alias_table(rate, total, threshold, alias, np.empty(rate.size, np.int64))
         words = streams.words(N_STREAMS, "drive", seed, number, k)
-        blocks.append(DriveBlock(first, mine.size, total * c, words, threshold, alias))
+        blocks.append(DriveBlock(first, rate.size, total * c, words, threshold, alias))
     return blocks
 
 

@@ -187,11 +187,11 @@ def sample_synapses_onto(p: Projection, number: int, n_pre: int, n_post: int, se
     parts = []
     for block in np.unique(np.searchsorted(drawing.cuts, np.flatnonzero(wanted), side="right") - 1).tolist():
         s = _shifted(drawing, block)
-        mine = np.flatnonzero(wanted[s.post])
+        onto = np.flatnonzero(wanted[s.post])
         places = drawing.places(block, s.pre, s.post - drawing.cuts[block])
         if places is not None:
-            mine = mine[np.argsort(places[mine])]
-        parts.append(Synapses(s.pre[mine], s.post[mine], s.weight[mine], s.delay[mine]))
+            onto = onto[np.argsort(places[onto])]
+        parts.append(Synapses(s.pre[onto], s.post[onto], s.weight[onto], s.delay[onto]))
     none = Synapses(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
     columns = ([getattr(part, f) for part in (none, *parts)] for f in Synapses.__dataclass_fields__)
     return Synapses(*map(np.concatenate, columns))
@@ -213,8 +213,8 @@ def dense_weights(p: Projection, number: int, n_pre: int, n_post: int, seed: int
     s = sample_synapses(p, number, n_pre, n_post, seed)
     signs = [s.weight >= 0.0, s.weight < 0.0] if receptors == 2 else [np.ones(s.weight.size, bool)]
     out = [np.zeros((n_pre, n_post)) for _ in signs]
-    for matrix, mine in zip(out, signs):
-        np.add.at(matrix, (s.pre[mine], s.post[mine]), s.weight[mine])
+    for matrix, sign in zip(out, signs):
+        np.add.at(matrix, (s.pre[sign], s.post[sign]), s.weight[sign])
     if receptors == 2 and not np.any((out[0] != 0.0) & (out[1] != 0.0)):
         return [out[0] + out[1]]
     return out

@@ -116,11 +116,11 @@ class GridModel(Sequential):
             signal = np.repeat(signal.reshape(1, -1), len(potentials[-1]), axis=0)
         for k in range(len(self.layers) - 1, -1, -1):
             step = backward_readout if isinstance(layers[k], Readout) else self._backward
-            found, signal = step(self._grid(inputs, t_stop), layers[k], handed[k], potentials[k], signal, k > 0)
+            of_layer, signal = step(self._grid(inputs, t_stop), layers[k], handed[k], potentials[k], signal, k > 0)
             if masks is not None and k > 0:
                 # Columns are (sample, neuron), as in the masks.
-                found, signal = masks.gradients_of(k, found), signal * masks.keep[k - 1].ravel()
-            gradients.insert(0, found)
+                of_layer, signal = masks.gradients_of(k, of_layer), signal * masks.keep[k - 1].ravel()
+            gradients.insert(0, of_layer)
         return gradients, spikes, values
 
     def _check(self, inputs: SpikeBatch, t_stop: float) -> None:
@@ -160,7 +160,7 @@ class GridModel(Sequential):
         by_drive = np.zeros_like(potentials)
         adjoint = GridAdjoint(np.zeros(potentials.shape[1]), np.zeros(potentials.shape[1]))
         psi = SurrogateArrays.of(r.surrogate)
-        found = {"weight": np.zeros_like(layer.weight)}
+        gradients = {"weight": np.zeros_like(layer.weight)}
         for first, last, before in reversed(list(grid.stretches(layer))):
             run_back(
                 by_spike, potentials, p.theta, p.u_reset, adjoint, by_drive, factors, psi, not r.detach_reset, first,
@@ -172,12 +172,12 @@ class GridModel(Sequential):
         if isinstance(layer, Recurrent):
             d = grid.delay(layer)
             fired = (potentials >= np.tile(p.theta, grid.samples))[: max(grid.steps - d, 0)]
-            found["recurrent_weight"] = fired.reshape(-1, n).T.astype(np.float64) @ by_drive[d:].reshape(-1, n)
+            gradients["recurrent_weight"] = fired.reshape(-1, n).T.astype(np.float64) @ by_drive[d:].reshape(-1, n)
         rows, neurons = grid.rows(inputs, layer.delays.value())
-        collect(by_drive.reshape(-1, n), rows, neurons, found["weight"])
+        collect(by_drive.reshape(-1, n), rows, neurons, gradients["weight"])
         if not wanted:
-            return found, np.zeros(0)
-        return found, grid.earlier(through(by_drive, layer.weight.T), layer.delays.value())
+            return gradients, np.zeros(0)
+        return gradients, grid.earlier(through(by_drive, layer.weight.T), layer.delays.value())
 
 
 class GridTrainer(Trainer):
@@ -192,7 +192,7 @@ class GridTrainer(Trainer):
         """As ``Trainer.gradients``."""
         model: GridModel = self.model  # type: ignore[assignment]
         by_layer, spikes, loss = model.gradients(self.loss, inputs, labels, self.options.duration, boost, masks)
-        found = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
-        for g in found:
+        arrays = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
+        for g in arrays:
             g /= len(inputs)
-        return found, spikes, loss
+        return arrays, spikes, loss

@@ -95,19 +95,19 @@ def forward_readout(grid: Grid, layer: Readout, inputs: SpikeBatch) -> tuple[Vol
 def backward_readout(
     grid: Grid, layer: Any, inputs: SpikeBatch, record: Any, signal: Floats, wanted: bool
 ) -> tuple[dict[str, Floats], Floats]:
-    found = {"weight": np.zeros_like(layer.weight)}
+    gradients = {"weight": np.zeros_like(layer.weight)}
     times = np.asarray(np.arange(grid.steps) * grid.dt, np.float64)
     if layer.feature == "integral":
         steps = SpikeBatch.owning(times, np.zeros(grid.steps, np.int32), np.array([0, grid.steps]), 1)
         gain = arrival_factors(layer, steps, grid.t_stop, False)[:, 0]
-        found["weight"] = by_sample(record, gain[np.rint(record.times / grid.dt).astype(np.int64)]).T @ signal
+        gradients["weight"] = by_sample(record, gain[np.rint(record.times / grid.dt).astype(np.int64)]).T @ signal
         by_arrival = gain[:, None] * (signal @ layer.weight.T).reshape(1, -1)
-        return found, grid.earlier(by_arrival, layer.delays.value()) if wanted else np.zeros(0)
+        return gradients, grid.earlier(by_arrival, layer.delays.value()) if wanted else np.zeros(0)
     p = neuron_arrays(layer.neuron, layer.n_out)
     response = np.array([psp(t, float(p.tau_m[0]), float(p.tau_exc[0])) for t in times])
     ahead = record[None] - np.arange(grid.steps)[:, None, None]
     by_drive = np.where(ahead >= 0, response[np.maximum(ahead, 0)], 0.0) * signal
     by_drive = by_drive.reshape(grid.steps, -1)
     rows, neurons = grid.rows(inputs, layer.delays.value())
-    collect(by_drive.reshape(-1, layer.n_out), rows, neurons, found["weight"])
-    return found, grid.earlier(through(by_drive, layer.weight.T), layer.delays.value()) if wanted else np.zeros(0)
+    collect(by_drive.reshape(-1, layer.n_out), rows, neurons, gradients["weight"])
+    return gradients, grid.earlier(through(by_drive, layer.weight.T), layer.delays.value()) if wanted else np.zeros(0)

@@ -60,12 +60,12 @@ def agreement_of(
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if max(norm_a, norm_b) < least:
         a, b, norm_a, norm_b = 0.0 * a, 0.0 * b, 0.0, 0.0
-    some = b != 0.0
+    nonzero = b != 0.0
     return Agreement(
         layer, name, against, int(a.size),
         float(np.linalg.norm(a - b)) / norm_b if norm_b else (0.0 if norm_a == 0.0 else float("inf")),
         float(a @ b) / (norm_a * norm_b) if norm_a * norm_b else float("nan"),
-        float(np.mean(np.sign(a[some]) == np.sign(b[some]))) if some.any() else float("nan"),
+        float(np.mean(np.sign(a[nonzero]) == np.sign(b[nonzero]))) if nonzero.any() else float("nan"),
         float(a @ b) / norm_b**2 if norm_b else float("nan"),
     )  # fmt: skip
 

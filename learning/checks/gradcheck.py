@@ -175,8 +175,8 @@ def _check_mean(
         model, loss, draw, t_stop, step=step, precision=precision, most_draws=most_draws, draws_a_block=draws_a_block
     )
     gradients = by_rule(model, rule, loss, t_stop)
-    mine = expected_gradient(model, gradients, draw, draws=true.draws, draws_a_block=draws_a_block)
-    return MeanReport(compare_means(mine, true), true.draws, true.noise(), type(loss).__name__)
+    of_rule = expected_gradient(model, gradients, draw, draws=true.draws, draws_a_block=draws_a_block)
+    return MeanReport(compare_means(of_rule, true), true.draws, true.noise(), type(loss).__name__)
 
 
 def _claims_exact(rule: Rule, model: Sequential, spikes: list[Any]) -> bool:
@@ -208,13 +208,13 @@ def training_agreement(trainer: Trainer, inputs: SpikeBatch, labels: np.ndarray)
     """
     t_stop, exact = trainer.options.duration, Sequential(*trainer.model.layers)
     loss = with_derivative(trainer.loss, t_stop)
-    mine = iter(trainer.gradients(inputs, labels)[0])
+    of_rule = iter(trainer.gradients(inputs, labels)[0])
     spikes = exact.forward(inputs, t_stop)
     true, _ = backward(exact, EventProp(), spikes, loss_and_signal(loss, spikes[-1], labels)[1], t_stop)
     return [
-        agreement_of(k, name, "EventProp", next(mine).ravel() * len(inputs), g.ravel())
-        for k, (layer, found) in enumerate(zip(exact.layers, true))
-        for name, g in layer.pull_back(found).items()
+        agreement_of(k, name, "EventProp", next(of_rule).ravel() * len(inputs), g.ravel())
+        for k, (layer, exact_here) in enumerate(zip(exact.layers, true))
+        for name, g in layer.pull_back(exact_here).items()
     ]
 
 
@@ -263,8 +263,8 @@ def _by_coordinates(model: Sequential, gradients: list[dict[str, Floats]]) -> li
 def _array(model: Sequential, k: int, name: str) -> Any:
     """The array that an entry of a gradient belongs to, for moving it; None where it is not one per entry."""
     layer: Any = model.layers[k]
-    if name in (own := _coordinates(model, k)):
-        return own[name]
+    if name in (coordinates := _coordinates(model, k)):
+        return coordinates[name]
     if name in _DELAYS:
         delays = layer.delays if name == "delay" else layer.recurrent_delays
         return delays if delays.trained else None
@@ -280,14 +280,14 @@ def _by_input(model: Sequential, k: int, name: str, *gradients: Floats) -> bool:
 
 
 def _float64(
-    model: Sequential, k: int, name: str, some: np.ndarray, loss: Loss, inputs: SpikeBatch, labels: np.ndarray,
+    model: Sequential, k: int, name: str, entries: np.ndarray, loss: Loss, inputs: SpikeBatch, labels: np.ndarray,
     t_stop: float, step: float,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Central differences of the float64 engine for some entries, and the width of each."""
     target = _array(model, k, name)
     array = (target.logit if name in _DELAYS else target).reshape(-1)
-    out, width = np.empty(some.size), np.empty(some.size)
-    for place, index in enumerate(some):
+    out, width = np.empty(entries.size), np.empty(entries.size)
+    for place, index in enumerate(entries):
         before = array[index]
         values, at = [], []
         for change in (step, -step):
@@ -310,13 +310,13 @@ def _rounding(last: Any, value: Floats, signal: Any) -> float:
 
 
 def _fifty_digits(
-    model: Sequential, k: int, name: str, some: np.ndarray, by_input: bool, spikes: list[Any], signal: Floats,
+    model: Sequential, k: int, name: str, entries: np.ndarray, by_input: bool, spikes: list[Any], signal: Floats,
     inputs: SpikeBatch, t_stop: float,
 ) -> Floats:  # fmt: skip
     """sum dL/dt dt/dp with dt/dp from differences of the 50-digit replay, for some entries."""
     from evsim.testing.derivatives import spike_time_derivatives
 
-    out = np.zeros(some.size)
+    out = np.zeros(entries.size)
     last = spikes[-1]
     first_output = sum(layer.n_out for layer in model.layers[:-1])
     for sample in range(len(inputs)):
@@ -324,7 +324,7 @@ def _fifty_digits(
         part = slice(last.offsets[sample], last.offsets[sample + 1])
         # By neuron, then in order: the k-th spike of a neuron is the k-th of the replay.
         pull = signal[part][np.argsort(last.neurons[part], kind="stable")]
-        for place, entry in enumerate(some):
+        for place, entry in enumerate(entries):
             synapses = index_of(k, name, int(entry), by_input)
             kind = "delay" if name in _DELAYS else "weight"
             move = np.zeros(len(description.synapses))

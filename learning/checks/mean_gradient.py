@@ -112,7 +112,7 @@ def mean_gradient(
     def estimate(numbers: np.ndarray) -> list[Floats]:
         inputs, labels = draw(numbers)
         spikes = model.forward(inputs, t_stop, threads)
-        found = []
+        estimates = []
         for ((k, _), array), h in zip(parameters, sizes):
             flat = array.reshape(-1)
             differences = np.empty((flat.size, numbers.size))
@@ -122,8 +122,8 @@ def mean_gradient(
                     with _moved(flat, index, change):
                         values.append(loss(_from_layer(model, k, spikes[k], t_stop, threads), labels)[0])
                 differences[index] = (values[0] - values[1]) / (2.0 * h)
-            found.append(_by_block(differences, draws_a_block))
-        return found
+            estimates.append(_by_block(differences, draws_a_block))
+        return estimates
 
     return _until(precision, most_draws, draws_a_block, [name for name, _ in parameters], estimate)
 
@@ -182,7 +182,7 @@ def smoothed_gradient(
 
     def estimate(numbers: np.ndarray) -> list[Floats]:
         blocks = [one_block(part) for part in np.split(numbers, numbers.size // a_block)]
-        return [np.array(found) for found in zip(*blocks)]
+        return [np.array(block) for block in zip(*blocks)]
 
     return _until(precision, most_draws, a_block, [name for name, _ in parameters], estimate)
 
@@ -192,8 +192,8 @@ def by_rule(model: Sequential, rule: Rule, loss: Loss, t_stop: float, threads: i
 
     def gradients(inputs: SpikeBatch, labels: np.ndarray) -> list[Floats]:
         by_layer = loss_gradients(model, rule, loss, inputs, labels, t_stop, threads)
-        found = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
-        return [g / len(inputs) for g in found]
+        arrays = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
+        return [g / len(inputs) for g in arrays]
 
     return gradients
 
@@ -210,7 +210,7 @@ def expected_gradient(
     return GradientBlocks([name for name, _ in _parameters(model)], blocks, len(found) * draws_a_block)
 
 
-def compare_means(mine: GradientBlocks, reference: GradientBlocks) -> list[MeanAgreement]:
+def compare_means(of_rule: GradientBlocks, reference: GradientBlocks) -> list[MeanAgreement]:
     """A rule's mean gradient beside the reference, layer by layer, then over all layers (layer -1).
 
     Where both have the same number of blocks, block b of one is taken to share its draws with block b of the other:
@@ -218,11 +218,12 @@ def compare_means(mine: GradientBlocks, reference: GradientBlocks) -> list[MeanA
 
     Raises ValueError : gradients of other arrays.
     """
-    if mine.names != reference.names or any(a.shape[1] != b.shape[1] for a, b in zip(mine.blocks, reference.blocks)):
-        raise ValueError(f"these gradients belong to different models: {mine.names} and {reference.names}.")
-    layers = sorted({k for k, _ in mine.names})
-    return [_agreement(k, mine.of(k), reference.of(k)) for k in layers] + [
-        _agreement(-1, mine.of(), reference.of())
+    pairs = zip(of_rule.blocks, reference.blocks)
+    if of_rule.names != reference.names or any(a.shape[1] != b.shape[1] for a, b in pairs):
+        raise ValueError(f"these gradients belong to different models: {of_rule.names} and {reference.names}.")
+    layers = sorted({k for k, _ in of_rule.names})
+    return [_agreement(k, of_rule.of(k), reference.of(k)) for k in layers] + [
+        _agreement(-1, of_rule.of(), reference.of())
     ]
 
 
@@ -257,13 +258,13 @@ def _until(
 ) -> GradientBlocks:  # fmt: skip
     """Double the draws until the noise is small enough."""
     n = 4 * a_block
-    found = GradientBlocks(names, estimate(np.arange(n)), n)
-    while found.noise() > precision and 2 * found.draws <= most_draws:
-        more = estimate(np.arange(found.draws, 2 * found.draws))
-        found = GradientBlocks(
-            names, [np.concatenate(pair) for pair in zip(found.blocks, more)], 2 * found.draws
+    estimated = GradientBlocks(names, estimate(np.arange(n)), n)
+    while estimated.noise() > precision and 2 * estimated.draws <= most_draws:
+        more = estimate(np.arange(estimated.draws, 2 * estimated.draws))
+        estimated = GradientBlocks(
+            names, [np.concatenate(pair) for pair in zip(estimated.blocks, more)], 2 * estimated.draws
         )
-    return found
+    return estimated
 
 
 @contextmanager

@@ -93,8 +93,8 @@ class Delays:
         """dL/d logit from ``gradients[name]``, dL/d delay of shape (n_in,) or (n_in, n_out), per ms."""
         if not self.trained:
             return {}
-        given = gradients[name]
-        if given.shape != self.logit.shape:
-            given = given.sum(axis=1)
+        by_delay = gradients[name]
+        if by_delay.shape != self.logit.shape:
+            by_delay = by_delay.sum(axis=1)
         d = self.value()
-        return {f"{name}_logit": given * d * (1.0 - d / self.max_delay)}
+        return {f"{name}_logit": by_delay * d * (1.0 - d / self.max_delay)}

@@ -309,7 +309,7 @@ class Recurrent(Dense):
 
 def _as_weight(what: str, value: Any) -> Floats:
     """A copy as float64. Raises ValueError : no real numbers."""
-    given = np.asarray(value)
-    if given.dtype.kind not in "fiu":
-        raise InputError(f"{what} must hold real numbers; got dtype {given.dtype}.")
-    return np.array(given, dtype=np.float64, order="C")
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{what} must hold real numbers; got dtype {array.dtype}.")
+    return np.array(array, dtype=np.float64, order="C")

@@ -99,11 +99,11 @@ def without_spikes(layer: Any, starts: Floats, t_stop: float) -> Floats:
         out: Floats = p.u_init * np.exp(-t / p.tau_m) + p.v_inf
         return out
     length = np.append(starts[1:], t_stop)[:, None] - t
-    found = np.zeros((starts.size, layer.n_out))
+    values = np.zeros((starts.size, layer.n_out))
     for size, a in ((p.u_init, 1.0 / p.tau_m + layer.rate), (p.v_inf, np.full(layer.n_out, layer.rate))):
         unit = -np.expm1(-a * length) / np.where(a == 0.0, 1.0, a)
-        found += size * np.exp(-a * t) * np.where(a == 0.0, length, unit)
-    return found
+        values += size * np.exp(-a * t) * np.where(a == 0.0, length, unit)
+    return values
 
 
 def moments(layer: Any, inputs: SpikeBatch, t_stop: float, threads: int) -> Moments:

@@ -16,17 +16,17 @@ def check_labels(labels: Any, samples: int, classes: int | None) -> np.ndarray:
 
     Raises ValueError : not one label per sample, labels that are no integers, or one that is no class.
     """
-    found = np.asarray(labels)
-    if found.shape != (samples,):
-        raise InputError(f"labels must have shape ({samples},); got {found.shape}.")
-    if found.size and found.dtype.kind not in "iu":
-        raise InputError(f"labels must be integers; got {found.dtype}.")
-    if found.size and classes is not None and (found.min() < 0 or found.max() >= classes):
+    checked = np.asarray(labels)
+    if checked.shape != (samples,):
+        raise InputError(f"labels must have shape ({samples},); got {checked.shape}.")
+    if checked.size and checked.dtype.kind not in "iu":
+        raise InputError(f"labels must be integers; got {checked.dtype}.")
+    if checked.size and classes is not None and (checked.min() < 0 or checked.max() >= classes):
         raise InputError(
-            f"labels must lie in 0 ... {classes - 1}; got {found.min()} ... {found.max()}. "
+            f"labels must lie in 0 ... {classes - 1}; got {checked.min()} ... {checked.max()}. "
             "Give the last layer one neuron per class."
         )
-    return found.astype(np.int64, copy=False)
+    return checked.astype(np.int64, copy=False)
 
 
 def first_spikes(spikes: SpikeBatch) -> tuple[np.ndarray, Floats]:
@@ -49,6 +49,6 @@ def first_spikes(spikes: SpikeBatch) -> tuple[np.ndarray, Floats]:
 def at_spikes(values: Floats, index: np.ndarray, n: int) -> Floats:
     """(n,) with ``values`` at the indices that are not -1, 0 elsewhere."""
     out = np.zeros(n)
-    found = index >= 0
-    out[index[found]] = values[found]
+    exists = index >= 0
+    out[index[exists]] = values[exists]
     return out

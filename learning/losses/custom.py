@@ -52,17 +52,17 @@ class CustomLoss:
         return values, slopes
 
     def _one(self, train: SpikeTrains, label: int) -> tuple[float, Floats]:
-        found = self.function(train, label)
-        if isinstance(found, tuple):
-            if len(found) != 2:
-                raise GradientError(f"the loss function must give a value or (value, derivative); got {len(found)}.")
-            value, slope = _number(found[0]), np.asarray(found[1], dtype=np.float64)
+        result = self.function(train, label)
+        if isinstance(result, tuple):
+            if len(result) != 2:
+                raise GradientError(f"the loss function must give a value or (value, derivative); got {len(result)}.")
+            value, slope = _number(result[0]), np.asarray(result[1], dtype=np.float64)
             if slope.shape != train.times.shape:
                 raise GradientError(
                     f"the loss function must give one derivative per spike, {train.times.shape}; got {slope.shape}."
                 )
             return value, slope
-        value, slope = _number(found), np.empty(len(train))
+        value, slope = _number(result), np.empty(len(train))
         for s in range(len(train)):
             moved, at = [], []
             for change in (self.step, -self.step):

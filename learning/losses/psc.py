@@ -82,15 +82,15 @@ class PSCDistance:
         """Value of each sample (n,), and C with its slope."""
         labels = check_against(outputs, labels, self.targets)
         value, slope = self._matches(outputs, outputs, labels)
-        found = PSCGradient(value, slope, lambda at: self._matches(outputs, at, labels)[0])
-        return self._distances(outputs, labels), found
+        gradient = PSCGradient(value, slope, lambda at: self._matches(outputs, at, labels)[0])
+        return self._distances(outputs, labels), gradient
 
     def _distances(self, outputs: SpikeBatch, labels: np.ndarray) -> Floats:
-        mine, starts = by_neuron(outputs)
+        order, starts = by_neuron(outputs)
         theirs, target_starts = by_neuron(self.targets)
         loss = np.zeros(len(outputs))
         distances(
-            outputs.times[mine], starts, self.targets.times[theirs], target_starts, labels, outputs.size, self.tau,
+            outputs.times[order], starts, self.targets.times[theirs], target_starts, labels, outputs.size, self.tau,
             self.t_stop, loss,
         )  # fmt: skip
         # A squared distance, but sums that cancel to within rounding.
@@ -98,11 +98,11 @@ class PSCDistance:
 
     def _matches(self, outputs: SpikeBatch, queries: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         ask, query_starts = by_neuron(queries)
-        mine, starts = by_neuron(outputs)
+        order, starts = by_neuron(outputs)
         theirs, target_starts = by_neuron(self.targets)
         value, slope = np.empty(queries.times.size), np.empty(queries.times.size)
         match_samples(
-            queries.times[ask], query_starts, outputs.times[mine], starts, self.targets.times[theirs], target_starts,
+            queries.times[ask], query_starts, outputs.times[order], starts, self.targets.times[theirs], target_starts,
             labels, outputs.size, self.tau, self.t_stop, value, slope,
         )  # fmt: skip
         back = np.empty_like(ask)
@@ -194,5 +194,5 @@ class ByTimes:
 
     def predict(self, outputs: SpikeBatch) -> np.ndarray:
         """As the loss does."""
-        found: np.ndarray = self.loss.predict(outputs)
-        return found
+        classes: np.ndarray = self.loss.predict(outputs)
+        return classes

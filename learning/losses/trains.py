@@ -60,15 +60,15 @@ class VanRossum:
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
         labels = check_against(outputs, labels, self.targets)
-        mine, starts = by_neuron(outputs)
+        order, starts = by_neuron(outputs)
         theirs, target_starts = by_neuron(self.targets)
         loss, slope = np.zeros(len(outputs)), np.empty(outputs.times.size)
         van_rossum_samples(
-            outputs.times[mine], starts, self.targets.times[theirs], target_starts,
+            outputs.times[order], starts, self.targets.times[theirs], target_starts,
             labels, outputs.size, self.tau, loss, slope,
         )  # fmt: skip
         gradient = np.empty_like(slope)
-        gradient[mine] = slope
+        gradient[order] = slope
         # A squared distance, but sums that cancel to within rounding.
         return np.maximum(loss, 0.0), gradient
 
@@ -96,7 +96,7 @@ class TargetTrains:
     def __call__(self, outputs: SpikeBatch, labels: np.ndarray) -> tuple[Floats, Floats]:
         """Value of each sample (n,), and its derivative by each output spike time, (n_spikes,)."""
         labels = check_against(outputs, labels, self.targets)
-        mine, starts = by_neuron(outputs)
+        order, starts = by_neuron(outputs)
         theirs, target_starts = by_neuron(self.targets)
         neuron = np.tile(np.arange(outputs.size), len(outputs))
         cell = np.repeat(labels, outputs.size) * outputs.size + neuron
@@ -106,11 +106,11 @@ class TargetTrains:
         paired = rank < wanted[place]
         error = np.zeros(place.size)
         goal = self.targets.times[theirs][(target_starts[:-1][cell[place]] + rank)[paired]]
-        error[paired] = outputs.times[mine][paired] - goal
+        error[paired] = outputs.times[order][paired] - goal
         loss = 0.5 * np.bincount(place // outputs.size, weights=error**2, minlength=len(outputs)).astype(np.float64)
         loss += self.penalty * np.abs(wanted - there).reshape(-1, outputs.size).sum(axis=1)
         gradient = np.empty_like(error)
-        gradient[mine] = error
+        gradient[order] = error
         return loss, gradient
 
     def predict(self, outputs: SpikeBatch) -> np.ndarray:

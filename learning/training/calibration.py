@@ -56,8 +56,8 @@ def calibrate(
         layer.check()
         widened = _widened(layer, streams.rng("calibration", options.seed, k))
         wanted = target * n * widened.n_out
-        found = _find_threshold(widened, spikes, wanted, options)
-        if found < 0.5 * wanted:
+        spikes_found = _find_threshold(widened, spikes, wanted, options)
+        if spikes_found < 0.5 * wanted:
             raise SilentLayerError(
                 f"layer {k}: no threshold makes its neurons spike {target} times on average "
                 f"({spikes.times.size / n:.1f} input spikes per sample reach it). Raise max_rate, the "

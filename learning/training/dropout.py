@@ -46,9 +46,9 @@ class Masks:
         self.layers: list[Layer] = [model.layers[0], *(self._scaled(layer) for layer in model.layers[1:])]
 
     def _scaled(self, layer: Layer) -> Layer:
-        found = copy(layer)
-        found.weight = layer.weight * self.scale
-        return found
+        scaled = copy(layer)
+        scaled.weight = layer.weight * self.scale
+        return scaled
 
     def forward(self, inputs: SpikeBatch, t_stop: float, threads: int = 1) -> list[Any]:
         """As ``Sequential.forward``; all spikes of all layers, also those that are not handed on."""
@@ -65,9 +65,9 @@ class Masks:
         """What layer k gets of the spikes of the layer below."""
         if k == 0:
             return spikes
-        mine = self._mine(k, spikes)
-        offsets = np.append(0, np.cumsum(mine))[spikes.offsets]
-        return SpikeBatch.owning(spikes.times[mine], spikes.neurons[mine], offsets, spikes.size)
+        handed_on = self._mine(k, spikes)
+        offsets = np.append(0, np.cumsum(handed_on))[spikes.offsets]
+        return SpikeBatch.owning(spikes.times[handed_on], spikes.neurons[handed_on], offsets, spikes.size)
 
     def gradients_of(self, k: int, gradients: dict[str, Floats]) -> dict[str, Floats]:
         """Of layer k, from those by the weights that it has in training to those by its own."""
@@ -97,8 +97,8 @@ class Masks:
         return signal * (keep if signal.ndim == 2 else keep[:, None, :])
 
     def _mine(self, k: int, spikes: SpikeBatch) -> np.ndarray:
-        found: np.ndarray = self.keep[k - 1].ravel()[spikes.places()]
-        return found
+        handed_on: np.ndarray = self.keep[k - 1].ravel()[spikes.places()]
+        return handed_on
 
     def _spread(self, k: int, values: Floats, spikes: SpikeBatch) -> Floats:
         whole = np.zeros(spikes.times.size)

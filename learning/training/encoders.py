@@ -112,17 +112,17 @@ ENCODERS = {"poisson": Poisson, "regular": Regular, "latency": Latency, "linear"
 """Encoders by the names of the command line."""
 
 
-def encoder_of(given: str | Encoder, max_rate: float, window: tuple[float, float] | None) -> Encoder:
+def encoder_of(encoder: str | Encoder, max_rate: float, window: tuple[float, float] | None) -> Encoder:
     """The encoder itself; one that is named takes ``max_rate`` or ``window``.
 
     Raises InputError : no such name, or no encoder.
     """
-    if isinstance(given, str) and given in ENCODERS:
-        kind: Any = ENCODERS[given]
+    if isinstance(encoder, str) and encoder in ENCODERS:
+        kind: Any = ENCODERS[encoder]
         return kind(window) if kind in (Latency, Linear) else kind(max_rate)
-    if isinstance(given, str) or not callable(given):
-        raise InputError(f"encoder must be poisson, regular, latency, linear or analog; got {given!r}.")
-    return given
+    if isinstance(encoder, str) or not callable(encoder):
+        raise InputError(f"encoder must be poisson, regular, latency, linear or analog; got {encoder!r}.")
+    return encoder
 
 
 def _check_rate(encoder: Any) -> None:

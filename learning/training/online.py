@@ -84,8 +84,8 @@ class OnlineTrainer(Trainer):
         streams = [self._stream(int(label)) for label in labels]
         for gradients in self._windows(streams, inputs, boost):
             self._step(gradients, [], rate)
-        given = [stream.finish()[1] for stream in streams]
-        outputs = Moments(np.concatenate([m.values for m in given]), given[0].starts, given[0].end)
+        values = [stream.finish()[1] for stream in streams]
+        outputs = Moments(np.concatenate([m.values for m in values]), values[0].starts, values[0].end)
         loss, _ = loss_and_signal(self.loss, outputs, labels)
         emitted = [int(n) for n in np.sum([stream.emitted for stream in streams], axis=0)]
         return Learned(outputs, loss, [*emitted, None], [inputs.times.size, *emitted])

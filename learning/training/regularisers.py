@@ -155,10 +155,10 @@ class SilentVoltage:
                 raise InputError("SilentVoltage is for Dense layers without lateral inhibition or delays by synapse.")
             twin = Readout(layer.n_in, layer.n_out, layer.neuron, delay=layer.delays.value())
             twin.weight = layer.weight
-            found, _ = EventProp().backward(
+            by_voltage, _ = EventProp().backward(
                 twin, before, twin.forward(before, t_stop), -self.strength / len(before) * silent, t_stop
             )
-            g += found["weight"]
+            g += by_voltage["weight"]
 
 
 @dataclass(frozen=True)

@@ -42,17 +42,18 @@ def checked_training(state: Any, model: Sequential) -> dict[str, Any]:
     }
 
 
-def _thresholds(given: Any, model: Sequential) -> list[Any]:
+def _thresholds(values: Any, model: Sequential) -> list[Any]:
     out: list[Any] = []
-    for k, (v_th, layer) in enumerate(zip(sequence(given, "thresholds", len(model.layers)), model.layers)):
+    for k, (v_th, layer) in enumerate(zip(sequence(values, "thresholds", len(model.layers)), model.layers)):
         shape = () if np.ndim(v_th) == 0 else (layer.n_out,)
         checked = array(v_th, f"thresholds/{k}", np.float64, shape)
         out.append(checked if checked.ndim else float(checked))
     return out
 
 
-def _weights(given: Any, where: str, model: Sequential) -> list[np.ndarray]:
-    own = model.parameters()
+def _weights(values: Any, where: str, model: Sequential) -> list[np.ndarray]:
+    parameters = model.parameters()
     return [
-        like(w, f"{where}/{k}", mine) for k, (w, (_, mine)) in enumerate(zip(sequence(given, where, len(own)), own))
+        like(w, f"{where}/{k}", parameter)
+        for k, (w, (_, parameter)) in enumerate(zip(sequence(values, where, len(parameters)), parameters))
     ]

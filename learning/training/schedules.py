@@ -67,11 +67,11 @@ SCHEDULES = {"constant": Constant, "sqrt": InverseSqrt, "cosine": Cosine, "expon
 """Schedules by the names of the command line."""
 
 
-def schedule_of(given: str | Schedule, decay: float) -> Schedule:
+def schedule_of(schedule: str | Schedule, decay: float) -> Schedule:
     """The schedule itself; "exponential" takes ``decay``. Raises InputError : no such name, or no schedule."""
-    if isinstance(given, str) and given in SCHEDULES:
-        kind: Any = SCHEDULES[given]
+    if isinstance(schedule, str) and schedule in SCHEDULES:
+        kind: Any = SCHEDULES[schedule]
         return kind(decay) if kind is Exponential else kind()
-    if isinstance(given, str) or not callable(given):
-        raise InputError(f"schedule must be constant, sqrt, cosine or exponential; got {given!r}.")
-    return given
+    if isinstance(schedule, str) or not callable(schedule):
+        raise InputError(f"schedule must be constant, sqrt, cosine or exponential; got {schedule!r}.")
+    return schedule

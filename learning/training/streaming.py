@@ -121,8 +121,8 @@ class StreamingSTLLR:
         """With ``every``: gradients of each layer, of the windows that have ended since the last call."""
         if self.moments is None:
             raise GradientError("the error is known at the end only: give the Readout every.")
-        found, self.gradients = self.gradients, self._zeros()
-        return found
+        gradients, self.gradients = self.gradients, self._zeros()
+        return gradients
 
     def finish(self, loss: Loss | None = None, label: int | None = None) -> tuple[list[dict[str, Floats]], Any]:
         """Gradients of each layer, as of ``protocols.backward``, and what the readout gave.
@@ -162,9 +162,9 @@ class StreamingSTLLR:
                 continue
             here = Moments(m.values[None, ended : ended + 1], m.starts[ended : ended + 1], self.t_stop)
             _, error = loss_and_signal(self.loss, here, np.array([self.label]))
-            for mine, more in zip(self.gradients, self._gradients(error[:, 0] / m.starts.size, share)):
+            for total, more in zip(self.gradients, self._gradients(error[:, 0] / m.starts.size, share)):
                 for name, g in more.items():
-                    mine[name] += g
+                    total[name] += g
             for stage in self.stages:
                 stage.eligibility[:] = 0.0
 
@@ -194,10 +194,10 @@ class _Stage:
 
     def __init__(self, layer: Any, rule: STLLR) -> None:
         none = SpikeBatch.owning(np.empty(0), np.empty(0, np.int32), np.zeros(2, np.int64), layer.n_in)
-        own = SpikeBatch.owning(none.times, none.neurons, none.offsets, layer.n_out)
+        no_spikes = SpikeBatch.owning(none.times, none.neurons, none.offsets, layer.n_out)
         self.layer = layer
         check_layer(rule, layer, hands_on=False)
-        self.events = layer_events(layer, none, own)
+        self.events = layer_events(layer, none, no_spikes)
         self.traces = Traces(rule, self.events)
         self.eligibility = np.zeros(self.events.weight.shape)
         self.coming = np.empty(0), np.empty(0, np.int32)
@@ -210,18 +210,18 @@ class _Stage:
         """Spikes of the layer in the window, sorted; recurrent delays shorter than it cut it in parts."""
         self.events = replace(self.events, weight=source_weights(self.layer))
         self._expect(times + self._delay(self.layer.delays, neurons), neurons)
-        found: list[tuple[Floats, np.ndarray]] = []
+        pieces: list[tuple[Floats, np.ndarray]] = []
         longest = end - start
         if isinstance(self.layer, Recurrent):
             longest = float(np.min(self.layer.recurrent_delays.value()))
         while start < end:
             stop = min(start + longest, end)
-            found.append(self._window(start, stop, unit))
+            pieces.append(self._window(start, stop, unit))
             if isinstance(self.layer, Recurrent):
-                t, n = found[-1]
+                t, n = pieces[-1]
                 self._expect(t + self._delay(self.layer.recurrent_delays, n), n + self.layer.n_in)
             start = stop
-        return np.concatenate([t for t, _ in found]), np.concatenate([n for _, n in found])
+        return np.concatenate([t for t, _ in pieces]), np.concatenate([n for _, n in pieces])
 
     def gradients(self, coefficients: Floats) -> dict[str, Floats]:
         """Eligibilities times what the learning signal was, (n_out,)."""
@@ -256,15 +256,15 @@ class _Stage:
                 break
             self.room = 2 * n
         order = np.lexsort((spikes.neurons[:n], spikes.times[:n]))
-        fired, who = spikes.times[:n][order], spikes.neurons[:n][order]
+        fired, neurons = spikes.times[:n][order], spikes.neurons[:n][order]
         self.emitted += int(n)
         one = np.array([0, times.size]), np.array([0, n])
         self.traces.layer = replace(
             e, arrivals=SpikeBatch.owning(times, sources, one[0], e.arrivals.size),
-            outputs=SpikeBatch.owning(fired, who, one[1], e.outputs.size),
+            outputs=SpikeBatch.owning(fired, neurons, one[1], e.outputs.size),
         )  # fmt: skip
         self.traces.advance(0, start, end, unit, self.eligibility)
         if m.now < end:
             # With spikes in place of psi the rule has not looked at potentials.
-            m.follow(e, np.array([end]), times, sources, fired, who)
-        return fired, who
+            m.follow(e, np.array([end]), times, sources, fired, neurons)
+        return fired, neurons

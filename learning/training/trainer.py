@@ -163,8 +163,8 @@ class Trainer:
         # Not in place: what a rule gave may be an array of its own, or the weights themselves.
         gradients = [
             g / len(inputs)
-            for layer, found in zip(self.model.layers, by_layer)
-            for g in layer.pull_back(found).values()
+            for layer, of_layer in zip(self.model.layers, by_layer)
+            for g in layer.pull_back(of_layer).values()
         ]
         return gradients, spikes, loss
 
