@@ -8,7 +8,7 @@ import psutil
 from evsim.errors import NetworkError
 
 NEURON_BYTES = 250
-"""Of a neuron's parameters and state, while they are laid out."""
+"""Bytes that the parameters and state of a neuron take while they are laid out."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 

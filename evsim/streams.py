@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from evsim.errors import InputError
 
 VERSION = 2
-"""Of the streams; the next one where any purpose gets others. Training runs keep it. This table began with 2."""
+"""Version of the table of streams, raised when a purpose gets other streams. Training runs keep it. It began at 2."""
 
 _WORD = 2**32
 _SMALL = 2**30
@@ -88,7 +88,7 @@ def key(purpose: str, seed: int, *ids: int) -> list[int]:
 def renamed(purpose: str, seed: int, *ids: int) -> list[int]:
     """The key of a stream that version 1 had another one for, otherwise nothing.
 
-    Saved states hold these keys with what they say of a network, so that those of version 1 are told where it matters.
+    Saved states hold these keys with what they say of a network, so that version 1 is recognised where it matters.
     """
     words = key(purpose, seed, *ids)
     return [] if len(words) < 5 else words

@@ -1,7 +1,7 @@
 """Numbers that carry a unit: converted where the meaning is plain, refused elsewhere, never dropped.
 
-Known: quantities and neo, pint, astropy, unyt, ``numpy.timedelta64``. None of them is imported here; they are told by
-what they can do.
+Known: quantities and neo, pint, astropy, unyt, ``numpy.timedelta64``. None is imported here; they are recognised
+by what they can do.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ class Recordings:
         self.size = math.prod(self.grid)
         pattern, arguments = kind.parts[part]
         self._stored = _open(kind, _home(kind, data_dir, pattern), arguments)
-        # Applied here, so that what fails in them is told from what a file does to its reader.
+        # Applied here, so that their failures are distinct from those of a file's reader.
         self._transforms = tuple(getattr(self._stored, name, None) for name in _TRANSFORMS)
         for name in _TRANSFORMS:
             setattr(self._stored, name, None)
@@ -277,7 +277,7 @@ class Recordings:
 
     @property
     def duration(self) -> float:
-        """Of a sample, ms."""
+        """Duration of a sample, ms."""
         return (self.kind.duration if self.view.stop is None else self.view.stop) - self.view.start
 
     def read(self, samples: Iterable[int]) -> tuple[SpikeBatch, NDArray[np.int64]]:

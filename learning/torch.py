@@ -85,7 +85,7 @@ class SpikingModule(torch.nn.Module):
         return out
 
     def get_extra_state(self) -> list[dict[str, Any]]:
-        """Of each layer: its neurons' parameters and its fixed delays, as numbers and tensors."""
+        """Parameters of the neurons and fixed delays of each layer, as numbers and tensors."""
         return [
             {"neuron": {k: _as_saved(v) for k, v in layer.neuron.asdict().items()}, "delays": _fixed_delays(layer)}
             for layer in self.model.layers

@@ -13,7 +13,7 @@ from pathlib import Path
 from evsim.errors import RunFileError
 
 RUN = ("state.h5", "run.h5", "spikes/[0-9]*.h5", "summary.json", "metrics.csv")
-"""What tells of a run in a folder, as patterns. The state goes first when a run is removed: nothing can be resumed
+"""Files that show a run in a folder, as patterns. The state goes first when a run is removed: nothing can be resumed
 without it."""
 
 _PICTURES = ("raster.png", "rates*.png", "voltage.png", "learning_curve.png", "weights.png")

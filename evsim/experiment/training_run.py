@@ -168,7 +168,11 @@ def prepare(config: RunConfig, saved: dict[str, Any] | None = None) -> TrainingR
 
 @dataclass(frozen=True)
 class Score:
-    """Of the test set. weights : "last epoch" or "selected epoch", whose number is ``epoch``; loss : mean"""
+    """How a model does on the test set.
+
+    weights : "last epoch" or "selected epoch", whose number is ``epoch``; loss : mean over samples
+    """
+
 
     weights: str
     epoch: int

@@ -143,7 +143,7 @@ PRESETS: dict[str, tuple[Callable[..., Network], float]] = {
     "cuba": (cuba, 1000.0),
     "microcircuit": (microcircuit, 1000.0),
 }
-"""Name -> (function, time to simulate unless told otherwise, ms)."""
+"""Name -> (function, default time to simulate, ms)."""
 
 
 def preset(name: str, scale: float = 1.0, seed: int = 0) -> Network:

@@ -43,7 +43,7 @@ class DriveBlock:
 def drive_blocks(drive: PoissonDrive, number: int, size: int, seed: int, c: float) -> list[DriveBlock]:
     """The drive cut into blocks, for cells of c ms.
 
-    Raises NetworkError : more events in a cell than can be told apart.
+    Raises NetworkError : more events in a cell than can be counted.
     """
     from evsim._kernels.random.drive import MOST
     from evsim._kernels.random.poisson import alias_table

@@ -43,7 +43,7 @@ class FlatNetwork:
 
 
 _BYTES = 160
-"""Of a synapse at the worst moment of making a plan."""
+"""Bytes that a synapse takes at most while a network is flattened."""
 
 
 def network_arrays(network: NetworkDescription) -> tuple[dict[str, int], NeuronArrays]:

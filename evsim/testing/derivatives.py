@@ -23,10 +23,10 @@ Direction = dict[str, Floats]
 (n_neurons,). Kinds left out are not moved."""
 
 NEURON_KINDS = ("tau_m", "tau_exc", "tau_inh", "v_th", "v_reset", "v_rest", "bias", "v_init", "t_ref")
-"""Of each neuron; tau_exc is the only receptor's where there is one. v_init counts by itself, also where it is None."""
+"""Parameters of each neuron; tau_exc is the only receptor's where there is one. v_init counts even where it is None."""
 KINDS = ("weight", "delay", "input", *NEURON_KINDS)
 STEP = mpf(10) ** -16
-"""Of the differences, in the parameter's unit. With 50 digits their error is about STEP^2 relative (one-sided: STEP),
+"""Step of differences, in the parameter's unit. With 50 digits their error is about STEP^2 relative (one-sided: STEP),
 and that of rounding 1e-26 absolute: a derivative of 1e-30 may come out as 0."""
 
 

@@ -30,10 +30,10 @@ _SAME = 1e-7
 """Relative to time and tau_m: a spike further from the true crossing is another one."""
 
 _STRETCH = 300.0
-"""Of the shortest time constant: over so much what fades keeps all its digits."""
+"""Longest step, in shortest time constants, over which a fading current keeps all its digits."""
 
 _LEAST = 1e-300
-"""Of a slope that has its digits."""
+"""Smallest slope that has all its digits."""
 
 _STACK = 200
 FIELDS = ("spikes", "missed", "invented", "grazing", "beyond", "worst")

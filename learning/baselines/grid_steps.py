@@ -26,7 +26,7 @@ class Grid:
     t_stop: float
 
     def rows(self, spikes: SpikeBatch, delay: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Of all spikes that arrive before the end: step times samples plus sample, and the neuron."""
+        """Rows of all spikes that arrive before the end: step times samples plus sample, and the neuron."""
         step = np.rint((spikes.times + float(delay)) / self.dt).astype(np.int64)
         there = step < self.steps
         return (step * self.samples + spikes.samples())[there], spikes.neurons[there]
@@ -55,7 +55,7 @@ class Grid:
 
 
 def step_factors(layer: Any, dt: float) -> StepFactors:
-    """Of one step, ms."""
+    """Factors of one time step of dt ms."""
     p = neuron_arrays(layer.neuron, layer.n_out)
     tau_m, tau_s = float(p.tau_m[0]), float(p.tau_exc[0])
     return StepFactors(float(np.exp(-dt / tau_m)), float(np.exp(-dt / tau_s)), psp(dt, tau_m, tau_s))

@@ -94,7 +94,7 @@ class GradientReport:
 
     @property
     def cosine(self) -> float:
-        """Of the rule's gradient with the true one, over all parameters of all layers; NaN where one of them is 0."""
+        """Cosine of the rule's gradient with the true one, over all parameters of all layers; NaN if one is 0."""
         a, b = (np.concatenate([np.empty(0), *(pair[side] for pair in self.pairs.values())]) for side in (0, 1))
         norms = float(np.linalg.norm(a) * np.linalg.norm(b))
         return float(a @ b) / norms if norms else float("nan")

@@ -27,7 +27,7 @@ from evsim.types import Floats
 
 _DELAYS = ("delay", "recurrent_delay")
 _MOST_NEURONS, _MOST_SPIKES = 60, 300
-"""Of what the 50-digit replay is tried on: it takes minutes beyond that."""
+"""Largest networks and spike counts that are replayed with 50 digits: it takes minutes beyond that."""
 _LEAST_BY_REPLAY = 1e-20
 """Derivatives by the replay have a rounding error of about 1e-26: of smaller ones it tells too little."""
 
@@ -301,7 +301,7 @@ def _float64(
 
 
 def _rounding(last: Any, value: Floats, signal: Any) -> float:
-    """Of a loss in float64: that of the outputs, 4 eps each as for a spike time, and its own."""
+    """Rounding error of a loss in float64: that of the outputs, 4 eps each as for a spike time, and its own."""
     size = float(np.abs(value).sum())
     if isinstance(signal, np.ndarray):
         outputs = last.times if isinstance(last, SpikeBatch) else last.values

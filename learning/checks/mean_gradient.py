@@ -17,6 +17,7 @@ import numpy as np
 
 from evsim import streams
 from evsim.errors import InputError
+from evsim.learning.layers.parameter import Kind
 from evsim.learning.model import Sequential
 from evsim.learning.protocols import Loss, Rule, loss_gradients
 from evsim.spikes import SpikeBatch
@@ -291,11 +292,12 @@ def _parameters(model: Sequential) -> list[tuple[tuple[int, str], Floats]]:
 
 
 def _scale(model: Sequential, name: tuple[int, str], array: Floats) -> float:
-    """Of a weight its root mean square, of a bias the threshold's height above rest; coordinates are logarithms."""
+    """Typical size: the root mean square of a weight, the threshold's height for a bias; 1 for a logarithm."""
     layer: Any = model.layers[name[0]]
     if name[1] == "bias":
         return float(np.abs(layer.neuron.v_th - np.asarray(layer.neuron.v_rest)).mean())
-    if not name[1].endswith("weight"):
+    kinds = {p.name: p.kind for p in layer.trained_arrays()}
+    if kinds[name[1]] is not Kind.WEIGHT:
         return 1.0
     scale = float(np.sqrt(np.mean(array**2)))
     if not scale > 0.0:

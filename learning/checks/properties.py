@@ -24,7 +24,7 @@ from evsim.testing.oracle import replay_network
 from evsim.testing.strategies import clear_of_grazing, lif_parameters, peak_of_unit_psp, spike_trains
 
 _MARGIN, _CONDITIONING = 1e-6, 1e3
-"""Of cases that are tried: nearer to grazing, derivatives are large and hold for tiny changes only."""
+"""Least margin and worst conditioning of a case: nearer to grazing, derivatives hold for tiny changes only."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from evsim.spikes import SpikeBatch
 
 _CALIBRATION = -3
 _LOWEST, _HIGHEST, _WALK, _HALVINGS = -14.0, 14.0, 2.0, 18
-"""Of the logarithm of a threshold above rest: range, step of the search from above, halvings of the range."""
+"""Search for the logarithm of a threshold above rest: its range, its step from above, halvings of the range."""
 
 
 def calibrate(

@@ -58,7 +58,7 @@ class Masks:
         return spikes
 
     def handed(self, spikes: list[Any]) -> list[SpikeBatch]:
-        """Of what ``forward`` gave, the input of each layer."""
+        """The input of each layer, from what ``forward`` gave."""
         return [self.input_of(k, spikes[k]) for k in range(len(self.layers))]
 
     def input_of(self, k: int, spikes: SpikeBatch) -> SpikeBatch:
@@ -70,7 +70,7 @@ class Masks:
         return SpikeBatch.owning(spikes.times[handed_on], spikes.neurons[handed_on], offsets, spikes.size)
 
     def gradients_of(self, k: int, gradients: dict[str, Floats]) -> dict[str, Floats]:
-        """Of layer k, from those by the weights that it has in training to those by its own."""
+        """Gradients of layer k, from those by the weights that it has in training to those by its own."""
         return gradients if k == 0 else {**gradients, "weight": self.scale * gradients["weight"]}
 
     def signal_below(self, k: int, signal: Any, spikes: SpikeBatch) -> Any:

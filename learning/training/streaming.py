@@ -175,11 +175,11 @@ class StreamingSTLLR:
     def _gradients(self, error: Floats, share: Floats) -> list[dict[str, Floats]]:
         """From eligibilities up to now and what the error is, (1, n_out)."""
         top = Separable(error[:, None, :], np.zeros(1), self.profile, self.t_stop, error[:, None, :])
-        credit = self.rule.routed(top, self.readout.weight)
+        signal = self.rule.routed(top, self.readout.weight)
         gradients: list[dict[str, Floats]] = [{"weight": np.outer(share, error[0])}]
         for stage in reversed(self.stages):
-            gradients.insert(0, stage.gradients(credit.coefficients[0, 0]))
-            credit = top.random(stage.layer.n_in, self.rule.feedback_seed, credit.depth)
+            gradients.insert(0, stage.gradients(signal.coefficients[0, 0]))
+            signal = top.random(stage.layer.n_in, self.rule.feedback_seed, signal.depth)
         return gradients
 
     def _unit(self, stage: _Stage) -> Separable:
