@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
+
+from evsim.io.atomic import write_text
 
 
 class FinishedRuns:
@@ -42,12 +45,11 @@ class FinishedRuns:
 
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_suffix(".new")
-        with new.open("w", newline="") as file:
-            out = csv.writer(file, lineterminator="\n")
-            out.writerow([*self.names, *self.figures])
-            out.writerows([*key, *(f"{figure:.6g}" for figure in figures)] for key, figures in self.rows.items())
-        new.replace(self.path)
+        text = io.StringIO()
+        out = csv.writer(text, lineterminator="\n")
+        out.writerow([*self.names, *self.figures])
+        out.writerows([*key, *(f"{figure:.6g}" for figure in figures)] for key, figures in self.rows.items())
+        write_text(self.path, text.getvalue())
 
 
 def _text(value: Any) -> str:

@@ -21,13 +21,13 @@ def make_engine(network: NetworkDescription, driver: str, seed: int, threads: in
     if chosen == "sweep":
         from evsim.engine.sweep.run import SweepEngine
 
-        if why := why_not_sweep(network):
+        if driver == "sweep" and (why := why_not_sweep(network)):
             raise NetworkError(f"driver 'sweep' cannot run this network: {why}. Use driver='queue'.")
         return SweepEngine(network, seed, threads)
     if chosen == "window":
         from evsim.engine.window.run import WindowEngine
 
-        if why := why_not_window(network):
+        if driver == "window" and (why := why_not_window(network)):
             raise NetworkError(f"driver 'window' cannot run this network: {why}. Use driver='queue'.")
         # Only drawing may tell that there are synapses without delay, or with tiny ones.
         try:

@@ -55,11 +55,18 @@ def too_fine(network: NetworkDescription, c: float) -> bool:
     return window > _MUCH * _SECONDS_AN_EVENT * events
 
 
-def why_not_window(network: NetworkDescription) -> str:
-    """What forbids the window engine, "" if nothing does that can be seen without drawing."""
+def _mixed_taus(network: NetworkDescription) -> str:
+    """What forbids shared factors of the flow, "" if nothing does."""
     for name, population in network.populations.items():
         if not one_tau_each(population.neuron):
             return f"the neurons of {name!r} have different time constants"
+    return ""
+
+
+def why_not_window(network: NetworkDescription) -> str:
+    """What forbids the window engine, "" if nothing does that can be seen without drawing."""
+    if why := _mixed_taus(network):
+        return why
     for p in network.projections:
         if p.plasticity is not None:
             return f"the projection {p.source!r} to {p.target!r} is plastic"
@@ -90,9 +97,8 @@ def why_not_sweep(network: NetworkDescription) -> str:
             return f"the projection {p.source!r} to {p.target!r} is plastic"
         if single_delay(p) is None:
             return f"the projection {p.source!r} to {p.target!r} has several delays"
-    for name, population in network.populations.items():
-        if not one_tau_each(population.neuron):
-            return f"the neurons of {name!r} have different time constants"
+    if why := _mixed_taus(network):
+        return why
     try:
         layer_order(network)
     except CycleError:
