@@ -209,7 +209,7 @@ def test_learning_kernels_import_only_kernels(source):
 
 
 FLOORS = (
-    ("errors", "checks", "units", "types", "threads", "memory", "text_files", "streams", "_lazy", "_kernels"),
+    ("errors", "checks", "units", "types", "threads", "memory", "text_files", "streams", "_lazy", "ranks", "_kernels"),
     ("spikes", "neurons", "encode", "analysis"),
     ("description",),
     ("synapses",),
@@ -317,10 +317,11 @@ def test_the_command_line_has_no_console_of_its_modules(source):
 
 
 @each_source
-def test_tonic_and_torch_are_imported_only_where_they_are_used(source):
+def test_packages_of_extras_are_imported_only_where_they_are_used(source):
     if source.module == "evsim.learning.torch":
         return
-    wrong = [i for i in _imports_on_loading(source.tree(), source.package) if i.within("tonic", "torch")]
+    extras = ("tonic", "torch", "mpi4py", "optuna")
+    wrong = [i for i in _imports_on_loading(source.tree(), source.package) if i.within(*extras)]
     assert not _offences(source, wrong)
 
 

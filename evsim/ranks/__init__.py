@@ -1,0 +1,1 @@
+"""Ranks: processes, or threads in tests, that do one piece of work together. See ``protocol``."""
