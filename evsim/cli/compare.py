@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,55 +10,64 @@ from rich.console import Console
 from rich.table import Table
 
 from evsim.cli.compare_file import read_comparison
-from evsim.cli.compare_run import run_alone
-from evsim.cli.folder import results_folder
 from evsim.cli.signals import say_how_to_resume
-from evsim.experiment.comparison import RESULTS, Results, collect, slug, write_results
-from evsim.experiment.processes import run_all
+from evsim.experiment.comparison import Part, Results
+from evsim.experiment.executors import executor_by_name
+from evsim.experiment.run_comparison import collected, run_comparison
 
 
 def compare_run(
     config: Path,
     out: Path,
-    jobs: int,
-    resume: bool,
-    agreement: int | None,
-    data_dir: str | None,
     *,
+    executor: str = "processes",
+    jobs: int = 1,
+    part: Part | None = None,
+    collect: bool = False,
+    resume: bool = False,
     overwrite: bool = False,
+    agreement: int | None = None,
+    data_dir: str | None = None,
 ) -> None:
-    """Train every run in a process of its own, in a folder of its own below ``out``, and leave the results in ``out``.
-
-    A run that fails does not end the others; it is named below the table.
+    """Do the runs of a comparison, or tell of what has been done; see ``run_comparison`` and ``collected``.
 
     Raises
     ------
-    RunFileError : ``out`` holds runs that neither ``resume`` nor ``overwrite`` asks for
-    InputError : a TOML file that is not a comparison
+    RunFileError : ``out`` holds runs that neither ``resume`` nor ``overwrite`` asks for, or another comparison
+    InputError : a TOML file that is not a comparison; several processes that would all do the same
     """
-    comparison = read_comparison(config, data_dir)
-    asked = comparison.in_folder(out)
-    samples = comparison.agreement if agreement is None else agreement
     console = Console()
-    holds = [*RESULTS, *(f"{slug(run.label)}/seed-{run.seed}" for run in asked)]
-    with results_folder(out, holds, resume=resume, overwrite=overwrite) as clear:
-        clear()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    with executor_by_name(executor, jobs, several=part is not None) as pool:
+        if pool is None:
+            return
+        comparison = read_comparison(config, data_dir)
+        if collect:
+            _say(collected(comparison, out), console)
+            return
+        asked = comparison.in_folder(out)
         for note in comparison.notes:
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
-        console.print(f"{len(asked)} runs, {jobs} at a time, in {out}", markup=False, highlight=False, soft_wrap=True)
-        train = partial(run_alone, samples=samples, lock=out / ".compiling")
+            say(note)
+        runs = f"{len(asked)} runs" if part is None else f"part {part}: {len(part.share(asked))} of {len(asked)} runs"
+        say(f"{runs}, {'by the other processes of MPI' if executor == 'mpi' else f'{jobs} at a time'}, in {out}")
         try:
-            with closing(run_all(asked, jobs, train)) as ended:
-                for run, error in ended:
-                    state = "done" if error is None else f"failed: {error}"
-                    console.print(f"{run.label}, seed {run.seed}: {state}", markup=False, highlight=False)
-                    write_results(collect(asked), out, pictures=False)
+            results = run_comparison(
+                comparison, out, executor=pool, part=part, agreement=agreement, resume=resume, overwrite=overwrite,
+                ended=lambda run, error: say(
+                    f"{run.label}, seed {run.seed}: {'done' if error is None else f'failed: {error}'}"
+                ),
+            )  # fmt: skip
         except KeyboardInterrupt:
             say_how_to_resume(f"interrupted; the complete epochs of every run are saved in {out}. To continue:")
             raise
-        results = collect(asked)
-        write_results(results, out, pictures=True)
+    if part is None:
         _say(results, console)
+    else:
+        complete = sum(row["status"] == "complete" for row in results.runs)
+        say(f"part {part}: {complete} of {len(results.runs)} runs are complete; --collect makes tables of all parts")
 
 
 def _say(results: Results, console: Console) -> None:

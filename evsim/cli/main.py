@@ -18,6 +18,7 @@ from evsim.cli.options import (
     NOT_NEGATIVE_MS,
     OPTION,
     OVERWRITE,
+    PART,
     POSITIVE,
     POSITIVE_MS,
     PRESET,
@@ -132,16 +133,18 @@ def evaluate(run: Path, data_dir: str | None, threads: int) -> None:
 @main.command()
 @click.argument("config")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results and of the runs.")
-@click.option("--jobs", default=os.cpu_count() or 1, type=click.IntRange(1),
-              help="Number of runs at a time, each in a process of its own.")
+@click.option("--executor", default="processes", type=click.Choice(["processes", "mpi"]),
+              help="Who does the runs: processes on this machine, or all that mpiexec or srun started, but the first.")
+@click.option("--jobs", type=COUNT, show_default=False,
+              help="Number of runs at a time on this machine, each in a process of its own; default: the CPUs.")
+@click.option("--part", type=PART, help="Do only the k-th of n shares of the runs, and write no tables (Slurm arrays).")
+@click.option("--collect", is_flag=True, help="Do no run; write tables and pictures of what all parts have left.")
 @click.option("--resume", is_flag=True, help="Continue the runs in --out; those that are complete stay as they are.")
 @OVERWRITE
 @click.option("--agreement", type=COUNT_OR_0,
               help="Samples on which gradients are compared with the true one after each epoch; 0: none.")
 @click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
-def compare(
-    config: str, out: Path, jobs: int, resume: bool, overwrite: bool, agreement: int | None, data_dir: str | None
-) -> None:
+def compare(config: str, out: Path, executor: str, jobs: int | None, **options: Any) -> None:
     """Train the rules and seeds of CONFIG, and write tables and pictures of them.
 
     CONFIG is a TOML file (see docs/compare.md), or the name of one that ships with evsim: compare_digits or
@@ -150,7 +153,11 @@ def compare(
     from evsim.cli.compare import compare_run
     from evsim.experiment.examples import find_file
 
-    compare_run(find_file(config), out, jobs, resume, agreement, data_dir, overwrite=overwrite)
+    if executor == "mpi" and jobs:
+        raise click.UsageError("--jobs is for --executor processes; with mpi, mpiexec -n or srun -n says how many.")
+    if options["collect"] and (options["part"] or options["resume"] or options["overwrite"]):
+        raise click.UsageError("--collect does no run: leave out --part, --resume and --overwrite.")
+    compare_run(find_file(config), out, executor=executor, jobs=jobs or os.cpu_count() or 1, **options)
 
 
 @main.command()
@@ -189,9 +196,9 @@ def gradcheck(
 
     The exit status is 1 if a rule that claims to be exact is not, or if nothing could be compared.
     """
-    from evsim.cli.folder import results_or_none
     from evsim.cli.gradcheck import gradcheck_run, mean_run
     from evsim.experiment.config import RunConfig
+    from evsim.experiment.folder import results_or_none
     from evsim.experiment.gradient_check import check_reference
     from evsim.experiment.presets import settings
     from evsim.experiment.used_options import check_used
@@ -254,7 +261,7 @@ def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_p
 def bench(seed: int, threads: int, out: Path | None, overwrite: bool) -> None:
     """Nanoseconds per synaptic event of each engine, and samples per second, on this machine."""
     from evsim.cli.bench import run_bench
-    from evsim.cli.folder import results_or_none
+    from evsim.experiment.folder import results_or_none
 
     with results_or_none(out, ("bench.json",), overwrite):
         run_bench(seed, threads, out)

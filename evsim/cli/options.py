@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -34,6 +35,28 @@ class _NamedOption(click.ParamType):
 
 
 OPTION = _NamedOption()
+
+
+class _PartOption(click.ParamType):
+    """k/n, as a ``Part``."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from evsim.experiment.comparison import Part
+
+        if isinstance(value, Part):
+            return value
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+        try:
+            return Part(int(match[1]), int(match[2])) if match else self.fail(
+                f"a part is k/n with 1 <= k <= n, such as 2/3; got {value}.", param, ctx
+            )
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+PART = _PartOption()
 
 
 class OneOf(click.Choice):

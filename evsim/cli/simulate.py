@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from evsim.cli.folder import results_folder
 from evsim.cli.signals import Interrupted, command_line, requests, say_how_to_resume
+from evsim.experiment.folder import results_folder
 from evsim.experiment.kernels import has_kernels
 from evsim.experiment.network_report import published_rates, report
 from evsim.experiment.network_run import Run, SimulateConfig, declare

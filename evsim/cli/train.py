@@ -8,30 +8,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from evsim.cli.folder import results_folder
 from evsim.cli.signals import command_line, say_how_to_resume
 from evsim.experiment.config import RunConfig
+from evsim.experiment.folder import results_folder
 from evsim.experiment.kernels import has_kernels
-from evsim.experiment.training_run import Observe, TrainingRun, evaluate, prepare, saved_state
+from evsim.experiment.training_run import TrainingRun, evaluate, prepare, saved_state
 
 
-def train_run(
-    config: RunConfig,
-    out: Path,
-    resume: bool,
-    observe: Observe | None = None,
-    *,
-    overwrite: bool = False,
-    console: Console | None = None,
-) -> None:
+def train_run(config: RunConfig, out: Path, resume: bool, *, overwrite: bool = False) -> None:
     """Train, and leave in ``out``: run.h5 (after every epoch), metrics.csv, summary.json, three PNGs.
-
-    observe : see ``Observe``; it loads the kernels when it is called first; console : None: the screen
 
     Raises RunFileError : an earlier run in ``out`` that neither ``resume`` nor ``overwrite`` asks for, or ``resume``
     without one, or of one with other settings.
     """
-    console = console or Console()
+    console = Console()
     saved = saved_state(config, out / "run.h5") if resume else None
     with results_folder(out, resume=resume, overwrite=overwrite) as clear:
         run = prepare(config, saved)
@@ -46,13 +36,10 @@ def train_run(
             console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in run.thresholds))
         if saved is not None:
             console.print(f"resuming after epoch {trainer.epoch} of {run.config.epochs}")
-        if observe is not None:
-            observe(trainer, run.data)
-        else:
-            _load_kernels(run, console)
+        _load_kernels(run, console)
         clear()
         try:
-            _train(run, out, observe, console)
+            _train(run, out, console)
         except KeyboardInterrupt:
             if trainer.epoch:
                 say_how_to_resume(f"interrupted after {trainer.epoch} complete epochs, saved in {out}. To continue:")
@@ -68,7 +55,7 @@ def evaluate_run(path: Path, data_dir: str | None, threads: int) -> None:
     Console().print(table)
 
 
-def _train(run: TrainingRun, out: Path, observe: Observe | None, console: Console) -> None:
+def _train(run: TrainingRun, out: Path, console: Console) -> None:
     """The epochs, a line each, with a bar that lasts as long as they do."""
     with _progress(console) as bar:
         task = bar.add_task("epoch 1: first batch", total=None, rate="", done="")
@@ -79,7 +66,7 @@ def _train(run: TrainingRun, out: Path, observe: Observe | None, console: Consol
             rate = f"{speed:.0f} samples/s" if speed else ""
             bar.update(task, completed=done, total=total, description=text, rate=rate, done=f"{done}/{total}")
 
-        for row in run.epochs(out, progress, observe):
+        for row in run.epochs(out, progress):
             console.print(_line(row))
             bar.reset(task)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evsim.experiment.config import RunConfig, config_of
+from evsim.errors import InputError
+from evsim.experiment.config import RunConfig, changed_settings, config_of
 from evsim.io import runs
 from evsim.plot import comparison as plot_compare
 
@@ -61,6 +62,25 @@ class Comparison:
     def in_folder(self, out: Path) -> list[Run]:
         """The runs with the folder of each below ``out``."""
         return [Run(label, seed, config, out / slug(label) / f"seed-{seed}") for label, seed, config in self.runs]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of the runs, for a job of its own: the first of every ``of``, the second, ..."""
+
+    number: int = 1
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise InputError(f"a part is k/n with 1 <= k <= n; got {self}.")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def share(self, asked: list[Run]) -> list[Run]:
+        """Its runs. Those of one label differ in their seeds and come to different parts."""
+        return asked[self.number - 1 :: self.of]
 
 
 @dataclass(frozen=True)
@@ -153,7 +173,4 @@ def is_done(run: Run) -> bool:
     if not (run.folder / "summary.json").exists():
         return False
     before = config_of(runs.load_run(run.folder / "run.h5"))
-    free = ("threads", "data_dir", "validation", "duration")
-    return all(v == getattr(before, k) for k, v in asdict(run.config).items() if k not in free) and (
-        run.rows()[-1]["epoch"] >= before.epochs
-    )
+    return not changed_settings(before, run.config) and run.rows()[-1]["epoch"] >= before.epochs

@@ -113,6 +113,17 @@ def config_of(state: dict[str, Any], **changes: Any) -> RunConfig:
     return RunConfig(**{**{k: v for k, v in state["parameters"].items() if k in known}, **changes})
 
 
+def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
+    """What of the settings of a saved run would be others now, but for those that change no result or come from the
+    data."""
+    free = {"threads", "data_dir", "validation", "duration", "grid"}
+    return [
+        f"{f.name} = {getattr(before, f.name)!r} (now {getattr(now, f.name)!r})"
+        for f in fields(RunConfig)
+        if f.name not in free and getattr(before, f.name) != getattr(now, f.name)
+    ]
+
+
 def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     """Model and trainer of a run.
 

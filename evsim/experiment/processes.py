@@ -1,168 +1,83 @@
-"""The runs of a comparison, each in a process of its own, and what is measured there."""
+"""A run of a comparison in a process of its own, on the machine where an executor starts it."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-import numpy as np
-import psutil
-
-from evsim.errors import GradientError
+from evsim.errors import InputError
 from evsim.experiment.comparison import Run, is_done
-from evsim.experiment.kernels import kernels_on_disk
-from evsim.io.datasets import Dataset
-from evsim.learning import Trainer
-from evsim.learning.baselines.ann import ANNTrainer
-from evsim.learning.checks.gradcheck import training_agreement
-from evsim.memory import peak_memory_mb, reset_peak_memory
 
-COMPILED = 75
-"""Status of a process that ends because it had to compile kernels: the next one finds them."""
+COMPILED, HELD = 75, 76
+"""Statuses of a process that ends because it had to compile kernels, which the next one finds; and because another
+evsim is at work on the run."""
+
+_running: dict[subprocess.Popen[bytes], Run] = {}
+"""Processes that this one started, and waits for in one of its threads."""
 
 
-def run_all(
-    asked: list[Run], jobs: int, train: Callable[[Run, bool], None]
-) -> Generator[tuple[Run, str | None], None, None]:
-    """Runs as they end, ``jobs`` at a time, with what went wrong; complete ones stay as they are.
+@dataclass(frozen=True)
+class RunOptions:
+    """What is not part of a run, but of how it is watched.
 
-    train(run, last_try) : what a process does, a function that can be pickled; see ``Observer``
+    agreement : samples on which gradients are compared with the true one after every epoch; 0: none
     """
-    spawn = multiprocessing.get_context("spawn")
-    children: list[Any] = []
 
-    def one(run: Run) -> str | None:
+    agreement: int = 0
+
+
+def do_run(run: Run, options: RunOptions) -> str | None:
+    """Do a run, or what is left of it, in a process of its own; returns why it failed, None if it did not.
+
+    This is what a comparison hands its executor: a plain function of values that can be pickled. The new process ends
+    with the one that waits for it here, however that ends.
+    """
+    try:
         if is_done(run):
             return None
         run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / "error.txt").unlink(missing_ok=True)
         for last_try in (False, False, True):
-            child = spawn.Process(target=train, args=(run, last_try), daemon=True)
-            children.append(child)
-            child.start()
-            child.join()
-            if child.exitcode != COMPILED:
+            status = _status(run, options, last_try)
+            if status != COMPILED:
                 break
-        return None if child.exitcode == 0 else run.error or f"ended with status {child.exitcode}"
-
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            futures = {pool.submit(one, run): run for run in asked}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in children:
-                if child.is_alive():
-                    child.terminate()
+    except (InputError, OSError) as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    if status == HELD:
+        return "another evsim is at work on it"
+    return None if status == 0 else run.error or f"ended with status {status}; see {run.folder / 'log.txt'}"
 
 
-def end_with_parent() -> None:
-    """Let this process end when the one that started it does, and leave Ctrl-C, which reaches both, to that one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+def end_runs(asked: Sequence[Run]) -> None:
+    """End what this process started of these runs."""
+    for child, run in list(_running.items()):
+        if run in asked:
+            with suppress(OSError):
+                child.terminate()
 
 
-class Observer:
-    """What a comparison adds to an epoch's row: memory of the process, and agreement with the true gradient.
-
-    Memory is measured before gradients are compared, which needs some of its own.
-    """
-
-    def __init__(self, samples: int, lock: Path, last_try: bool) -> None:
-        self.samples, self.lock, self.last_try = samples, lock, last_try
-        self.kernels = kernels_on_disk()
-        self.before: float | None = None
-        self.peak = 0.0
-
-    def __call__(self, trainer: Trainer, data: Dataset) -> dict[str, float]:
-        """First: load the kernels, so that no epoch is charged for it. Then: the figures after an epoch."""
-        if self.before is None:
-            self.before = psutil.Process().memory_info().rss / 2**20
-            reset_peak_memory()  # what choosing thresholds took does not count
-            with _alone(self.lock):
-                self._load_kernels(trainer, data)
-            if kernels_on_disk() > self.kernels and not self.last_try:
-                raise SystemExit(COMPILED)
-            return {}
-        if not (self.samples and self.peak):
-            self.peak = peak_memory_mb()
-        row = {"peak_memory_mb": self.peak, "working_memory_mb": max(self.peak - self.before, 0.0)}
-        if self.samples and not isinstance(trainer, ANNTrainer):
-            row |= self._agreement(trainer, data)
-        return row
-
-    def _load_kernels(self, trainer: Trainer, data: Dataset) -> None:
-        few = np.arange(min(trainer.options.batch_size, len(data.x_train)))
-        trainer.load_kernels(trainer.inputs(data.x_train, few, 1), data.y_train[few])
-        if self.samples and not isinstance(trainer, ANNTrainer):
-            self._agreement(trainer, data)
-
-    def _agreement(self, trainer: Trainer, data: Dataset) -> dict[str, float]:
-        few = np.arange(min(self.samples, len(data.x_train)))
-        inputs = trainer.inputs(data.x_train, few, 1)
-        try:
-            agreements = training_agreement(trainer, inputs, data.y_train[few])
-        except GradientError:  # the loss has no true gradient
-            return {}
-        row: dict[str, float] = {}
-        for a in agreements:
-            place = f"layer {a.layer + 1} {a.parameter}"
-            row |= {f"cosine {place}": a.cosine, f"signs {place}": a.sign_agreement, f"scale {place}": a.scale}
-        return row
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock among processes; the system lets go of it when its holder ends, however it does."""
+def _status(run: Run, options: RunOptions, last_try: bool) -> int:
+    """Exit status of a process that does the run. Its standard input stays open as long as this process lives."""
+    # Not multiprocessing: it imports the caller's main program again, and workers of some executors may not use it.
+    paths = [path or os.getcwd() for path in sys.path]
+    code = f"import sys; sys.path[:] = {paths!r}; from evsim.experiment.run_process import main; main()"
+    with (run.folder / "log.txt").open("ab") as log:
+        child = subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=log, stderr=log)
+    assert child.stdin is not None
+    _running[child] = run
     try:
-        import fcntl
-    except ImportError:
-        with _by_process_id(lock.with_suffix(".pid")):
-            yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _by_process_id(file: Path) -> Iterator[None]:
-    """The same where there is no fcntl (Windows): a file that can be made once, with the holder's process id."""
-    while True:
-        try:
-            with file.open("x", encoding="ascii") as new:
-                new.write(str(os.getpid()))
-            break
-        except FileExistsError:
-            if not _holder_runs(file):
-                file.unlink(missing_ok=True)
-            time.sleep(0.1)
-    try:
-        yield
+        with suppress(BrokenPipeError):
+            child.stdin.write(pickle.dumps((run, options, last_try)))
+            child.stdin.flush()
+        return child.wait()
     finally:
-        file.unlink(missing_ok=True)
+        if child.poll() is None:
+            child.terminate()
+        _running.pop(child, None)
+        with suppress(OSError):
+            child.stdin.close()
 
-
-def _holder_runs(file: Path) -> bool:
-    """Does the process run whose id stands in the file? A file without one, just made, counts as held for a second."""
-    try:
-        written = file.read_text(encoding="ascii")
-        return psutil.pid_exists(int(written)) if written else time.time() - file.stat().st_mtime < 1.0
-    except (OSError, ValueError):
-        return False
-
-
-def _end_with_parent(parent: int) -> None:
-    # A comparison that was killed must not leave runs behind that write where its successor goes on.
-    while os.getppid() == parent:
-        time.sleep(0.1)
-    os._exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from evsim import plot, streams
 from evsim.errors import DataError, RunFileError
-from evsim.experiment.config import RunConfig, build, calibrate_start, config_of, load_data, start
+from evsim.experiment.config import RunConfig, build, calibrate_start, changed_settings, config_of, load_data, start
 from evsim.experiment.used_options import check_used
 from evsim.io import runs
 from evsim.io.datasets import Dataset
@@ -223,14 +223,7 @@ def saved_state(config: RunConfig, path: Path) -> dict[str, Any]:
             f"{path} was saved by another version of evsim, which splits and orders the samples of a seed differently. "
             "Start anew in another --out, or continue with the version that saved it; evsim evaluate reads it."
         )
-    before = config_of(state)
-    free = {"threads", "data_dir", "validation", "duration", "grid"}
-    changed = [
-        f"{f.name} = {getattr(before, f.name)!r} (now {getattr(config, f.name)!r})"
-        for f in fields(RunConfig)
-        if f.name not in free and getattr(before, f.name) != getattr(config, f.name)
-    ]
-    if changed:
+    if changed := changed_settings(config_of(state), config):
         raise RunFileError(
             f"{path} was made with other settings: {'; '.join(changed)}. Give the same, or another --out."
         )

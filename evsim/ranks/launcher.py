@@ -38,13 +38,16 @@ def check_size(size: int, world: int, environment: Mapping[str, str] = os.enviro
     )
 
 
-def check_alone(environment: Mapping[str, str] = os.environ) -> None:
-    """For a command without --mpi. Raises InputError : a launcher started it several times."""
+def check_alone(environment: Mapping[str, str] = os.environ, option: str = "--mpi") -> None:
+    """For a command without ``option``, with which processes share the work.
+
+    Raises InputError : a launcher started it several times.
+    """
     name, n = started(environment)
     if n > 1:
         raise InputError(
-            f"this was started as {n} processes ({name}={n}) but without --mpi: each would do the whole work and write "
-            "the same files. Add --mpi, or start one process."
+            f"this was started as {n} processes ({name}={n}) but without {option}: each would do the whole work and "
+            f"write the same files. Add {option}, or start one process."
         )
 
 

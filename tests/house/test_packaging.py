@@ -311,7 +311,7 @@ def test_only_the_command_line_prints(source):
 
 @_of("evsim.cli")
 def test_the_command_line_has_no_console_of_its_modules(source):
-    """Each command makes its own: a process that trains in a folder prints into a file there."""
+    """Each command makes its own, for the terminal of then."""
     made = [n for n in source.tree().body if isinstance(n, ast.Assign) and "Console" in ast.unparse(n.value)]
     assert not [f"{source}:{n.lineno}" for n in made]
 

@@ -22,13 +22,30 @@ _PATIENCE = 2.0
 
 
 @contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the lock of a folder, where folders can be locked. Raises RunFileError : another evsim holds it."""
+    lock = _locked(out)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
 def results_folder(
-    out: Path, holds: Sequence[str] = RUN, *, resume: bool | None = False, overwrite: bool = False
+    out: Path,
+    holds: Sequence[str] = RUN,
+    *,
+    resume: bool | None = False,
+    overwrite: bool = False,
+    alone: Callable[[Path], AbstractContextManager[object]] = locked,
 ) -> Iterator[Callable[[], None]]:
     """Make the folder ``out`` and keep other evsim commands from writing into it meanwhile.
 
     holds : patterns of the files and folders that an earlier run left there
     resume : that run is continued; None: this command cannot resume
+    alone : keeps the others away
     Yields a function that removes the earlier run, to be called once the new one is certain to start.
 
     Raises
@@ -50,12 +67,10 @@ def results_folder(
             for path in out.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    lock = _locked(out)
     try:
-        yield clear
+        with alone(out):
+            yield clear
     finally:
-        if lock is not None:
-            os.close(lock)
         for folder in made:
             with suppress(OSError):  # it is not empty: there are results in it
                 folder.rmdir()
