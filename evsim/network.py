@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -23,6 +24,7 @@ class Network(NetworkDescription):
         threads: int = 1,
         driver: str = "auto",
         record: Mapping[str, ArrayLike] | None = None,
+        comm: Any = None,
         progress: Callable[[float], None] | None = None,
     ) -> Recording:
         """Simulate [0, t_stop) ms and return all spikes.
@@ -34,6 +36,7 @@ class Network(NetworkDescription):
         threads : used by the sweep and the window engine; the result does not depend on it
         driver : "auto", "queue" (any network), "window" (delays > 0 between neurons) or "sweep" (feed-forward)
         record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
+        comm : a communicator of mpi4py (MPI.COMM_WORLD) whose ranks share the network; see docs/clusters.md
         progress : called with the time reached, ms; by the sweep once, at the end
 
         Raises
@@ -45,8 +48,9 @@ class Network(NetworkDescription):
         from evsim.simulate import simulate
 
         return simulate(
-            self, t_stop, inputs, seed=seed, threads=threads, driver=driver, record=record, progress=progress
-        )
+            self, t_stop, inputs, seed=seed, threads=threads, driver=driver, record=record, comm=comm,
+            progress=progress,
+        )  # fmt: skip
 
     def run(
         self,
@@ -58,6 +62,7 @@ class Network(NetworkDescription):
         threads: int = 1,
         driver: str = "auto",
         record: Mapping[str, ArrayLike] | None = None,
+        comm: Any = None,
     ) -> Iterator[Recording]:
         """Simulate [0, t_stop) ms in chunks of ``chunk`` ms, as they are asked for; together they are ``simulate``'s.
 
@@ -66,4 +71,4 @@ class Network(NetworkDescription):
         """
         from evsim.simulate import run
 
-        return run(self, t_stop, chunk, inputs, seed=seed, threads=threads, driver=driver, record=record)
+        return run(self, t_stop, chunk, inputs, seed=seed, threads=threads, driver=driver, record=record, comm=comm)

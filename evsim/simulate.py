@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,7 @@ def simulate(
     threads: int = 1,
     driver: str = "auto",
     record: Mapping[str, ArrayLike] | None = None,
+    comm: Any = None,
     progress: Callable[[float], None] | None = None,
 ) -> Recording:
     """Simulate [0, t_stop) ms.
@@ -34,6 +36,7 @@ def simulate(
     threads : used by the sweep and the window engine; the result does not depend on it
     driver : "auto", "queue" (any network), "window" (delays > 0 between neurons) or "sweep" (feed-forward)
     record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
+    comm : a communicator of mpi4py (MPI.COMM_WORLD) whose ranks share the network; see docs/clusters.md
     progress : called with the time reached, ms; by the sweep once, at the end
 
     Raises
@@ -42,7 +45,7 @@ def simulate(
     NetworkError : a zero-delay cycle of delta synapses; an engine for a network it cannot run; too little memory
     """
     t_stop = number("t_stop", t_stop, unit="ms", above=0.0)
-    simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record, once=True)
+    simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record, once=True, comm=comm)
     return simulation.advance(t_stop, inputs, progress=progress)
 
 
@@ -56,6 +59,7 @@ def run(
     threads: int = 1,
     driver: str = "auto",
     record: Mapping[str, ArrayLike] | None = None,
+    comm: Any = None,
 ) -> Iterator[Recording]:
     """Simulate [0, t_stop) ms in chunks, as they are asked for; together they are what ``simulate`` gives.
 
@@ -63,7 +67,7 @@ def run(
     """
     t_stop = number("t_stop", t_stop, unit="ms", above=0.0)
     chunk = number("chunk", chunk, unit="ms", above=0.0)
-    simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record)
+    simulation = Simulation(network, seed=seed, threads=threads, driver=driver, record=record, comm=comm)
     n_chunks = int(np.ceil(t_stop / chunk))
     given = inputs
     for k in range(n_chunks):

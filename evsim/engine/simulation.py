@@ -18,6 +18,7 @@ from evsim.engine.feed import NOTHING, Feed
 from evsim.engine.make import DRIVERS, make_engine
 from evsim.engine.state_check import checked_progress, refuse, spikes, table
 from evsim.errors import InputError, NetworkError, warn_of_grazing
+from evsim.ranks.given import check_same, ranks_of
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
 from evsim.synapses.sampling import names_of_sampled
@@ -62,6 +63,8 @@ class Simulation:
     record : population name -> neuron numbers whose spikes are kept; populations not named are kept whole
     state : what ``state()`` of a simulation of the same network, seed and driver gave; it is continued
     once : the run is one call of ``advance``; then the sweep (feed-forward networks) can be taken, too
+    comm : a communicator of mpi4py, whose ranks share the network and all make the same calls; each gets the whole
+        recording. What interrupts one of them ends them all
 
     Raises
     ------
@@ -79,6 +82,7 @@ class Simulation:
         record: Mapping[str, ArrayLike] | None = None,
         state: Mapping[str, Any] | None = None,
         once: bool = False,
+        comm: Any = None,
     ) -> None:
         check_options(seed, threads, driver, DRIVERS if once else DRIVERS[:-1])
         if not network.populations:
@@ -88,7 +92,11 @@ class Simulation:
         self.seed = int(seed)
         self._position = _Position()
         self._record = recorded_neurons(self.network, record)
-        self.engine = make_engine(self.network, driver, self.seed, int(threads), once)
+        self._ranks = ranks_of(comm)
+        if self._ranks.size > 1:
+            check_same(self._ranks, "the seed", self.seed)
+            check_same(self._ranks, "the network", _fingerprint(self.network, self.seed))
+        self.engine = make_engine(self.network, driver, self.seed, int(threads), once, self._ranks)
         self._once = once
         if state is not None:
             self._resume(state)
@@ -144,6 +152,9 @@ class Simulation:
         if self._once and self.time > 0.0 and not left:
             raise NetworkError("this Simulation was made for one run (once=True), which is done. Make another one.")
         given = checked_inputs(self.network, inputs, self.time, self._once)
+        if self._ranks.size > 1:
+            check_same(self._ranks, "the end, ms", stop)
+            check_same(self._ranks, "the input spikes", _hash_of(given))
         self._settle()
         self._position = self._fed(given)
         self._settle()
@@ -264,6 +275,15 @@ class Simulation:
 
 def _together(a: SpikeTrains, b: SpikeTrains) -> SpikeTrains:
     return SpikeTrains(np.concatenate([a.times, b.times]), np.concatenate([a.neurons, b.neurons]), a.size)
+
+
+def _hash_of(trains: Mapping[str, SpikeTrains]) -> str:
+    digest = hashlib.sha256()
+    for name, train in sorted(trains.items()):
+        digest.update(name.encode())
+        digest.update(train.times.tobytes())
+        digest.update(train.neurons.tobytes())
+    return digest.hexdigest()
 
 
 def _fingerprint(network: NetworkDescription, seed: int | None) -> str:

@@ -33,3 +33,6 @@ class Alone:
 
     def abort(self) -> NoReturn:
         raise SystemExit(1)
+
+
+ALONE = Alone()

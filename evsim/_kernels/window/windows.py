@@ -15,32 +15,53 @@ from .block import run_block
 
 
 @kernel
+def take_window(window_spikes, rows):
+    """The spikes of the window, block by block: time, source, current. Returns how many; rows beyond ``rows``, (n, 3),
+    are left out."""
+    k = 0
+    for b in range(window_spikes.n.size):
+        for q in range(window_spikes.n[b]):
+            if k < rows.shape[0]:
+                rows[k, 0] = window_spikes.times[b, q]
+                rows[k, 1] = window_spikes.neurons[b, q]
+                rows[k, 2] = window_spikes.currents[b, q]
+            k += 1
+    return k
+
+
+@kernel
+def append(rows, spikes, control, t0, t1):
+    """Append the spikes of a window [t0, t1), (n, 3) in any order, to the ordered list; False if they do not fit."""
+    n, total = control[N_SPIKES], rows.shape[0]
+    if n + total > spikes.times.size:
+        return False
+    sort_spikes(
+        rows[:, 0].copy(), rows[:, 1].astype(np.int32), rows[:, 2].copy(), t0, t1,
+        spikes.times[n : n + total], spikes.sources[n : n + total], spikes.currents[n : n + total],
+    )  # fmt: skip
+    control[N_SPIKES] = n + total
+    return True
+
+
+@kernel
 def merge(window_spikes, spikes, control, t0, t1):
     """Append the window's spikes to the ordered list; returns False if they do not fit."""
     total = 0
     for b in range(window_spikes.n.size):
         total += window_spikes.n[b]
-    n = control[N_SPIKES]
-    if n + total > spikes.times.size:
+    rows = np.empty((total, 3))
+    take_window(window_spikes, rows)
+    if not append(rows, spikes, control, t0, t1):
         return False
-    times = np.empty(total)
-    sources = np.empty(total, np.int32)
-    currents = np.empty(total)
-    k = 0
-    for b in range(window_spikes.n.size):
-        for q in range(window_spikes.n[b]):
-            times[k] = window_spikes.times[b, q]
-            sources[k] = window_spikes.neurons[b, q]
-            currents[k] = window_spikes.currents[b, q]
-            k += 1
-    sort_spikes(
-        times, sources, currents, t0, t1,
-        spikes.times[n : n + total], spikes.sources[n : n + total], spikes.currents[n : n + total],
-    )  # fmt: skip
     # Nothing has changed before all memory was there.
     window_spikes.n[:] = 0
-    control[N_SPIKES] = n + total
     return True
+
+
+@kernel
+def meet(team, n_threads):
+    """The barrier at which the others wait while thread 0 is outside; False if one of them never comes."""
+    return barrier(team, n_threads)
 
 
 @kernel
@@ -72,9 +93,11 @@ def room_for(n):
 @kernel
 def run_windows(
     neurons, blocks, bundles, table, drives, spikes, window_spikes, calendar, control, team,
-    c, cells_a_window, last_cell, n_inputs, thread, n_threads, room,
+    c, cells_a_window, last_cell, n_inputs, thread, n_threads, room, over_ranks,
 ):  # fmt: skip
     """One thread's part of the windows up to ``last_cell``; all ``n_threads`` threads run it at the same time.
+
+    over_ranks : thread 0 returns True at the end of each window, its spikes not merged, and the others wait (``meet``)
 
     control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
     team : (N_TEAM,) int64, shared; where it is abandoned, windows are left half done, each of their cells whole
@@ -100,14 +123,17 @@ def run_windows(
                 control[REPORT] = status
             b = fetch_add(control, NEXT_BLOCK, 1)
         if not barrier(team, n_threads):
-            return
+            return False
         if thread == 0:
             control[NEXT_BLOCK] = 0
             if load(control, REPORT) != RUNNING:
                 control[STATUS] = load(control, REPORT)
+            elif over_ranks:
+                return True
             elif not merge(window_spikes, spikes, control, control[CELL] * c, to_cell * c):
                 control[STATUS] = FULL_SPIKES
             else:
                 control[CELL] = to_cell
         if not barrier(team, n_threads):
-            return
+            return False
+    return False

@@ -16,8 +16,11 @@ from evsim._kernels.window.arrays import N_FLOW, Blocks, SynapseGroups, Table
 from evsim._kernels.window.packing import order_by_source
 from evsim.description.network import NetworkDescription
 from evsim.description.projections import STRIDE, Projection, expected_synapses, is_distribution, shared_bytes
+from evsim.engine.window.partition import Part, cuts_of_ranks, work_of_blocks
 from evsim.memory import NEURON_BYTES, check_memory
 from evsim.neurons.arrays import NeuronArrays
+from evsim.ranks.alone import ALONE
+from evsim.ranks.protocol import Communicator
 from evsim.synapses.sampling import SynapseSampler
 from evsim.threads import workers
 
@@ -32,14 +35,19 @@ _WIDEST = 8192
 
 @dataclass(frozen=True, eq=False)
 class PackedSynapses:
-    """blocks, bundles, table : see ``window_arrays``; delays in ms: the smallest that a neuron's spikes have (inf
-    for none), the largest of those in the calendar (0 for none)."""
+    """blocks, bundles, table : see ``window_arrays``, of this rank's part of the network; delays in ms, of all ranks:
+    the smallest that a neuron's spikes have (inf for none), the largest of those in the calendar (0 for none).
+
+    by_calendar : has a projection delays that differ by synapse? n_synapses : of all ranks
+    """
 
     blocks: Blocks
     bundles: SynapseGroups
     table: Table
+    part: Part
     min_delay: float
     max_delay: float
+    by_calendar: bool
     n_synapses: int
 
     def nbytes(self) -> int:
@@ -86,8 +94,11 @@ def _layout(network: NetworkDescription) -> _Layout:
     return _Layout(np.float32 if all(map(_fits_float32, stored)) else np.float64, own_weight, delays)
 
 
-def check_size(network: NetworkDescription, threads: int) -> None:
-    """Raise NetworkError if the window engine would need more memory than is free; nothing is drawn or laid out."""
+def check_size(network: NetworkDescription, threads: int, share: float = 1.0) -> None:
+    """Raise NetworkError if the window engine would need more memory than is free; nothing is drawn or laid out.
+
+    share : of the synapses, that this rank holds
+    """
     layout = _layout(network)
     item = np.dtype(layout.value).itemsize
     total = need = largest = 0.0
@@ -96,24 +107,32 @@ def check_size(network: NetworkDescription, threads: int) -> None:
         n = expected_synapses(p, n_pre, n_post)
         width = block_width(network, p.target)
         total += n
-        need += n * (2 + item * (own + (delays.size == 0))) + shared_bytes(p, n_pre, n_post)
-        need += 4.0 * (n_pre + 1) * max(delays.size, 1) * -(-n_post // width)
+        need += n * (2 + item * (own + (delays.size == 0))) * share + shared_bytes(p, n_pre, n_post)
+        need += 4.0 * (n_pre + 1) * max(delays.size, 1) * -(-n_post // width) * share
         largest = max(largest, n * min(width / n_post, 1.0))
     need += largest * _BLOCK_BYTES * threads + NEURON_BYTES * sum(p.size for p in network.populations.values())
     check_memory(need, f"a network of {total:.3g} synapses")
 
 
 def pack(
-    network: NetworkDescription, offset: dict[str, int], neurons: NeuronArrays, seed: int, threads: int
-) -> PackedSynapses:
-    """Draw and pack all synapses. offset : first source number of each input and population, inputs first.
+    network: NetworkDescription, offset: dict[str, int], neurons: NeuronArrays, seed: int, threads: int,
+    comm: Communicator = ALONE,
+) -> PackedSynapses:  # fmt: skip
+    """Draw and pack the synapses of this rank's blocks. offset : first source number of each input and population,
+    inputs first.
 
-    Time constants that differ within a population are not checked here, nor is the memory: see ``check_size``.
+    Time constants that differ within a population are not checked here.
+
+    Raises NetworkError : more memory than is free.
     """
     n_inputs = sum(network.inputs.values())
     layout = _layout(network)
     own_weight, groups, value = layout.own_weight, layout.delays, layout.value
-    first_block, blocks = _cut_blocks(network, offset, n_inputs, neurons)
+    first_block, every_block = _cut_blocks(network, offset, n_inputs, neurons)
+    cuts, share = _owned(network, first_block, offset, n_inputs, every_block, comm)
+    check_size(network, threads, share)
+    own_first, own_last = cuts[comm.rank : comm.rank + 2].tolist()
+    blocks = Blocks(*(a[own_first:own_last] for a in every_block))
     n_blocks = blocks.first.size
 
     jobs = []
@@ -122,7 +141,7 @@ def pack(
         n_pre = network.size_of(p.source)
         drawing = SynapseSampler(p, k, n_pre, network.size_of(p.target), seed)
         a, n = first_block[p.target]
-        for b in range(a, a + n):
+        for b in range(max(a, own_first) - own_first, min(a + n, own_last) - own_first):
             stretch = blocks.first[b] - (offset[p.target] - n_inputs)
             parts = range(stretch // STRIDE, -(-(stretch + blocks.width[b]) // STRIDE))
             size = sum(drawing.size(q) for q in parts)
@@ -147,14 +166,37 @@ def pack(
     columns = [np.array([m[1 + i] for m in made], dtype=t) for i, t in enumerate(types)]
     columns.append(np.zeros(len(made), np.int64))
     recurrent = [m for m in made if m[1] >= n_inputs]
+    each = comm.objects((
+        min((m[9] for m in recurrent), default=np.inf),
+        max((m[10] for m in made if np.isnan(m[3])), default=0.0),
+        any(np.isnan(m[3]) for m in made),
+        target_at,
+        len(made),
+    ))  # fmt: skip
+    shortest, longest, by_calendar, n_synapses, n_bundles = zip(*each)
+    neuron_cuts = np.append(every_block.first, neurons.theta.size)[cuts]
     return PackedSynapses(
         blocks,
         SynapseGroups(*columns),
         table,
-        min((m[9] for m in recurrent), default=np.inf),
-        max((m[10] for m in made if np.isnan(m[3])), default=0.0),
-        target_at,
+        Part(cuts, neuron_cuts, np.append(0, np.cumsum(n_bundles)), comm.rank),
+        min(shortest),
+        max(longest),
+        any(by_calendar),
+        sum(n_synapses),
     )
+
+
+def _owned(
+    network: NetworkDescription, first_block: dict[str, tuple[int, int]], offset: dict[str, int], n_inputs: int,
+    blocks: Blocks, comm: Communicator,
+) -> tuple[np.ndarray, float]:  # fmt: skip
+    """Cuts between the blocks of the ranks, and this rank's share of the work."""
+    population = np.repeat(np.arange(len(first_block)), [n for _, n in first_block.values()])
+    begins = np.array([offset[name] - n_inputs for name in first_block])
+    work = work_of_blocks(network, population, blocks.first - begins[population], blocks.width)
+    cuts = cuts_of_ranks(work, comm.size)
+    return cuts, float(work[cuts[comm.rank] : cuts[comm.rank + 1]].sum() / work.sum())
 
 
 def _cut_blocks(
@@ -175,8 +217,8 @@ def _cut_blocks(
     keep = neurons.keep_input & (neurons.n_receptors == 0)
     return first_block, Blocks(
         first, np.array(widths, dtype=np.int64), neurons.tau_m[first], neurons.tau_exc[first], neurons.tau_inh[first],
-        neurons.peak[first], neurons.n_receptors[first], keep[first], np.zeros(n + 1, np.int64),
-        np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64),
+        neurons.peak[first], neurons.n_receptors[first], keep[first], np.zeros(n, np.int64),
+        np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64),
         np.zeros((n, N_FLOW)),
     )  # fmt: skip
 

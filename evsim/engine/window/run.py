@@ -8,18 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evsim._kernels.window import arrays as layout
-from evsim._kernels.window.windows import run_windows
+from evsim._kernels.window.windows import append, meet, run_windows
 from evsim.description.network import NetworkDescription
 from evsim.engine.cells import cell_length
 from evsim.engine.feed import Feed
 from evsim.engine.runaway import Populations
 from evsim.engine.state_check import checked_cells
 from evsim.engine.window.cell_factors import cell_factors
-from evsim.engine.window.packing import check_size, pack
-from evsim.engine.window.state import checked_window, packed_calendar, unpacked_calendar
+from evsim.engine.window.exchange import Exchange
+from evsim.engine.window.packing import pack
+from evsim.engine.window.state import checked_window, own_part, packed_calendar, unpacked_calendar
 from evsim.engine.window.team import Team
 from evsim.errors import NetworkError, ZeroDelayError
 from evsim.memory import check_memory
+from evsim.ranks.alone import ALONE
+from evsim.ranks.protocol import Communicator
 from evsim.spikes import spike_order
 from evsim.synapses.drives import N_STREAMS, drive_blocks, drives_as_inputs, trains_of_drives
 from evsim.synapses.flat_network import network_arrays
@@ -75,19 +78,27 @@ class _Live(NamedTuple):
 
 
 class WindowEngine:
-    """A network being simulated; ``run_to`` carries it on, ``spikes`` tells what it emitted."""
+    """A network being simulated; ``run_to`` carries it on, ``spikes`` tells what it emitted.
+
+    events, grazing : synaptic events delivered by the end of ``run_to``, those of drives among them, and peaks within
+    1e-12 of threshold; of all ranks
+    comm : ranks that share the work: each owns a stretch of blocks with their synapses, and all know all spikes. They
+    make the same calls in the same order; what interrupts one of them ends them all.
+    """
 
     name = "window"
 
-    def __init__(self, network: NetworkDescription, seed: int, threads: int) -> None:
+    def __init__(self, network: NetworkDescription, seed: int, threads: int, comm: Communicator = ALONE) -> None:
         self.network, self._hidden = drives_as_inputs(network, lambda drive: drive.varies)
         self._seed = seed
-        check_size(self.network, threads)
         offset, neurons = network_arrays(self.network)
         self.offset = offset
         self.n_inputs = sum(self.network.inputs.values())
         self._populations = Populations(offset, self.n_inputs, neurons.tau_m)
-        packed = pack(self.network, offset, neurons, seed, threads)
+        self._comm = comm
+        packed = pack(self.network, offset, neurons, seed, threads, comm)
+        self._part = packed.part
+        self.exchange = Exchange(comm) if comm.size > 1 else None
         self.table, self.n_synapses, self.synapse_bytes = packed.table, packed.n_synapses, packed.nbytes()
         if packed.min_delay == 0.0:
             raise ZeroDelayError(
@@ -99,12 +110,12 @@ class WindowEngine:
         self.cells_a_window -= self.cells_a_window * self.c > packed.min_delay
         self.pause = self.c * self.cells_a_window
         # More threads than blocks would only wait.
-        self.threads = min(threads, packed.blocks.first.size)
+        self.threads = max(1, min(threads, packed.blocks.first.size))
         self._team = Team(self.threads)
         n = neurons.theta.size
         self._drives, drive_start = self._make_drives(packed.blocks)
         n_blocks = packed.blocks.first.size
-        room = 64 + int(packed.blocks.width.max()) // 4
+        room = 64 + int(packed.blocks.width.max(initial=0)) // 4
         self._live = _Live(
             layout.Neurons(
                 neurons, neurons.u_init.copy(), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
@@ -117,21 +128,13 @@ class WindowEngine:
                 np.empty((n_blocks, room)), np.empty((n_blocks, room), np.int32), np.empty((n_blocks, room)),
                 np.zeros(n_blocks, np.int64),
             ),
-            self._make_calendar(n_blocks, packed.max_delay, bool(np.any(np.isnan(packed.bundles.delay)))),
+            self._make_calendar(n_blocks, packed.max_delay, packed.by_calendar),
             np.zeros(layout.N_CONTROL, np.int64),
             (0, 0),
         )  # fmt: skip
         self._windows_a_call = 4
-
-    @property
-    def events(self) -> int:
-        """Synaptic events delivered so far, those of drives among them."""
-        return int(self._live.blocks.events.sum())
-
-    @property
-    def grazing(self) -> int:
-        """Peaks met within 1e-12 of threshold."""
-        return int(self._live.blocks.grazing.sum())
+        self._waiting: Floats | None = None
+        self.events = self.grazing = 0
 
     def run_to(self, stop: float, feed: Feed, returned: float) -> None:
         """Carry on to ``stop`` ms; interrupted, by any exception, it can be called again and goes on.
@@ -143,6 +146,7 @@ class WindowEngine:
         last, whole = self._whole_cells(stop)
         self._feed(feed, last if whole else last + 1)
         self._run(self._live, last, own=True)
+        self._count()
 
     def spikes(self, since: float, until: float) -> tuple[Floats, np.ndarray, Floats]:
         """Times, neurons (counted over all populations) and currents of the spikes in [since, until).
@@ -163,27 +167,49 @@ class WindowEngine:
         return {}
 
     def state(self) -> dict[str, Any]:
-        """Arrays and numbers from which ``set_state`` goes on, bit for bit; the synapses are not among them."""
+        """Arrays and numbers from which ``set_state`` goes on, bit for bit; the synapses are not among them.
+
+        The same on any number of ranks, and on each of them.
+        """
         live = self._live
         n = int(live.control[layout.N_SPIKES])
         spikes = live.spikes
+        neurons, of_blocks, (cursor, control), _ = live.mutable()
+        calendar = [self._whole(a) for a in packed_calendar(live.calendar)]
+        own = self._part.neurons
         return {
             "drawn_cells": live.mark[0],
             "spikes": [spikes.input_times, spikes.input_sources, *(a[:n].copy() for a in spikes[2:])],
-            "mutable": [*live.mutable()[:3], list(unpacked_calendar(packed_calendar(live.calendar)))],
+            "mutable": [
+                [self._whole(a[own]) for a in neurons],
+                [self._whole(a) for a in of_blocks],
+                [self._whole(cursor), control],
+                list(unpacked_calendar(calendar)),
+            ],
         }
 
+    def _whole(self, mine: np.ndarray) -> np.ndarray:
+        """What all ranks have, which is in the order of their blocks."""
+        return np.concatenate(self._comm.unequal(mine))
+
+    def _count(self) -> None:
+        counts = self._comm.objects((int(self._live.blocks.events.sum()), int(self._live.blocks.grazing.sum())))
+        self.events, self.grazing = (sum(of_ranks) for of_ranks in zip(*counts))
+
     def set_state(self, state: dict[str, Any], time: float) -> None:
-        """Continue from what ``state`` gave at ``time`` ms; the network, seed and versions must be the same.
+        """Continue from what ``state`` gave at ``time`` ms, on any number of ranks; the network, seed and versions must
+        be the same.
 
         Raises ValueError : see ``checked_window``.
         """
         live = self._live
         state = checked_window(
-            state, self.state(), live.bundles, live.blocks, live.calendar, self.n_inputs, self.c, time
+            own_part(state, self._part), self.state(), live.bundles, live.blocks, live.calendar, self.n_inputs, self.c,
+            time,
         )
         drawn = checked_cells(state["drawn_cells"], "engine/drawn_cells", time, self.c, bool(self._hidden))
         self._live = live.replaced(state["mutable"])._replace(spikes=layout.Spikes(*state["spikes"]), mark=(drawn, 0))
+        self._count()
 
     def _whole_cells(self, stop: float) -> tuple[int, bool]:
         """Cells that end by ``stop`` ms, and whether the last of them ends there."""
@@ -211,18 +237,21 @@ class WindowEngine:
 
     def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
         """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
-        room = 256 + int(live.blocks.width.max())
+        room = 256 + int(live.blocks.width.max(initial=0))
         while live.control[layout.CELL] < last_cell:
             first = int(live.control[layout.CELL])
             until = min(last_cell, first + self._windows_a_call * self.cells_a_window)
             began = time.perf_counter()
 
             def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until) -> None:
-                run_windows(
+                while run_windows(
                     live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.window_spikes,
                     live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
-                    self.threads, room,
-                )  # fmt: skip
+                    self.threads, room, k == 0 and self.exchange is not None,
+                ):  # fmt: skip
+                    self._end_window(live, until)
+                    if not meet(team, self.threads):
+                        return
 
             live.control[[layout.NEXT_BLOCK, layout.REPORT, layout.STATUS]] = 0, layout.RUNNING, layout.RUNNING
             try:
@@ -238,9 +267,28 @@ class WindowEngine:
             elif seconds < _SHORT and until < last_cell:
                 self._windows_a_call *= 2
             live = self._enlarged(live, int(live.control[layout.STATUS]))
+            while self._waiting is not None and not self._append(live, until):
+                live = self._enlarged(live, layout.FULL_SPIKES)
             if own:
                 self._live = live
         return live
+
+    def _end_window(self, live: _Live, until: int) -> None:
+        """Exchange the spikes of a window; where the list has no room for them, stop as the kernel would."""
+        assert self.exchange is not None
+        self._waiting = self.exchange.spikes(live.window_spikes)
+        if not self._append(live, until):
+            live.control[layout.STATUS] = layout.FULL_SPIKES
+
+    def _append(self, live: _Live, until: int) -> bool:
+        """Append the exchanged spikes and go to the next window; False if there is no room for them."""
+        cell = int(live.control[layout.CELL])
+        to_cell = min(cell + self.cells_a_window, until)
+        if not append(self._waiting, live.spikes, live.control, cell * self.c, to_cell * self.c):
+            return False
+        self._waiting = None
+        live.control[layout.CELL] = to_cell
+        return True
 
     def _enlarged(self, live: _Live, status: int) -> _Live:
         t = float(live.control[layout.CELL]) * self.c
@@ -284,6 +332,7 @@ class WindowEngine:
         n_inputs = int(bundles.cursor[given].min()) if np.any(given) else spikes.input_times.size
         n = int(live.control[layout.N_SPIKES])
         n_spikes = int(bundles.cursor[~given].min()) if np.any(~given) else n
+        n_inputs, n_spikes = map(min, zip(*self._comm.objects((n_inputs, n_spikes))))
         n_spikes = min(n_spikes, int(np.searchsorted(spikes.times[:n], returned)))
         if n_inputs + n_spikes < _MANY:
             return
@@ -304,6 +353,7 @@ class WindowEngine:
 
     def _make_drives(self, blocks: layout.Blocks) -> tuple[layout.Drives, np.ndarray]:
         """The drives of constant rate, by block; and where each block's begin."""
+        own = self._part.neurons
         population_of = np.searchsorted(
             [self.offset[name] - self.n_inputs for name in self.network.populations], blocks.first, side="right"
         ) - 1  # fmt: skip
@@ -316,6 +366,8 @@ class WindowEngine:
             begin = self.offset[drive.target] - self.n_inputs
             its_blocks = np.flatnonzero(population_of == names.index(drive.target))
             for part in drive_blocks(drive, k, self.network.size_of(drive.target), self._seed, self.c):
+                if not own.start <= begin + part.first < own.stop:
+                    continue
                 b = its_blocks[np.searchsorted(blocks.first[its_blocks], begin + part.first, side="right") - 1]
                 at = sum(t.size for t, _ in tables) if part.threshold.size else -1
                 tables.append((part.threshold, part.alias))

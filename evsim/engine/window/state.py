@@ -14,6 +14,7 @@ import numpy as np
 from evsim._kernels.window import arrays as layout
 from evsim._kernels.window.arrays import CHUNK, NO_CHUNK, Blocks, Calendar, SynapseGroups
 from evsim.engine.state_check import array, like, refuse, roomy, sequence, sorted_times, spikes, table
+from evsim.engine.window.partition import Part
 
 _CALENDAR = "engine/mutable/3"
 
@@ -85,6 +86,28 @@ def unpacked_calendar(packed: list[np.ndarray], room: int = 0) -> Calendar:
     return Calendar(head, tail, filled, following, free, n_chunks - need, *arrays)
 
 
+def own_part(saved: Any, part: Part) -> dict[str, Any]:
+    """Of a state of all ranks what concerns this one: its blocks and bundles; neurons and spikes are left whole.
+
+    Raises ValueError : other numbers of blocks or bundles than this network has.
+    """
+    saved = table(saved, "engine", "mutable")
+    neurons, counted, rest, calendar = sequence(saved["mutable"], "engine/mutable", 4)
+    cursor, control = sequence(rest, "engine/mutable/2", 2)
+
+    def own(a: Any, where: str, cuts: np.ndarray, mine: slice, *, or_none: bool = False) -> Any:
+        rows = a.shape[0] if isinstance(a, np.ndarray) and a.ndim else -1
+        if rows != cuts[-1] and not (or_none and rows == 0):
+            refuse(where, f"must have {cuts[-1]} entries")
+        return a[mine]
+
+    blocks = part.block_cuts, part.blocks
+    counted = [own(a, f"engine/mutable/1/{k}", *blocks) for k, a in enumerate(sequence(counted, "engine/mutable/1", 3))]
+    cursor = own(cursor, "engine/mutable/2/0", part.bundle_cuts, part.bundles)
+    calendar = [own(a, f"{_CALENDAR}/{k}", *blocks, or_none=True) for k, a in enumerate(sequence(calendar, _CALENDAR))]
+    return {**saved, "mutable": [neurons, counted, [cursor, control], calendar]}
+
+
 def checked_window(
     saved: Any, fresh: dict[str, Any], bundles: SynapseGroups, blocks: Blocks, empty: Calendar, n_inputs: int, c: float,
     time: float,
@@ -97,12 +120,12 @@ def checked_window(
     Raises ValueError : a state that no run of this network has at this time.
     """
     saved = table(saved, "engine", *fresh)
-    n = int(blocks.width.sum())
     given, counted, (cursor, control), calendar = (
         sequence(part, f"engine/mutable/{k}", size)
         for k, (part, size) in enumerate(zip(sequence(saved["mutable"], "engine/mutable", 4), (None, 3, 2, None)))
     )
     models = fresh["mutable"][0]
+    n = models[0].size
     if not _WITHOUT_RESTS <= len(given) <= len(models):
         refuse("engine/mutable/0", f"must have {len(models)} entries; it has {len(given)}")
     given = [*given, *models[len(given) :]]
