@@ -16,7 +16,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,6 +24,7 @@ from evsim.errors import RunFileError
 from evsim.io.atomic import write_bytes
 from evsim.io.hdf5_nodes import DEPTH, REMEDY, Nodes, link_of, mark_of
 from evsim.io.seal import BLOCK, SIGNATURE, is_sealed, seal
+from evsim.versions import evsim_version
 
 FORMAT = "evsim"
 SCHEMA = 2
@@ -37,14 +37,6 @@ KINDS = ("run", "recording", "state")
 
 _ARRAY_KINDS = "biufc"
 _INT64 = np.iinfo(np.int64)
-
-
-def evsim_version() -> str:
-    """Version of the installed evsim, or "unknown" when it runs from a folder that was never installed."""
-    try:
-        return version("evsim")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def write_tree(path: str | os.PathLike[str], tree: dict[str, Any], kind: str) -> None:

@@ -11,18 +11,15 @@ import io
 import json
 import math
 import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from evsim.errors import DataError, RunFileError
 from evsim.io.atomic import write_text
-from evsim.io.hdf5 import evsim_version, read_tree, write_tree
+from evsim.io.hdf5 import read_tree, write_tree
 from evsim.spikes import SpikeTrains
 
 RUN_KEYS = ("weights", "optimiser", "random", "parameters", "versions", "seed", "epoch")
@@ -231,22 +228,6 @@ def append_csv(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) 
     OSError : the file cannot be read or written; an earlier one is untouched.
     """
     write_csv(path, [*_read_csv(path), *rows])
-
-
-def package_versions() -> dict[str, str]:
-    """Versions on which the bits of a run may depend: python, evsim, numpy, numba, scipy, h5py."""
-    return dict(_versions())
-
-
-@cache  # every saved chunk asks, and looking them up takes some ms
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "evsim": evsim_version()}
-    for package in ("numpy", "numba", "scipy", "h5py"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def _require(path: str | os.PathLike[str], tree: dict[str, Any], keys: tuple[str, ...], kind: str) -> None:

@@ -14,6 +14,7 @@ from evsim.cli.options import (
     COUNT,
     COUNT_OR_0,
     DATASETS,
+    MPI,
     NOT_NEGATIVE,
     NOT_NEGATIVE_MS,
     OPTION,
@@ -242,16 +243,23 @@ def rules() -> None:
 @click.option("--resume", is_flag=True, help="Continue the run in --out, to the same or a later --t-stop.")
 @OVERWRITE
 @click.option("--no-plots", is_flag=True, help="Draw no pictures.")
-def simulate(network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, **options: Any) -> None:
+@MPI
+def simulate(
+    network: str, out: Path | None, resume: bool, overwrite: bool, no_plots: bool, mpi: bool, **options: Any
+) -> None:
     """Simulate NETWORK: brunel, brunel-exp, cuba, microcircuit, or a TOML file.
 
     An example of such a file ships with evsim, under the name "network".
     """
+    from evsim.cli.ranks import ranks
     from evsim.cli.simulate import simulate_run
     from evsim.experiment.network_run import SimulateConfig
 
     out = out or Path("runs") / Path(network).stem
-    simulate_run(SimulateConfig(network, **options), out, resume=resume, overwrite=overwrite, plots=not no_plots)
+    with ranks(mpi) as comm:
+        simulate_run(
+            SimulateConfig(network, **options), out, resume=resume, overwrite=overwrite, plots=not no_plots, comm=comm
+        )
 
 
 @main.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import sys
@@ -17,6 +16,7 @@ import click
 from evsim.cli.toml_options import option_values
 from evsim.errors import DataError, InputError
 from evsim.experiment.named import parse
+from evsim.ranks.launcher import available_cpus
 from evsim.text_files import read_toml
 
 
@@ -192,11 +192,15 @@ DATASETS = (
 
 COMMON = [
     click.option("--seed", default=1, type=SEED, help="Random seed."),
-    click.option("--threads", default=os.cpu_count() or 1, type=COUNT,
+    click.option("--threads", default=available_cpus, type=COUNT,
+                 show_default="the CPUs that this process may use",
                  help="Threads to use; no result depends on them."),
 ]
 
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in --out.")
+
+MPI = click.option("--mpi", is_flag=True,
+                   help="Share the work among the processes that mpiexec or srun has started (docs/clusters.md).")
 
 PRESET = click.option("--preset", default="evsim", type=click.Choice(["evsim", "published"]),
                       help="Where unnamed settings come from: what suits the data here, or the rule's publication; "

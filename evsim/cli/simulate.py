@@ -10,19 +10,28 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from evsim.cli.ranks import folder_of_ranks
 from evsim.cli.signals import Interrupted, command_line, requests, say_how_to_resume
-from evsim.experiment.folder import results_folder
 from evsim.experiment.kernels import has_kernels
 from evsim.experiment.network_report import published_rates, report
 from evsim.experiment.network_run import Run, SimulateConfig, declare
 from evsim.experiment.network_steps import advance, begin, saved_state
+from evsim.ranks.alone import ALONE
+from evsim.ranks.first import on_first
+from evsim.ranks.protocol import Communicator
 
 
 def simulate_run(
-    config: SimulateConfig, out: Path, *, resume: bool = False, overwrite: bool = False, plots: bool = True
+    config: SimulateConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    plots: bool = True,
+    comm: Communicator = ALONE,
 ) -> None:
     """Simulate, and leave in ``out``: run.h5, state.h5 (after every chunk, and where it is interrupted), summary.json,
-    PNGs.
+    PNGs. Over ranks all call this; rank 0 reads, writes and prints.
 
     Raises
     ------
@@ -33,11 +42,11 @@ def simulate_run(
     """
     console = Console()
     declared = declare(config)
-    saved = saved_state(config, declared, out) if resume else None
-    with results_folder(out, resume=resume, overwrite=overwrite) as clear:
+    saved = on_first(comm, lambda: saved_state(config, declared, out)) if resume else None
+    with folder_of_ranks(comm, out, resume=resume, overwrite=overwrite) as clear:
         if not has_kernels():
             console.print("compiling kernels, once on this machine: about a minute")
-        run = begin(config, declared, saved, out, console.status)
+        run = begin(config, declared, saved, out, console.status, comm)
         clear()
         _say_what_runs(run, saved is not None, console)
         with requests() as request, _progress(console) as bar:
@@ -45,10 +54,10 @@ def simulate_run(
             progress = (lambda t: bar.update(task, completed=t)) if console.is_terminal else None
             advance(run, out, {} if saved else declared.inputs, lambda: bool(request.number), progress)
         if run.end < run.total:
-            if run.saved > 0.0:
+            if run.saved > 0.0 and comm.rank == 0:
                 say_how_to_resume(f"interrupted at {run.end:g} of {run.total:g} ms; saved in {out}. To continue:")
-            raise Interrupted(request.number)
-        summary, files = report(run, out, plots, command_line())
+            raise Interrupted(max(comm.objects(request.number)))
+        summary, files = on_first(comm, lambda: report(run, out, plots, command_line()))
     console.print(f"results in {out}", markup=False, highlight=False, soft_wrap=True)
     console.print(_table(summary, files))
     console.print(_rates(run, summary))
@@ -58,6 +67,8 @@ def _say_what_runs(run: Run, resumed: bool, console: Console) -> None:
     """One line on what runs, and one on an option that this run does not use."""
     config, driver = run.config, run.simulation.driver
     threads = f"{run.threads} threads" if driver == "window" else f"1 thread (the {driver} engine uses one)"
+    if run.comm.size > 1:
+        threads = f"{run.comm.size} ranks, {threads} each"
     console.print(
         f"[bold]{escape(config.network)}[/]: "
         f"{sum(p.size for p in run.declared.network.populations.values()):,} neurons, "
@@ -78,7 +89,8 @@ def _progress(console: Console) -> Progress:
 
 
 def _table(summary: dict[str, Any], files: list[str]) -> Table:
-    wall, events, threads = summary["wall_seconds"], summary["synaptic_events"], summary["threads"]
+    wall, events = summary["wall_seconds"], summary["synaptic_events"]
+    threads = summary["threads"] * summary["ranks"]
     biological = summary["t_stop"] / 1e3
     table = Table(show_header=False)
     table.add_row("neurons, synapses", f"{summary['neurons']:,}, {summary['synapses']:,}")

@@ -25,6 +25,7 @@ from evsim.memory import peak_memory_mb
 from evsim.network import Network
 from evsim.neurons.lif import LIF
 from evsim.synapses.flat_network import flatten
+from evsim.versions import package_versions
 
 Row = tuple[str, float, dict[str, int]]
 NEURON = LIF(tau_m=64.0, tau_syn=8.0, t_ref=2.0)
@@ -166,7 +167,7 @@ def machine() -> dict[str, Any]:
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
     except OSError:
         pass
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system(), **runs.package_versions()}
+    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system(), **package_versions()}
 
 
 @dataclass(frozen=True)

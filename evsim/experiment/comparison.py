@@ -14,6 +14,7 @@ from evsim.errors import InputError
 from evsim.experiment.config import RunConfig, changed_settings, config_of
 from evsim.io import runs
 from evsim.plot import comparison as plot_compare
+from evsim.versions import package_versions
 
 RESULTS = ("epochs.csv", "runs.csv", "compare.csv")
 """Tables that a comparison leaves in its folder."""
@@ -157,7 +158,7 @@ def write_results(results: Results, out: Path, pictures: bool) -> None:
     runs.write_csv(out / "runs.csv", results.runs)
     runs.write_csv(out / "compare.csv", results.labels)
     finite = [{k: None if v != v else v for k, v in row.items()} for row in results.labels]
-    runs.write_json(out / "summary.json", {"labels": finite, "versions": runs.package_versions()})
+    runs.write_json(out / "summary.json", {"labels": finite, "versions": package_versions()})
     if pictures and results.epochs:
         for name, figure in plot_compare.pictures(results.epochs).items():
             figure.savefig(out / f"{name}.png")

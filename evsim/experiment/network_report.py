@@ -17,6 +17,7 @@ from evsim.network import Network
 from evsim.networks.literature import MICROCIRCUIT_RATES, PRESETS
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
+from evsim.versions import package_versions
 
 _SMALL = 1000
 """Neurons of a network whose voltages are drawn."""
@@ -68,13 +69,14 @@ def summary(run: Run, command: str) -> dict[str, Any]:
         "correlation": correlation,
         "synaptic_events": run.tally.synaptic_events,
         "threads": run.threads,
+        "ranks": run.comm.size,
         "seed": run.config.seed,
         "scale": run.config.scale,
         "recorded": run.config.record,
         "command": command,
         "peak_memory_mb": run.tally.peak_memory_mb,
         "cell_ms": run.simulation.engine.c,
-        "versions": runs.package_versions(),
+        "versions": package_versions(),
     }
 
 

@@ -16,6 +16,7 @@ from evsim.io import runs
 from evsim.network import Network
 from evsim.networks.literature import PRESETS, preset
 from evsim.networks.toml_file import load_network
+from evsim.ranks.protocol import Communicator
 from evsim.spikes import SpikeTrains
 from evsim.text_files import read_spikes
 
@@ -70,6 +71,7 @@ class Tally:
 class Run:
     """A simulation with what it has left so far.
 
+    comm : ranks that share it; files are rank 0's
     id : common to its files, see ``runs.run_id``
     saved : ms, end of what is saved; parts : number of parts saved since run.h5
     spikes : of the recorded neurons, by population, since ``saved``, in pieces
@@ -81,6 +83,7 @@ class Run:
     simulation: Simulation
     build_seconds: float
     tally: Tally
+    comm: Communicator
     id: str
     saved: float = 0.0
     parts: int = 0

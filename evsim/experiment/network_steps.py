@@ -23,8 +23,13 @@ from evsim.errors import GrazingWarning, RunFileError, warn_of_grazing
 from evsim.experiment.network_run import Declaration, Run, SimulateConfig, Tally, tiny
 from evsim.io import parts, runs
 from evsim.memory import peak_memory_mb
+from evsim.network import Network
+from evsim.ranks.alone import ALONE
+from evsim.ranks.first import on_first
+from evsim.ranks.protocol import Communicator
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
+from evsim.versions import package_versions
 
 _PIECE_SECONDS = 0.25
 """Wall time between two looks at whether a signal asked for an end."""
@@ -46,13 +51,17 @@ def advance(
     """Simulate to the end, chunk by chunk, or until ``ended`` says so; all that was simulated is saved then.
 
     inputs : all spikes, unless the simulation has them from its state; progress : called with the time reached, ms
+
+    Over ranks all of them call this; how far a piece goes, when to save and whether to end is settled by rank 0, and by
+    any rank that was asked to end.
     """
+    comm = run.comm
     grazing, saved = 0, time.perf_counter()
     for stop in _stops(run.config, run.declared.t_stop):
         piece = (stop - run.end) * _FIRST_PIECE
-        while run.end < stop and not ended():
+        while run.end < stop and not any(comm.objects(ended())):
             # A piece so short is not worth an end of its own.
-            upto = run.end + piece if run.end + 1.5 * piece < stop else stop
+            upto = comm.first(run.end + piece if run.end + 1.5 * piece < stop else stop)
             began = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", GrazingWarning)
@@ -64,14 +73,15 @@ def advance(
                 _add(run, recording, seconds)
                 grazing += recording.grazing
             piece *= min(max(_PIECE_SECONDS / max(seconds, 1e-9), 0.25), 4.0)
-        last = ended() or run.end >= run.total
-        if run.end > run.saved and (last or time.perf_counter() - saved >= _SAVE_SECONDS):
+        enough = any(comm.objects(ended()))
+        due = enough or run.end >= run.total or time.perf_counter() - saved >= _SAVE_SECONDS
+        if run.end > run.saved and comm.first(due):
             _save(run, out)
             saved = time.perf_counter()
-        if ended():
+        if enough:
             break
     if run.saved > 0.0:
-        run.whole = parts.join_parts(out, run.end, _about(run))
+        run.whole = on_first(comm, lambda: parts.join_parts(out, run.end, _about(run)))
     warn_of_grazing(grazing)
 
 
@@ -120,6 +130,7 @@ def begin(
     saved: tuple[dict[str, Any], dict[str, Any]] | None,
     out: Path,
     stage: Callable[[str], AbstractContextManager[object]],
+    comm: Communicator = ALONE,
 ) -> Run:
     """Build the network, or build it again and resume. saved : of ``saved_state``; stage : says what is being done
 
@@ -129,25 +140,34 @@ def begin(
     state, meta = saved or (None, {})
     driver = state["driver"] if state and config.driver == "auto" else config.driver
     small, likely = tiny(declared.network), choose(declared.network) if driver == "auto" else driver
+    if comm.size > 1 and driver == "auto":
+        likely = "window"
     with stage("loading kernels"):
-        Simulation(small, threads=config.threads, driver=likely).advance(2.0)
+        # First on one rank alone: what has to be compiled is compiled once.
+        on_first(comm, lambda: _simulate_a_little(small, config.threads, likely, ALONE))
+        _simulate_a_little(small, config.threads, likely, comm)
     with stage("building the network"):
         began = time.perf_counter()
         simulation = Simulation(
-            declared.network, seed=config.seed, threads=config.threads, driver=driver, state=state
+            declared.network, seed=config.seed, threads=config.threads, driver=driver, state=state, comm=comm
         )
         seconds = time.perf_counter() - began
     if simulation.driver != likely:
         # Drawn delays turned out to be none, or too small for the window engine.
         with stage("loading kernels"):
-            Simulation(small, threads=config.threads, driver=simulation.driver).advance(2.0)
-    new = runs.run_id(_identity(config, declared), simulation.driver, runs.package_versions())
+            _simulate_a_little(small, config.threads, simulation.driver, comm)
+    new = runs.run_id(_identity(config, declared), simulation.driver, package_versions())
     if state is None:
-        return Run(config, declared, simulation, seconds, Tally(), new)
+        return Run(config, declared, simulation, seconds, Tally(), comm, new)
     tally = Tally(**meta["tally"])
-    run = Run(config, declared, simulation, seconds, tally, meta.get("id", new), simulation.time)
-    parts.join_parts(out, simulation.time, _about(run), meta)
+    run = Run(config, declared, simulation, seconds, tally, comm, meta.get("id", new), simulation.time)
+    on_first(comm, lambda: parts.join_parts(out, simulation.time, _about(run), meta))
     return run
+
+
+def _simulate_a_little(small: Network, threads: int, driver: str, comm: Communicator) -> None:
+    """So that all kernels are loaded."""
+    Simulation(small, threads=threads, driver=driver, comm=comm).advance(2.0)
 
 
 def _stops(config: SimulateConfig, t_stop: float) -> Iterator[float]:
@@ -182,7 +202,7 @@ def _recorded(config: SimulateConfig, size: int) -> int:
 
 
 def _about(run: Run) -> dict[str, Any]:
-    return {"id": run.id, "run": _identity(run.config, run.declared), "versions": runs.package_versions()}
+    return {"id": run.id, "run": _identity(run.config, run.declared), "versions": package_versions()}
 
 
 def _save(run: Run, out: Path) -> None:
@@ -194,6 +214,11 @@ def _save(run: Run, out: Path) -> None:
         neurons = np.concatenate([np.empty(0, np.int64), *(p.neurons for p in pieces)])
         new[name] = SpikeTrains(times, neurons, _recorded(run.config, population.size))
     run.parts += 1
-    parts.save_part(out, run.parts, new, run.saved, run.end, run.id)
-    runs.save_state(out / "state.h5", run.simulation.state(), {**_about(run), "tally": asdict(run.tally)})
+    state = run.simulation.state()
+
+    def write() -> None:
+        parts.save_part(out, run.parts, new, run.saved, run.end, run.id)
+        runs.save_state(out / "state.h5", state, {**_about(run), "tally": asdict(run.tally)})
+
+    on_first(run.comm, write)
     run.saved, run.spikes = run.end, {}

@@ -17,6 +17,7 @@ from evsim.io import runs
 from evsim.io.datasets import Dataset
 from evsim.learning import Trainer
 from evsim.spikes import SpikeBatch
+from evsim.versions import package_versions
 
 Observe = Callable[[Trainer, Dataset], dict[str, float]]
 """Called before the first epoch and after each; what it gives then is added to the epoch's row."""
@@ -78,7 +79,7 @@ class TrainingRun:
 
     def save(self, out: Path) -> None:
         """Write run.h5 and metrics.csv."""
-        state = {**self.trainer.state(), "parameters": asdict(self.config), "versions": runs.package_versions()}
+        state = {**self.trainer.state(), "parameters": asdict(self.config), "versions": package_versions()}
         runs.save_run(out / "run.h5", state)
         runs.write_csv(out / "metrics.csv", self.trainer.history)
 
@@ -119,7 +120,7 @@ class TrainingRun:
             "threads": config.threads,
             "options": asdict(config),
             "command": command,
-            "versions": runs.package_versions(),
+            "versions": package_versions(),
         }
 
     def pictures(self) -> dict[str, Any]:

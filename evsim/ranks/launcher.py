@@ -14,6 +14,16 @@ _ALLOCATED = "SLURM_NTASKS"
 """Set in a batch script too, which is one process."""
 
 
+def available_cpus(environment: Mapping[str, str] = os.environ) -> int:
+    """CPUs that this process may use: those that Slurm gave each task, or else those that the system lets it run on."""
+    given = environment.get("SLURM_CPUS_PER_TASK", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def started(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:
     """The variable that tells of several processes, and how many; ("", 1) if none does."""
     return _largest(_STARTED, environment)

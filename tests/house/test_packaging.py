@@ -209,7 +209,8 @@ def test_learning_kernels_import_only_kernels(source):
 
 
 FLOORS = (
-    ("errors", "checks", "units", "types", "threads", "memory", "text_files", "streams", "_lazy", "ranks", "_kernels"),
+    ("errors", "checks", "units", "types", "threads", "memory", "text_files", "streams", "_lazy", "ranks", "versions",
+     "_kernels"),
     ("spikes", "neurons", "encode", "analysis"),
     ("description",),
     ("synapses",),
@@ -290,7 +291,7 @@ SCREEN = ("click", "rich")
 @_of("evsim.cli")
 def test_the_command_line_knows_no_numerics(source):
     """It reads options, calls `experiment` and prints what that returns."""
-    allowed = ("evsim.cli", "evsim.experiment", "evsim.errors", "evsim.text_files", *SCREEN)
+    allowed = ("evsim.cli", "evsim.experiment", "evsim.errors", "evsim.ranks", "evsim.text_files", *SCREEN)
     wrong = [
         i
         for i in _imports(source.tree(), source.package)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -150,22 +149,6 @@ def test_a_full_disk_keeps_the_old_table_and_summary(tmp_path, monkeypatch):
     assert (tmp_path / "m.csv").read_text() == "a\n1\n"
     assert (tmp_path / "s.json").read_text() == "1\n"
     assert sorted(os.listdir(tmp_path)) == ["m.csv", "s.json"]
-
-
-def test_versions_name_what_the_bits_depend_on(monkeypatch):
-    found = runs.package_versions()
-    assert list(found) == ["python", "evsim", "numpy", "numba", "scipy", "h5py"]
-    assert found["numpy"] == np.__version__
-    assert found["h5py"] == h5py.__version__
-
-    def absent(package):
-        raise runs.PackageNotFoundError
-
-    monkeypatch.setattr(runs, "_versions", runs._versions.__wrapped__)
-    monkeypatch.setattr(runs, "version", absent)
-    monkeypatch.setattr(hdf5, "version", absent)
-    found = runs.package_versions()
-    assert (found["evsim"], found["scipy"]) == ("unknown", "not installed")
 
 
 def test_files_of_two_runs_are_told_apart_also_where_they_have_no_id():

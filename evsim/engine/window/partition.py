@@ -20,7 +20,7 @@ _OF_A_NEURON = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What each rank owns: stretches of blocks, neurons and bundles, (ranks + 1,) cuts each. rank : which is this one"""
+    """What each rank owns: stretches of blocks, neurons and bundles, (ranks + 1,) cuts each. rank : this one"""
 
     block_cuts: np.ndarray
     neuron_cuts: np.ndarray

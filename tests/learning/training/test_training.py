@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from evsim.errors import SilentLayerError
-from evsim.io.runs import load_run, package_versions, save_run
+from evsim.io.runs import load_run, save_run
 from evsim.learning import (
     HM2BP,
     SGD,
@@ -22,6 +22,7 @@ from evsim.learning import (
 from evsim.learning.training.trainer import _boost, _regulariser_gradient
 from evsim.neurons.lif import LIF
 from evsim.spikes import SpikeBatch, SpikeTrains
+from evsim.versions import package_versions
 
 NEURON = LIF(tau_m=20.0, tau_syn=5.0, t_ref=1.0)
 OPTIONS = TrainingOptions(duration=50.0, max_rate=200.0, epochs=3, batch_size=16, rate=0.02, seed=3)
