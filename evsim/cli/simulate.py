@@ -15,7 +15,7 @@ from evsim.cli.signals import Interrupted, command_line, requests, say_how_to_re
 from evsim.experiment.kernels import has_kernels
 from evsim.experiment.network_report import published_rates, report
 from evsim.experiment.network_run import Run, SimulateConfig, declare
-from evsim.experiment.network_steps import advance, begin, saved_state
+from evsim.experiment.network_steps import advance, begin, resumed_elsewhere, saved_state
 from evsim.ranks.alone import ALONE
 from evsim.ranks.first import on_first
 from evsim.ranks.protocol import Communicator
@@ -49,6 +49,8 @@ def simulate_run(
         run = begin(config, declared, saved, out, console.status, comm)
         clear()
         _say_what_runs(run, saved is not None, console)
+        if saved is not None and (note := resumed_elsewhere(saved[1])):
+            console.print(note, highlight=False, soft_wrap=True)
         with requests() as request, _progress(console) as bar:
             task = bar.add_task("", total=run.total)
             progress = (lambda t: bar.update(task, completed=t)) if console.is_terminal else None
