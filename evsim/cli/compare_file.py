@@ -35,6 +35,13 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a comparison in TOML, or compare_digits or compare_mnist.")
     tree = read_toml(path)
+    if "search" in tree:
+        raise InputError(f"{path} has a [search]: evsim tune does it, and writes the comparison of what it chose.")
+    return comparison_of(tree, path, data_dir)
+
+
+def comparison_of(tree: dict[str, Any], path: Path, data_dir: str | None) -> Comparison:
+    """The comparison that the tables of a file describe; see ``read_comparison``."""
     if unknown := sorted(set(tree) - set(_TOP)):
         raise InputError(f"{path} names {', '.join(unknown)}; a comparison has {', '.join(_TOP)}.")
     seeds, entries, common = tree.get("seeds", [1]), tree.get("run", []), tree.get("common", {})
@@ -55,13 +62,19 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
             raise InputError(f"{path}: each [[run]] needs a rule and a label of its own; got {label!r} (twice?).")
         labels.add(slug(label))
         for seed in seeds:
-            out.append((label, seed, _config(common, of_run, seed, data_dir, f"{path}, run {label}")))
+            out.append((label, seed, run_config(common, of_run, seed, data_dir, f"{path}, run {label}")))
         if names := unused(out[-1][2], common):
             notes.append(f"{label} does not use these common options: {', '.join(n.lstrip('-') for n in names)}.")
     return Comparison(tuple(out), agreement, tuple(notes))
 
 
-def _config(common: dict[str, Any], of_run: dict[str, Any], seed: int, data_dir: str | None, where: str) -> RunConfig:
+def run_config(
+    common: dict[str, Any], of_run: dict[str, Any], seed: int, data_dir: str | None, where: str
+) -> RunConfig:
+    """The settings of one run. where : names it in errors
+
+    Raises InputError : keys or values that evsim train does not take, or options of the run that it does not use.
+    """
     if not all(isinstance(table.get(name, {}), dict) for table in (common, of_run) for name in _TABLES):
         raise InputError(f"{where}: {', '.join(_TABLES)} must be tables of NAME = VALUE.")
     merged = {**common, **of_run}

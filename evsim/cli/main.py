@@ -1,5 +1,5 @@
-"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``compare``, ``gradcheck``, ``rules``, ``simulate``,
-``bench``."""
+"""The command line: ``evsim demo``, ``train``, ``evaluate``, ``compare``, ``tune``, ``gradcheck``, ``rules``,
+``simulate``, ``bench``."""
 
 from __future__ import annotations
 
@@ -159,6 +159,24 @@ def compare(config: str, out: Path, executor: str, jobs: int | None, **options: 
     if options["collect"] and (options["part"] or options["resume"] or options["overwrite"]):
         raise click.UsageError("--collect does no run: leave out --part, --resume and --overwrite.")
     compare_run(find_file(config), out, executor=executor, jobs=jobs or os.cpu_count() or 1, **options)
+
+
+@main.command()
+@click.argument("config")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the search.")
+@click.option("--jobs", type=COUNT, show_default=False,
+              help="Number of trials at a time, each in a process of its own; default: the CPUs.")
+@click.option("--data-dir", type=click.Path(path_type=str), help="Folder of the data set's files.")
+def tune(config: str, out: Path, jobs: int | None, data_dir: str | None) -> None:
+    """Search options of each run of CONFIG by its validation accuracy, with as many trials for every run.
+
+    CONFIG is a comparison in TOML with ranges of options in [search] and [run.search] (see docs/tune.md). A search in
+    --out is continued. Several of these commands may work on one search, on any machines that see the folder. At the
+    end chosen.toml in --out is the comparison, for evsim compare, of the best trials. Needs Optuna.
+    """
+    from evsim.cli.tune import tune_run
+
+    tune_run(Path(config), out, jobs or os.cpu_count() or 1, data_dir)
 
 
 @main.command()

@@ -15,6 +15,7 @@ from typing import Any
 from evsim.errors import InputError, RunFileError
 from evsim.experiment.claims import claimed
 from evsim.experiment.comparison import RESULTS, Comparison, Part, Run, slug
+from evsim.experiment.config import RunConfig
 from evsim.experiment.folder import results_folder
 from evsim.io.atomic import write_text
 
@@ -42,22 +43,26 @@ def comparison_folder(
     if part is None:
         holds = [*RESULTS, *dict.fromkeys([*holds, *_recorded(out)]), *([FILE] if overwrite else ())]
     name = "comparison" if part is None else f"part-{part.number}-of-{part.of}"
+    described = describe(comparison)
     if not overwrite:
-        check_same(comparison, out)
+        check_same(described, out)
     alone = partial(claimed, name=name, patience=_PATIENCE)
     with results_folder(out, holds, resume=resume, overwrite=overwrite, alone=alone) as clear:
         clear()
-        _record(comparison, out)
+        record(described, out)
         yield
 
 
-def _described(comparison: Comparison) -> dict[str, Any]:
+def describe(comparison: Comparison) -> dict[str, Any]:
     """Settings by label, and the runs, as JSON has them."""
-    settings = {
-        label: {k: v for k, v in asdict(config).items() if k not in _FREE} for label, _, config in comparison.runs
-    }
-    tree = {"labels": settings, "runs": [f"{slug(label)}/seed-{seed}" for label, seed, _ in comparison.runs]}
+    labels = {label: shared_settings(config) for label, _, config in comparison.runs}
+    tree = {"labels": labels, "runs": [f"{slug(label)}/seed-{seed}" for label, seed, _ in comparison.runs]}
     return dict(json.loads(json.dumps(tree)))
+
+
+def shared_settings(config: RunConfig) -> dict[str, Any]:
+    """What all runs of a label have in common."""
+    return {k: v for k, v in asdict(config).items() if k not in _FREE}
 
 
 def _read(out: Path) -> dict[str, Any] | None:
@@ -75,26 +80,33 @@ def _recorded(out: Path) -> list[str]:
     return [] if (before := _read(out)) is None else list(before["runs"])
 
 
-def check_same(comparison: Comparison, out: Path) -> None:
-    """Raises RunFileError : the folder holds another comparison. Seeds and labels may be added and left out."""
-    before, now = _read(out), _described(comparison)
+def check_same(now: dict[str, Any], out: Path) -> None:
+    """now : what ``describe`` gives. Seeds and labels may be added and left out.
+
+    Raises RunFileError : the folder holds another comparison.
+    """
+    before = _read(out)
     if before is None:
         return
     shared = [label for label in now["labels"] if label in before["labels"]]
-    advice = "Give another --out, or --overwrite to replace it."
+    advice = "Give another --out, or remove that folder."
     if not shared:
         raise RunFileError(f"{out} holds another comparison, of {', '.join(before['labels'])}. {advice}")
     for label in shared:
         old, new = before["labels"][label], now["labels"][label]
-        if changed := [f"{k} = {old.get(k)!r} (now {new[k]!r})" for k in new if old.get(k) != new[k]]:
+        # Settings that one of the two versions of evsim does not have are not compared.
+        if changed := [f"{k} = {old[k]!r} (now {new[k]!r})" for k in new if k in old and old[k] != new[k]]:
             raise RunFileError(
                 f"{out} holds another comparison: its run {label} has other settings: {'; '.join(changed)}. {advice}"
             )
 
 
-def _record(comparison: Comparison, out: Path) -> None:
-    """Write what the folder holds. Of several parts that start at once the first one says it, the others compare."""
-    text = json.dumps(_described(comparison), indent=1) + "\n"
+def record(now: dict[str, Any], out: Path) -> None:
+    """Write what the folder holds. Of several that start at once the first one says it, the others compare.
+
+    Raises RunFileError : see ``check_same``.
+    """
+    text = json.dumps(now, indent=1) + "\n"
     if not (out / FILE).exists():
         temporary = out / f".{FILE}.{os.getpid()}-{time.monotonic_ns()}.tmp"
         temporary.write_text(text, encoding="utf-8")
@@ -107,6 +119,6 @@ def _record(comparison: Comparison, out: Path) -> None:
                 file.write(text)
         finally:
             temporary.unlink()
-    check_same(comparison, out)
+    check_same(now, out)
     if _read(out) != json.loads(text):
         write_text(out / FILE, text)

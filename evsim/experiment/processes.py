@@ -6,9 +6,11 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 
 from evsim.errors import InputError
 from evsim.experiment.comparison import Run, is_done
@@ -26,9 +28,11 @@ class RunOptions:
     """What is not part of a run, but of how it is watched.
 
     agreement : samples on which gradients are compared with the true one after every epoch; 0: none
+    pictures : draw them when the run is complete
     """
 
     agreement: int = 0
+    pictures: bool = True
 
 
 def do_run(run: Run, options: RunOptions) -> str | None:
@@ -52,10 +56,52 @@ def do_run(run: Run, options: RunOptions) -> str | None:
     return None if status == 0 else run.error or f"ended with status {status}; see {run.folder / 'log.txt'}"
 
 
-def end_runs(asked: Sequence[Run]) -> None:
+@contextmanager
+def submitter(executor: Executor | None, jobs: int) -> Iterator[Callable[[Run, RunOptions], Future[str | None]]]:
+    """A function within that hands a run to an executor, and gives what ``do_run`` will return.
+
+    executor : None: ``jobs`` runs at a time on this machine
+
+    At the end no run is started any more, and those at work on this machine are ended.
+    """
+    submitted: dict[Future[str | None], Run] = {}
+    with ThreadPoolExecutor(jobs) if executor is None else nullcontext(executor) as pool:
+
+        def submit(run: Run, options: RunOptions) -> Future[str | None]:
+            run = _anywhere(run)
+            future = pool.submit(do_run, run, options)
+            submitted[future] = run
+            return future
+
+        try:
+            yield submit
+        finally:
+            waiting = [future for future in submitted if not future.cancel()]
+            _end_runs(submitted.values())
+            while isinstance(pool, ThreadPoolExecutor) and not all(future.done() for future in waiting):
+                time.sleep(0.05)
+                _end_runs(submitted.values())  # one that had not yet started its process
+
+
+def outcome(future: Future[str | None]) -> str | None:
+    """Why a submitted run failed, None if it did not."""
+    try:
+        return future.result()
+    except Exception as error:  # its worker is gone, or what it sent cannot be read
+        return " ".join(f"the executor lost it: {type(error).__name__}: {error}".split())
+
+
+def _anywhere(run: Run) -> Run:
+    """The run as a worker in another folder finds its data."""
+    folder = run.config.data_dir
+    return run if folder is None else replace(run, config=replace(run.config, data_dir=os.path.abspath(folder)))
+
+
+def _end_runs(asked: Iterable[Run]) -> None:
     """End what this process started of these runs."""
+    folders = {run.folder for run in asked}
     for child, run in list(_running.items()):
-        if run in asked:
+        if run.folder in folders:
             with suppress(OSError):
                 child.terminate()
 

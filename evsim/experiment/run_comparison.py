@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from contextlib import closing, nullcontext
-from dataclasses import replace
+from collections.abc import Callable
+from concurrent.futures import Executor, as_completed
 from functools import partial
 from pathlib import Path
 
 from evsim.errors import RunFileError
 from evsim.experiment.comparison import Comparison, Part, Results, Run, collect, write_results
-from evsim.experiment.comparison_folder import FILE, check_same, comparison_folder
-from evsim.experiment.processes import RunOptions, do_run, end_runs
+from evsim.experiment.comparison_folder import FILE, check_same, comparison_folder, describe
+from evsim.experiment.processes import RunOptions, outcome, submitter
 
 
 def run_comparison(
@@ -56,14 +54,12 @@ def run_comparison(
     out = Path(out).resolve()
     asked = part.share(comparison.in_folder(out)) if part else comparison.in_folder(out)
     options = RunOptions(comparison.agreement if agreement is None else agreement)
-    with (
-        comparison_folder(comparison, out, asked, part, resume, overwrite),
-        closing(_done(asked, options, executor, jobs)) as done,
-    ):
+    with comparison_folder(comparison, out, asked, part, resume, overwrite), submitter(executor, jobs) as submit:
         written = _Sometimes()
-        for run, error in done:
+        futures = {submit(run, options): run for run in asked}
+        for future in as_completed(futures):
             if ended is not None:
-                ended(run, error)
+                ended(futures[future], outcome(future))
             if part is None:
                 written(partial(_write, asked, out))
         results = collect(asked)
@@ -80,43 +76,10 @@ def collected(comparison: Comparison, out: str | os.PathLike[str]) -> Results:
     out = Path(out).resolve()
     if not (out / FILE).exists():
         raise RunFileError(f"{out} holds no comparison; do its parts first, with --part 1/N and so on.")
-    check_same(comparison, out)
+    check_same(describe(comparison), out)
     results = collect(comparison.in_folder(out))
     write_results(results, out, pictures=True)
     return results
-
-
-def _done(
-    asked: list[Run], options: RunOptions, executor: Executor | None, jobs: int
-) -> Generator[tuple[Run, str | None], None, None]:
-    """Runs as they end, with what went wrong."""
-    with ThreadPoolExecutor(jobs) if executor is None else nullcontext(executor) as pool:
-        futures: dict[Future[str | None], Run] = {}
-        try:
-            for run in asked:
-                futures[pool.submit(do_run, _anywhere(run), options)] = run
-            for future in as_completed(futures):
-                yield futures[future], _error(future)
-        finally:
-            waiting = [future for future in futures if not future.cancel()]
-            here = [_anywhere(run) for run in futures.values()]
-            end_runs(here)
-            while isinstance(pool, ThreadPoolExecutor) and not all(future.done() for future in waiting):
-                time.sleep(0.05)
-                end_runs(here)  # one that had not yet started its process
-
-
-def _anywhere(run: Run) -> Run:
-    """The run as a worker in another folder finds its data."""
-    folder = run.config.data_dir
-    return run if folder is None else replace(run, config=replace(run.config, data_dir=os.path.abspath(folder)))
-
-
-def _error(future: Future[str | None]) -> str | None:
-    try:
-        return future.result()
-    except Exception as error:  # its worker is gone, or what it sent cannot be read
-        return " ".join(f"the executor lost it: {type(error).__name__}: {error}".split())
 
 
 def _write(asked: list[Run], out: Path) -> None:

@@ -65,7 +65,7 @@ def train(run: Run, options: RunOptions, last_try: bool, log: TextIO) -> None:
     for row in training.epochs(run.folder, observe=observe):
         log.write(", ".join(f"{name} {value:.6g}" for name, value in row.items()) + "\n")
         log.flush()
-    training.finish(run.folder, "")
+    training.finish(run.folder, "", pictures=options.pictures)
 
 
 def _end_with(parent: int) -> None:

@@ -83,15 +83,15 @@ class TrainingRun:
         runs.save_run(out / "run.h5", state)
         runs.write_csv(out / "metrics.csv", self.trainer.history)
 
-    def finish(self, out: Path, command: str) -> tuple[dict[str, Any], list[str]]:
-        """Write metrics.csv, summary.json and the pictures. command : that made the run, for the summary
+    def finish(self, out: Path, command: str, pictures: bool = True) -> tuple[dict[str, Any], list[str]]:
+        """Write metrics.csv, summary.json and ``pictures``. command : that made the run, for the summary
 
         Returns the summary and the names of all files of the run.
         """
         runs.write_csv(out / "metrics.csv", self.trainer.history)  # the row of an epoch that ended just before a kill
         summary = self.summary(command)
         runs.write_json(out / "summary.json", summary)
-        figures = self.pictures()
+        figures = self.pictures() if pictures else {}
         for name, figure in figures.items():
             figure.savefig(out / f"{name}.png")
         return summary, ["run.h5", "metrics.csv", "summary.json", *(f"{name}.png" for name in figures)]

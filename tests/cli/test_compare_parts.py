@@ -1,14 +1,12 @@
 """Comparisons by any executor, in parts, and with workers that are killed: the same tables, and no epoch twice."""
 
 import csv
-import io
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
@@ -19,11 +17,10 @@ from click.testing import CliRunner
 from evsim.cli.compare_file import read_comparison
 from evsim.cli.main import main
 from evsim.errors import InputError, RunFileError
-from evsim.experiment import processes
 from evsim.experiment.claims import claimed
 from evsim.experiment.comparison import Part
 from evsim.experiment.run_comparison import collected, run_comparison
-from evsim.experiment.run_process import train
+from helpers.comparisons import train_here
 from helpers.mpi import mpi, mpi_command, mpi_environment
 
 TINY = """
@@ -63,19 +60,7 @@ def tables(out):
 
 @pytest.fixture
 def trained_here(monkeypatch):
-    """Runs are trained in this process, one after the other and without pictures, which saves time; their folders."""
-    trained, one = [], threading.Lock()
-
-    def status(run, options, last_try):
-        with one, claimed(run.folder, "run"):
-            trained.append(run.folder.relative_to(run.folder.parents[1]).as_posix())
-            train(run, options, True, io.StringIO())
-        return 0
-
-    monkeypatch.setattr(processes, "_status", status)
-    monkeypatch.setattr("evsim.experiment.training_run.TrainingRun.pictures", lambda self: {})
-    monkeypatch.setattr("evsim.plot.comparison.pictures", lambda rows: {})
-    return trained
+    return train_here(monkeypatch)
 
 
 class Foreign(Executor):
@@ -181,7 +166,7 @@ def test_of_parts_that_start_at_once_with_two_files_one_is_refused(tmp_path, tra
 
     def late(source, target):
         monkeypatch.setattr(os, "link", link)
-        comparison_folder._record(first, tmp_path / "out")
+        comparison_folder.record(comparison_folder.describe(first), tmp_path / "out")
         link(source, target)
 
     monkeypatch.setattr(os, "link", late)
