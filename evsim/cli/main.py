@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from evsim.cli.options import (
 )
 from evsim.cli.signals import exit_code, interrupts, remember
 from evsim.errors import InputError, SilentLayerError
+from evsim.ranks.launcher import available_cpus
 
 FAULT = (
     "This is a fault of evsim, not of what you gave. Please report it with the lines above, the command, and what "
@@ -158,7 +158,7 @@ def compare(config: str, out: Path, executor: str, jobs: int | None, **options: 
         raise click.UsageError("--jobs is for --executor processes; with mpi, mpiexec -n or srun -n says how many.")
     if options["collect"] and (options["part"] or options["resume"] or options["overwrite"]):
         raise click.UsageError("--collect does no run: leave out --part, --resume and --overwrite.")
-    compare_run(find_file(config), out, executor=executor, jobs=jobs or os.cpu_count() or 1, **options)
+    compare_run(find_file(config), out, executor=executor, jobs=jobs or available_cpus(), **options)
 
 
 @main.command()
@@ -176,7 +176,7 @@ def tune(config: str, out: Path, jobs: int | None, data_dir: str | None) -> None
     """
     from evsim.cli.tune import tune_run
 
-    tune_run(Path(config), out, jobs or os.cpu_count() or 1, data_dir)
+    tune_run(Path(config), out, jobs or available_cpus(), data_dir)
 
 
 @main.command()
