@@ -1,4 +1,7 @@
-"""HM2-BP gradients of one layer, a block of neurons over all samples of a batch in fixed order."""
+"""HM2-BP gradients of one layer, a block of neurons over all samples of a batch in fixed order.
+
+The order is that of ``learning.fixed_order``; the sums of its halves stay in the cache.
+"""
 
 from typing import NamedTuple
 
@@ -17,6 +20,15 @@ class CountErrors(NamedTuple):
     macro: np.ndarray
     pre_counts: np.ndarray
     post_counts: np.ndarray
+
+
+class Order(NamedTuple):
+    """How samples are added: borders of the stretches, (stretches + 1,), and after each how often the last two sums are
+    added into one; sums : most of them at once."""
+
+    borders: np.ndarray
+    merges: np.ndarray
+    sums: int
 
 
 class Settings(NamedTuple):
@@ -69,12 +81,13 @@ def _add_to_signal(count, back, row, active, weights, pre_counts, signal, settin
 
 @leaf
 def _add_sample(k, first, last, active, rows, errors, weight_t, theta, gradient, signal, settings):
-    """Sample k of neurons ``first`` ... ``last - 1``; active : its sources that spike."""
+    """Sample k of neurons ``first`` ... ``last - 1``, whose rows ``gradient`` has; active : its sources that spike."""
     for i in range(first, last):
         d = errors.delta[k, i]
         if d == 0.0:
             continue
         row = rows.spsp[i - first]
+        to = gradient[i - first]
         count = errors.post_counts[k, i]
         micro = 1.0
         if settings.micro_paper:
@@ -83,28 +96,46 @@ def _add_sample(k, first, last, active, rows, errors, weight_t, theta, gradient,
         back = factor if settings.pass_micro else d * errors.macro[k, i]
         if count > 0:
             for j in range(active.size):
-                gradient[i, active[j]] += factor * row[j]
+                to[active[j]] += factor * row[j]
         else:
             for j in range(active.size):
-                gradient[i, active[j]] += factor * settings.silent_psp
+                to[active[j]] += factor * settings.silent_psp
         if settings.wants_signal:
             _add_to_signal(count, back, row, active, weight_t[i], errors.pre_counts[k], signal[k], settings)
 
 
+@leaf
+def _merge(sums, top, times):
+    """Add the last two of ``top`` sums into one, so many times; returns how many sums are left."""
+    for _ in range(times):
+        top -= 1
+        for i in range(sums.shape[1]):
+            for j in range(sums.shape[2]):
+                sums[top - 1, i, j] += sums[top, i, j]
+    return top
+
+
 @kernel
-def layer_block(prepared, errors, weight_t, theta, settings, block_index, gradient, signal):
+def layer_block(prepared, errors, order, weight_t, theta, settings, block_index, gradient, signal):
     """Weight gradients of neurons ``block_index * block`` ... and their part of the signal to the inputs.
 
-    prepared : PreparedBatch; errors : CountErrors; weight_t, gradient : (n_post, n_pre); theta : (n_post,)
-    signal : (samples, n_pre), this block's share of dL/do_pre, if it is wanted; this and ``gradient`` are added to
+    prepared : PreparedBatch; errors : CountErrors; order : Order; weight_t : (n_post, n_pre); theta : (n_post,)
+    gradient : (n_post, n_pre), written
+    signal : (samples, n_pre), this block's share of dL/do_pre, if it is wanted; added to
     """
     n_pre = weight_t.shape[1]
     first = block_index * prepared.block
     last = min(first + prepared.block, theta.size)
     rows = Rows(np.empty(n_pre), np.empty(n_pre), np.empty((prepared.block, n_pre)))
-    for k in range(errors.delta.shape[0]):
-        if not np.any(errors.delta[k, first:last] != 0.0):
-            continue
-        active = prepared.active[prepared.active_offsets[k] : prepared.active_offsets[k + 1]]
-        spsp_rows(k, block_index, prepared, active.size, rows)
-        _add_sample(k, first, last, active, rows, errors, weight_t, theta, gradient, signal, settings)
+    sums = np.empty((order.sums, last - first, n_pre))
+    top = 0
+    for stretch in range(order.merges.size):
+        sums[top] = 0.0
+        for k in range(order.borders[stretch], order.borders[stretch + 1]):
+            if not np.any(errors.delta[k, first:last] != 0.0):
+                continue
+            active = prepared.active[prepared.active_offsets[k] : prepared.active_offsets[k + 1]]
+            spsp_rows(k, block_index, prepared, active.size, rows)
+            _add_sample(k, first, last, active, rows, errors, weight_t, theta, sums[top], signal, settings)
+        top = _merge(sums, top + 1, order.merges[stretch])
+    gradient[first:last] = sums[0]

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from evsim.engine.sweep.layers import pack_layer, run_layer_batch
 from evsim.errors import GradientError, InputError, NetworkError
+from evsim.learning.fixed_order import rows_times
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.dense import Dense, Layer
 from evsim.neurons.lif import LIF, one_tau_each
@@ -94,7 +95,7 @@ class Analog(Layer):
             raise InputError(
                 f"{self.describe()} takes values of shape (samples, {self.n_in}); got {inputs.values.shape}."
             )
-        return self.tau_s * inputs.values @ self.weight
+        return rows_times(self.tau_s * inputs.values, self.weight)
 
     def twin(self, final: Floats) -> tuple[Dense, SpikeBatch]:
         """One sample as a Dense layer with one input, and that input's spike; final : its J, (n_out,).

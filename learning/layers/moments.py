@@ -124,7 +124,7 @@ def by_arrival(layer: Any, arrivals: SpikeBatch, signal: Floats, t_stop: float, 
     """dL/d arrival, (n_arrivals,), of potentials and integrals; signal : dL/d values."""
     feature = _feature(layer)
     borders = np.append(starts_of(layer, t_stop), t_stop)
-    push = np.ascontiguousarray(signal @ layer.weight.T)
+    push = np.ascontiguousarray(signal @ layer.weight.T)  # sample by sample: each is a matrix of its own
     out = np.zeros(arrivals.times.size)
 
     def stretch(first: int, last: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from evsim.errors import InputError, NetworkError
 from evsim.learning._kernels.arrays import Batch
 from evsim.learning._kernels.readout import Peaks, highest, integral_factors
+from evsim.learning.fixed_order import rows_times
 from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.moments import MOMENTARY, moments
@@ -132,7 +133,7 @@ class Readout(Layer):
         if self.feature == "integral":
             share = by_sample(arrivals, arrival_factors(self, arrivals, t_stop, False)[:, 0])
             start = p.u_init * weight_of_time(1.0 / p.tau_m + self.rate, t_stop)
-            values = share @ self.weight + start + p.v_inf * weight_of_time(self.rate, t_stop)
+            values = rows_times(share, self.weight) + start + p.v_inf * weight_of_time(self.rate, t_stop)
             return Voltages(values, np.full(shape, t_stop), corner, slope)
         values, times = np.empty(shape), np.empty(shape)
 

@@ -6,6 +6,7 @@ with refractoriness, delays, delta synapses and the neuron's parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from evsim.learning._kernels.arrays import Batch
 from evsim.learning._kernels.event_order import Network
 from evsim.learning._kernels.readout import highest_by_taus
 from evsim.learning.fields import check_fields
-from evsim.learning.fixed_order import added, borders
+from evsim.learning.fixed_order import rows_times, total
 from evsim.learning.layers.dense import Dense, Recurrent
 from evsim.learning.layers.moments import by_arrival, shares_of, weight_gradient
 from evsim.learning.layers.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
@@ -29,7 +30,6 @@ from evsim.neurons.arrays import NeuronArrays, neuron_arrays
 from evsim.neurons.lif import LIF
 from evsim.spikes import SpikeBatch
 from evsim.synapses.flat_network import FlatNetwork
-from evsim.threads import workers
 from evsim.types import Floats
 
 _SHARED_FACTORS = {"v_th", "bias"}
@@ -51,6 +51,7 @@ class EventProp:
     signals: ClassVar[tuple[str, ...]] = ("times", "values", "moments")
     needs: ClassVar[Needs] = Needs(moments=("integral", "potential"))
     exact: ClassVar[bool] = True
+    splits: ClassVar[str] = "halves"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -130,45 +131,52 @@ def _dense(
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, order = layer.delays.arrivals(inputs)
     by_delay = layer.delays.trained is not None
-    gradient, d_arrival, (by_theta, by_reset, by_init, _) = _shared(
+    adjoint = _Shared(
         layer.weight, p, arrivals, outputs, signal, t_stop, least_slope(p, rule.min_slope), True,
-        wants_signal or by_delay, threads,
+        wants_signal or by_delay,
     )  # fmt: skip
-    gradients: dict[str, Floats] = {"weight": gradient}
-    if "v_th" in layer.trainable:
-        gradients["v_th"] = by_theta
-    if "bias" in layer.trainable:
-        gradients["bias"] = -(by_theta + by_reset + by_init)
-    if by_delay:
-        gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)
-    return gradients, _put_back(d_arrival, order)
+
+    def of_stretch(first: int, last: int) -> dict[str, Floats]:
+        gradient, (by_theta, by_reset, by_init, _) = adjoint.back(first, last)
+        gradients: dict[str, Floats] = {"weight": gradient}
+        if "v_th" in layer.trainable:
+            gradients["v_th"] = by_theta
+        if "bias" in layer.trainable:
+            gradients["bias"] = -(by_theta + by_reset + by_init)
+        if by_delay:
+            gradients["delay"] = by_input(arrivals, adjoint.d_arrival, first, last)
+        return gradients
+
+    return total(len(inputs), of_stretch, threads), _put_back(adjoint.d_arrival, order)
 
 
-def _shared(
-    weight: Floats, p: NeuronArrays, arrivals: SpikeBatch, outputs: Any, signal: Floats, t_stop: float,
-    min_slope: float, spiking: bool, wants_signal: bool, threads: int,
-) -> tuple[Floats, Floats, Floats]:  # fmt: skip
-    """Weight gradient, dL/d arrival, and (4, n_out) by theta, u_reset, u_init, t_ref: neurons that share events."""
-    cuts = borders(len(arrivals))
-    by_weight = np.zeros((cuts.size - 1, *weight.shape))
-    by_neuron = np.zeros((cuts.size - 1, 4, weight.shape[1]))
-    d_arrival = np.zeros(arrivals.times.size)
-    spikes = LayerSpikes(outputs.times, outputs.neurons, outputs.offsets, outputs.currents, signal)
+class _Shared:
+    """The adjoint of neurons that share events. d_arrival : dL/d arrival, of the stretches that ``back`` was told"""
 
-    def one(k: int) -> None:
+    def __init__(
+        self, weight: Floats, p: NeuronArrays, arrivals: SpikeBatch, outputs: Any, signal: Floats, t_stop: float,
+        min_slope: float, spiking: bool, wants_signal: bool,
+    ) -> None:  # fmt: skip
+        self.weight, self.p, self.arrivals = weight, p, Batch.of(arrivals)
+        self.spikes = LayerSpikes(outputs.times, outputs.neurons, outputs.offsets, outputs.currents, signal)
+        self.settings = (t_stop, min_slope, spiking, wants_signal)
+        self.d_arrival = np.zeros(arrivals.times.size)
+
+    def back(self, first: int, last: int) -> tuple[Floats, Floats]:
+        """Weight gradient of some samples, and (4, n_out) by theta, u_reset, u_init, t_ref."""
+        gradient, by_neuron = np.zeros(self.weight.shape), np.zeros((4, self.weight.shape[1]))
         adjoint_layer(
-            Batch.of(arrivals), spikes, p, weight, LayerGradient(d_arrival, by_weight[k], *by_neuron[k]),
-            cuts[k], cuts[k + 1], t_stop, min_slope, spiking, wants_signal,
+            self.arrivals, self.spikes, self.p, self.weight, LayerGradient(self.d_arrival, gradient, *by_neuron),
+            first, last, *self.settings,
         )  # fmt: skip
-
-    with workers(threads) as pool:
-        list(pool(one, range(cuts.size - 1)))
-    return added(by_weight), d_arrival, added(by_neuron)
+        return gradient, by_neuron
 
 
-def by_input(arrivals: SpikeBatch, d_arrival: Floats, n_in: int) -> Floats:
-    """dL/d arrival summed over each input's spikes, (n_in,): the gradient of a delay that all its synapses share."""
-    return np.bincount(arrivals.neurons, weights=d_arrival, minlength=n_in).astype(np.float64)
+def by_input(arrivals: SpikeBatch, d_arrival: Floats, first: int, last: int) -> Floats:
+    """dL/d arrival summed over each input's spikes in some samples, (n_in,): the gradient of a delay that all its
+    synapses share."""
+    some = slice(arrivals.offsets[first], arrivals.offsets[last])
+    return np.bincount(arrivals.neurons[some], weights=d_arrival[some], minlength=arrivals.size).astype(np.float64)
 
 
 def _put_back(d_arrival: Floats, order: np.ndarray | None) -> Floats:
@@ -183,19 +191,23 @@ def _any_layer(
     layer: Dense, inputs: SpikeBatch, outputs: SpikeBatch, signal: Floats, t_stop: float, rule: EventProp, threads: int
 ) -> tuple[dict[str, Floats], Floats]:
     plan = layer.plan()
-    g = plan_gradient(plan, inputs, outputs, signal, t_stop, rule, threads)
+    adjoint = _Planned(plan, inputs, outputs, signal, t_stop, rule)
     from_inputs = plan.source < layer.n_in
-    gradients: dict[str, Floats] = {}
-    for name, synapses, n_pre in (("", from_inputs, layer.n_in), ("recurrent_", ~from_inputs, layer.n_out)):
-        if name and not isinstance(layer, Recurrent):
-            continue
-        place = (plan.source[synapses] - (layer.n_in if name else 0)) * layer.n_out + plan.target[synapses]
-        for key, values in (("weight", g.weight), ("delay", g.delay)):
-            flat = np.bincount(place, weights=values[synapses], minlength=n_pre * layer.n_out)
-            gradients[name + key] = flat.reshape(n_pre, layer.n_out).astype(np.float64)
-    if rule.neuron_parameters:
-        gradients |= neuron_gradients(layer.neuron, g.neuron)
-    return gradients, g.inputs
+
+    def of_stretch(first: int, last: int) -> dict[str, Floats]:
+        weight, delay, neuron = adjoint.back(first, last)
+        gradients: dict[str, Floats] = {}
+        for name, synapses, n_pre in (("", from_inputs, layer.n_in), ("recurrent_", ~from_inputs, layer.n_out)):
+            if name and not isinstance(layer, Recurrent):
+                continue
+            place = (plan.source[synapses] - (layer.n_in if name else 0)) * layer.n_out + plan.target[synapses]
+            for key, values in (("weight", weight), ("delay", delay)):
+                flat = np.bincount(place, weights=values[synapses], minlength=n_pre * layer.n_out)
+                gradients[name + key] = flat.reshape(n_pre, layer.n_out).astype(np.float64)
+        return gradients | (neuron_gradients(layer.neuron, neuron) if rule.neuron_parameters else {})
+
+    gradients = total(len(inputs), of_stretch, threads)
+    return gradients, adjoint.d_input
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,37 +233,46 @@ def plan_gradient(
 
     Raises GradientError : delta neurons made to fire by several kicks of one instant, plastic synapses.
     """
-    if plan.plastic:
-        raise GradientError("weights that change by STDP have no gradient here; connect without plasticity.")
-    cuts = borders(len(inputs))
-    n = cuts.size - 1
-    weight, delay = np.zeros((n, plan.weight.size)), np.zeros((n, plan.weight.size))
-    neuron = np.zeros((n, events.N_PARAMETERS, plan.level.size))
-    d_input = np.zeros(inputs.times.size)
-    trouble = np.zeros((n, 2))
-    synapses = Synapses(
-        plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start, plan.target, plan.weight
-    )
-    network = Network(plan.neurons, plan.level, synapses)
+    adjoint = _Planned(plan, inputs, outputs, signal, t_stop, rule)
 
-    def one(k: int) -> int:
-        return int(
-            events.adjoint_samples(
-                Batch.of(inputs), Batch.of(outputs), signal, network,
-                events.Gradient(d_input, weight[k], delay[k], neuron[k]), trouble[k], cuts[k], cuts[k + 1],
-                float(t_stop), least_slope(plan.neurons, rule.min_slope), rule.neuron_parameters,
-            )
-        )  # fmt: skip
+    def of_stretch(first: int, last: int) -> dict[str, Floats]:
+        return dict(zip(("weight", "delay", "neuron"), adjoint.back(first, last)))
 
-    with workers(threads) as pool:
-        status = list(pool(one, range(n)))
-    for k in np.flatnonzero(status):
-        raise GradientError(
-            f"neuron {int(trouble[k, 1])} fired at {trouble[k, 0]} ms, when several kicks arrived at once: its spike "
-            "time follows the last one needed and has no derivative. Give delta synapses delays that differ, or use "
-            "exponential ones."
+    sums = total(len(inputs), of_stretch, threads)
+    return PlanGradient(sums["weight"], sums["delay"], adjoint.d_input, sums["neuron"])
+
+
+class _Planned:
+    """The adjoint of a planned network. d_input : dL/d input spike, of the stretches that ``back`` was told
+
+    Raises GradientError : plastic synapses.
+    """
+
+    def __init__(
+        self, plan: FlatNetwork, inputs: SpikeBatch, outputs: SpikeBatch, signal: Floats, t_stop: float, rule: EventProp
+    ) -> None:
+        if plan.plastic:
+            raise GradientError("weights that change by STDP have no gradient here; connect without plasticity.")
+        synapses = Synapses(
+            plan.group_start, plan.group_delay, plan.group_level, plan.synapse_start, plan.target, plan.weight
         )
-    return PlanGradient(added(weight), added(delay), d_input, added(neuron))
+        self.plan, self.network = plan, Network(plan.neurons, plan.level, synapses)
+        self.spikes = Batch.of(inputs), Batch.of(outputs), signal
+        self.settings = float(t_stop), least_slope(plan.neurons, rule.min_slope), rule.neuron_parameters
+        self.d_input = np.zeros(inputs.times.size)
+
+    def back(self, first: int, last: int) -> tuple[Floats, Floats, Floats]:
+        """Derivatives by weights, delays and neurons of some samples. Raises GradientError : see ``plan_gradient``."""
+        weight, delay = np.zeros(self.plan.weight.size), np.zeros(self.plan.weight.size)
+        neuron, trouble = np.zeros((events.N_PARAMETERS, self.plan.level.size)), np.zeros(2)
+        gradient = events.Gradient(self.d_input, weight, delay, neuron)
+        if events.adjoint_samples(*self.spikes, self.network, gradient, trouble, first, last, *self.settings):
+            raise GradientError(
+                f"neuron {int(trouble[1])} fired at {trouble[0]} ms, when several kicks arrived at once: its spike "
+                "time follows the last one needed and has no derivative. Give delta synapses delays that differ, or "
+                "use exponential ones."
+            )
+        return weight, delay, neuron
 
 
 def neuron_gradients(lif: LIF, d: Floats) -> dict[str, Floats]:
@@ -276,55 +297,90 @@ def neuron_gradients(lif: LIF, d: Floats) -> dict[str, Floats]:
 def _readout(
     layer: Readout, inputs: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float, rule: EventProp, threads: int
 ) -> tuple[dict[str, Floats], Floats]:
-    p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, order = layer.delays.arrivals(inputs)
-    shift = signal.sum(axis=0)
-    taus = [np.zeros(layer.n_out), np.zeros(layer.n_out)]
-    if layer.feature == "integral":
-        factors = arrival_factors(layer, arrivals, t_stop, rule.neuron_parameters)
-        gradient = by_sample(arrivals, factors[:, 0]).T @ signal
-        push = signal @ layer.weight.T
-        d_arrival = factors[:, 1] * push.ravel()[arrivals.places()]
-        a = 1.0 / p.tau_m + layer.rate
-        unit = weight_of_time(a, t_stop)
-        d_init = shift * unit
+    of_stretch, d_arrival = (_integral if layer.feature == "integral" else _highest)(
+        layer, arrivals, outputs, signal, t_stop, rule.neuron_parameters
+    )
+
+    def gradients_of(first: int, last: int) -> dict[str, Floats]:
+        gradient, shift, d_init, *taus = of_stretch(first, last)
+        gradients = {"weight": gradient}
+        if layer.delays.trained:
+            gradients["delay"] = by_input(arrivals, d_arrival, first, last)
         if rule.neuron_parameters:
-            shares = (by_sample(arrivals, factors[:, k]) for k in (2, 3))
-            taus = [np.einsum("so,si,io->o", signal, share, layer.weight) for share in shares]
+            at_rest = d_init if layer.neuron.v_init is None else 0.0
+            gradients |= {
+                "tau_m": taus[0], "tau_syn": taus[1], "bias": shift - d_init, "v_rest": shift - d_init + at_rest,
+                "v_init": d_init,
+            }  # fmt: skip
+        return gradients
+
+    return total(len(inputs), gradients_of, threads), _put_back(d_arrival, order)
+
+
+_OfStretch = Callable[[int, int], tuple[Floats, ...]]
+"""Of some samples, derivatives by the weights, by what shifts all potentials, by their start, by tau_m, by tau_syn."""
+
+
+def _integral(
+    layer: Readout, arrivals: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float, with_taus: bool
+) -> tuple[_OfStretch, Floats]:
+    """Derivatives of the integral of stretches; dL/d arrival."""
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    factors = arrival_factors(layer, arrivals, t_stop, with_taus)
+    push = rows_times(signal, layer.weight.T)
+    shares = [by_sample(arrivals, factors[:, k]) for k in ((0, 2, 3) if with_taus else (0,))]
+    a = 1.0 / p.tau_m + layer.rate
+    unit = weight_of_time(a, t_stop)
+
+    def of_stretch(first: int, last: int) -> tuple[Floats, ...]:
+        error, share, *by_taus = (array[first:last] for array in (signal, *shares))
+        size = error.sum(axis=0)
+        taus = [np.einsum("so,si,io->o", error, by_tau, layer.weight) for by_tau in by_taus]
+        if with_taus:
             by_a = (t_stop * np.exp(-a * t_stop) - unit) / a
-            taus[0] = taus[0] - shift * p.u_init * by_a / p.tau_m**2
-        shift = shift * weight_of_time(layer.rate, t_stop)
-    else:
-        peaks, d_peak = peaks_of(outputs, signal)
-        gradient, d_arrival, by_neuron = _shared(
-            layer.weight, p, arrivals, peaks, d_peak, t_stop, 0.0, False, True, threads
-        )
-        corners = outputs.corner >= 0
-        np.add.at(d_arrival, outputs.corner[corners], (signal * outputs.slope)[corners])
-        d_init = by_neuron[2]
-        if rule.neuron_parameters:
-            highest_by_taus(Batch.of(arrivals), p, layer.weight, outputs.times, signal, *taus)
-    gradients = {"weight": gradient}
-    if layer.delays.trained:
-        gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)
-    if rule.neuron_parameters:
-        at_rest = d_init if layer.neuron.v_init is None else 0.0
-        gradients |= {
-            "tau_m": taus[0], "tau_syn": taus[1], "bias": shift - d_init, "v_rest": shift - d_init + at_rest,
-            "v_init": d_init,
-        }  # fmt: skip
-    return gradients, _put_back(d_arrival, order)
+            taus[0] = taus[0] - size * p.u_init * by_a / p.tau_m**2
+        return share.T @ error, size * weight_of_time(layer.rate, t_stop), size * unit, *taus
+
+    return of_stretch, factors[:, 1] * push.ravel()[arrivals.places()]
+
+
+def _highest(
+    layer: Readout, arrivals: SpikeBatch, outputs: Voltages, signal: Floats, t_stop: float, with_taus: bool
+) -> tuple[_OfStretch, Floats]:
+    """Derivatives of the highest potential of stretches; dL/d arrival, of the stretches that were asked for."""
+    p = neuron_arrays(layer.neuron, layer.n_out)
+    peaks, d_peak = peaks_of(outputs, signal)
+    adjoint = _Shared(layer.weight, p, arrivals, peaks, d_peak, t_stop, 0.0, False, True)
+
+    def of_stretch(first: int, last: int) -> tuple[Floats, ...]:
+        gradient, by_neuron = adjoint.back(first, last)
+        corner, error = outputs.corner[first:last], signal[first:last]
+        there = corner >= 0
+        np.add.at(adjoint.d_arrival, corner[there], (error * outputs.slope[first:last])[there])
+        taus = np.zeros((2, layer.n_out))
+        if with_taus:
+            of_samples = Batch(arrivals.times, arrivals.neurons, arrivals.offsets[first : last + 1])
+            highest_by_taus(of_samples, p, layer.weight, outputs.times[first:last], error, *taus)
+        return gradient, error.sum(axis=0), by_neuron[2], *taus
+
+    return of_stretch, adjoint.d_arrival
 
 
 def _moments(
     layer: Readout, inputs: SpikeBatch, signal: Floats, t_stop: float, threads: int
 ) -> tuple[dict[str, Floats], Floats]:
     arrivals, order = layer.delays.arrivals(inputs)
-    gradients = {"weight": weight_gradient(shares_of(layer, arrivals, t_stop, threads), signal)}
+    shares = shares_of(layer, arrivals, t_stop, threads)
     d_arrival = by_arrival(layer, arrivals, signal, t_stop, threads)
-    if layer.delays.trained:
-        gradients["delay"] = by_input(arrivals, d_arrival, layer.n_in)
-    return gradients, _put_back(d_arrival, order)
+
+    def of_stretch(first: int, last: int) -> dict[str, Floats]:
+        gradients = {"weight": weight_gradient(shares[first:last], signal[first:last])}
+        if layer.delays.trained:
+            gradients["delay"] = by_input(arrivals, d_arrival, first, last)
+        return gradients
+
+    return total(len(inputs), of_stretch, threads), _put_back(d_arrival, order)
 
 
 def peaks_of(outputs: Voltages, signal: Floats) -> tuple[SpikeBatch, Floats]:

@@ -22,7 +22,7 @@ from evsim.learning.fields import check_fields
 from evsim.learning.layers.dense import Dense
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs
-from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_target_trains
+from evsim.learning.rules.counts.signals import lateral_factor, order_of, readout_by_counts, with_target_trains
 from evsim.learning.spsp import prepare
 from evsim.learning.validation import checked_arguments
 from evsim.spikes import SpikeBatch
@@ -73,6 +73,7 @@ class HM2BP:
     fake_step: float = 0.0
     psp_delay: float | None = None
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
+    splits: ClassVar[str] = "halves"
     needs: ClassVar[Needs] = Needs(
         recurrent=False, features=("integral",), delays="one", trained_delays=False, currents=(1,), parameters=False,
         above_rest=True,
@@ -105,8 +106,8 @@ class HM2BP:
         """From dE/d count of a layer's neurons to weight gradients and dE/d count of its inputs.
 
         signal : (samples, n_out); of an integral Readout dE/d value. Returns {"weight": (n_in, n_out)}, summed over the
-        samples in order, and the signal (samples, n_in); zeros if it is not wanted, as below the first layer. The same
-        bits for any number of threads.
+        samples in a fixed order, and the signal (samples, n_in); zeros if it is not wanted, as below the first layer.
+        The same bits for any number of threads.
         """
         if isinstance(layer, Readout):
             return readout_by_counts(layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
@@ -126,10 +127,10 @@ class HM2BP:
         counts = trains.counts()
         macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)
         weight_t = np.ascontiguousarray(layer.weight.T)
-        pre_counts = inputs.counts()
+        pre_counts, order = inputs.counts(), order_of(len(inputs))
 
         def sweep(delta: Floats, wants_signal: bool) -> tuple[Floats, Floats]:
-            gradient = np.zeros_like(weight_t)
+            gradient = np.empty_like(weight_t)
             back = np.zeros((p.n_blocks, len(inputs), layer.n_in))
             settings = Settings(
                 self.micro == "paper", self.pass_factor, self.silent_sources == "all", wants_signal,
@@ -137,8 +138,10 @@ class HM2BP:
             )  # fmt: skip
 
             def one(b: int) -> None:
-                layer_block(p, CountErrors(delta, macro, pre_counts, counts), weight_t, theta, settings, b, gradient,
-                            back[b])  # fmt: skip
+                layer_block(
+                    p, CountErrors(delta, macro, pre_counts, counts), order, weight_t, theta, settings, b, gradient,
+                    back[b],
+                )  # fmt: skip
 
             with workers(threads) as pool:
                 list(pool(one, range(p.n_blocks)))

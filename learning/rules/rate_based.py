@@ -112,6 +112,11 @@ class RateBased:
         return layer_rates(self, layer, inputs, outputs, t_stop, threads)
 
     @property
+    def splits(self) -> str:
+        """Without a ``reference_step`` slopes are scaled by means over a batch."""
+        return "halves" if self.reference_step is not None else "never"
+
+    @property
     def needs(self) -> Needs:
         """What the rule takes of a layer; the estimator "interval" needs the slope at threshold, which delta synapses
         jump over."""

@@ -19,7 +19,7 @@ from evsim.learning._kernels import traces as kernels
 from evsim.learning._kernels.arrays import Surrogate as PsiArrays
 from evsim.learning._kernels.readout import integral_factors
 from evsim.learning.fields import check_fields
-from evsim.learning.fixed_order import added, borders
+from evsim.learning.fixed_order import total
 from evsim.learning.layers.dense import Recurrent
 from evsim.learning.layers.moments import shares_of, weight_gradient, windows_before
 from evsim.learning.layers.readout import Readout, arrival_factors, by_sample
@@ -36,7 +36,6 @@ from evsim.learning.surrogates import S2, S3, Surrogate
 from evsim.learning.validation import checked_arguments
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeBatch
-from evsim.threads import workers
 from evsim.types import Floats
 
 FORMS = ("integral", "spikes")
@@ -77,6 +76,7 @@ class STLLR:
     step: float = 1.0
     feedback_seed: int = 0
     signals: ClassVar[tuple[str, ...]] = ("values", "moments", "counts")
+    splits: ClassVar[str] = "halves"
 
     def __post_init__(self) -> None:
         check_fields(self, infinite=("tau_pre", "tau_post"))
@@ -159,13 +159,14 @@ class STLLR:
             delay = one_delay(layer)
             windows, profile = windows_before(layer, delay, t_stop)
             error = Separable(signal, windows, profile, t_stop - delay, signal)
-            gradient = weight_gradient(shares_of(layer, arrivals, t_stop), signal)
-            return {"weight": gradient}, self.routed(error, layer.weight)
-        share = arrival_factors(layer, arrivals, t_stop, False)[:, 0]
-        gradient = by_sample(arrivals, share).T @ signal
+            shares = shares_of(layer, arrivals, t_stop)
+            gradients = total(len(signal), lambda a, b: {"weight": weight_gradient(shares[a:b], signal[a:b])})
+            return gradients, self.routed(error, layer.weight)
+        share = by_sample(arrivals, arrival_factors(layer, arrivals, t_stop, False)[:, 0])
+        gradients = total(len(signal), lambda a, b: {"weight": share[a:b].T @ signal[a:b]})
         top = signal[:, None, :]
         error = Separable(top, np.zeros(1), profile_of(layer, t_stop), t_stop - one_delay(layer), top)
-        return {"weight": gradient}, self.routed(error, layer.weight)
+        return gradients, self.routed(error, layer.weight)
 
     def routed(self, error: Separable, weight: Floats) -> Separable:
         """Errors of the last layer at the neurons below it."""
@@ -179,16 +180,13 @@ class STLLR:
         return Through(events, learning, layer.weight, one_delay(layer), self.psi, self.d_ref, t_stop)
 
     def _gradient(self, layer: LayerEvents, learning: LearningSignal, t_stop: float, threads: int) -> Floats:
-        cuts = borders(len(layer.arrivals))
-        total = np.zeros((cuts.size - 1, *layer.weight.shape))
+        def of_stretch(first: int, last: int) -> dict[str, Floats]:
+            gradient = np.zeros(layer.weight.shape)
+            for sample in range(first, last):
+                Traces(self, layer).advance(sample, 0.0, t_stop, learning, gradient)
+            return {"all": gradient}
 
-        def one(k: int) -> None:
-            for sample in range(cuts[k], cuts[k + 1]):
-                Traces(self, layer).advance(sample, 0.0, t_stop, learning, total[k])
-
-        with workers(threads) as pool:
-            list(pool(one, range(cuts.size - 1)))
-        return added(total)
+        return total(len(layer.arrivals), of_stretch, threads)["all"]
 
 
 class Traces:

@@ -21,10 +21,11 @@ from scipy.linalg import lapack
 from evsim.errors import GradientError, InputError
 from evsim.learning._kernels.hm2bp import CountErrors, Settings, layer_block
 from evsim.learning.fields import check_fields
+from evsim.learning.fixed_order import rows_times, total
 from evsim.learning.layers.dense import Dense, Recurrent
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs, check_layer
-from evsim.learning.rules.counts.signals import lateral_factor, readout_by_counts, with_target_trains
+from evsim.learning.rules.counts.signals import lateral_factor, order_of, readout_by_counts, with_target_trains
 from evsim.learning.rules.counts.slopes import FORMS, elasticity, published_slope
 from evsim.learning.spsp import prepare, s_psp_batch
 from evsim.learning.validation import checked_arguments
@@ -95,6 +96,7 @@ class STRSBP:
     table: int = 50
     fake_step: float = 0.0
     signals: ClassVar[tuple[str, ...]] = ("counts", "values")
+    splits: ClassVar[str] = "halves"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -165,7 +167,10 @@ class STRSBP:
             below = self._solve(system, below, threads) * system.nu
         gradients = {"weight": gradient}
         if system.recurrent_psp is not None:
-            gradients["recurrent_weight"] = np.einsum("kl,klp->pl", to_weights, system.recurrent_psp)
+            psp = system.recurrent_psp
+            gradients |= total(
+                len(inputs), lambda a, b: {"recurrent_weight": np.einsum("kl,klp->pl", to_weights[a:b], psp[a:b])}
+            )
         return gradients, below
 
     def system(
@@ -207,7 +212,8 @@ class STRSBP:
             slope = np.stack(
                 [published_slope(n, t_stop, tau_m, float(r), self.table) for n, r in zip(counts.T, t_ref)], axis=1
             )
-            drive = np.clip(inputs.counts(), 1, most) @ layer.weight + np.clip(outputs.counts(), 1, most) @ inner
+            drive = rows_times(np.clip(inputs.counts(), 1.0, most), layer.weight)
+            drive += rows_times(np.clip(outputs.counts(), 1.0, most), inner)
             omega = 1.0 - np.where(recurrent | (o > 0), slope, 0.0) * drive * (tau_s / t_stop) / nu
         else:
             omega = 1.0 - elasticity(self.slopes, trains, t_stop, tau_m, neuron.t_ref)
@@ -254,16 +260,16 @@ class STRSBP:
         scale = p.tau_s / p.tau_m
         counts = outputs.counts()
         weight_t = np.ascontiguousarray(layer.weight.T)
-        gradient = np.zeros_like(weight_t)
+        gradient = np.empty_like(weight_t)
         below = np.zeros((p.n_blocks, len(inputs), layer.n_in))
 
-        errors = CountErrors(lam, np.ones(counts.shape), inputs.counts(), counts)
+        errors, order = CountErrors(lam, np.ones(counts.shape), inputs.counts(), counts), order_of(len(inputs))
         settings = Settings(
             False, False, False, wants_signal, self.silent_psp * scale, 0.0, self.silent_ratio * scale
         )
 
         def one(b: int) -> None:
-            layer_block(p, errors, weight_t, layer.theta, settings, b, gradient, below[b])
+            layer_block(p, errors, order, weight_t, layer.theta, settings, b, gradient, below[b])
 
         with workers(threads) as pool:
             list(pool(one, range(p.n_blocks)))

@@ -21,6 +21,7 @@ import numpy as np
 from evsim.errors import InputError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning.fields import check_fields
+from evsim.learning.fixed_order import rows_times
 from evsim.learning.layers.analog import Analog
 from evsim.learning.layers.readout import Readout, Voltages, arrival_factors
 from evsim.learning.needs import Needs
@@ -83,6 +84,11 @@ class TSSLBP:
             raise InputError(f"quiet must lie between 0 and 1 jumps of the PSC; got {self.quiet}.")
         if not self.warm_up >= 0:
             raise InputError(f"warm_up must be >= 0 spikes per neuron and sample; got {self.warm_up}.")
+
+    @property
+    def splits(self) -> str:
+        """Of whole batches is what ``warm_up`` looks at."""
+        return "halves" if self.warm_up == 0 else "never"
 
     @property
     def wakes_silent(self) -> bool:
@@ -150,13 +156,9 @@ class TSSLBP:
         if isinstance(layer, Analog):
             gradient = weight_gradient(layer, errors, errors.psi, inputs, t_stop, self.reference_step, threads)
             return {"weight": gradient}, PSCGradient(np.empty(0), np.empty(0), lambda batch: np.zeros(batch.times.size))
-        gradient, by_psc, by_time = backpropagate(
+        gradients, by_psc, by_time = backpropagate(
             layer, errors, errors.psi, inputs, t_stop, self.reference_step, True, wants_signal or wants_times, threads
         )
-        gradients = {"weight": gradient}
-        if wants_times:
-            total = np.bincount(inputs.neurons, weights=by_time, minlength=layer.n_in)
-            gradients["delay"] = total.astype(np.float64)
 
         def at(batch: SpikeBatch) -> Floats:
             return backpropagate(layer, errors, errors.psi, batch, t_stop, self.reference_step, False, True, threads)[1]
@@ -188,7 +190,7 @@ def _readout(
     """Nothing to approximate here: the gradient is exact, and C is the value's response to one more spike."""
     gradients, by_time = EventProp().backward(layer, inputs, outputs, signal, t_stop, threads=threads)
     if layer.feature == "integral":
-        push = signal @ layer.weight.T
+        push = rows_times(signal, layer.weight.T)
 
         def at(batch: SpikeBatch) -> Floats:
             arrivals, order = layer.delays.arrivals(batch)

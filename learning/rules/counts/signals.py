@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from evsim.learning._kernels.hm2bp import Order
+from evsim.learning.fixed_order import borders, merges, rows_times, total
 from evsim.learning.layers.readout import Readout, Voltages, arrival_factors, by_sample
 from evsim.learning.rules.rates.windows import output_of_input
 from evsim.learning.spsp import s_psp
@@ -84,4 +86,13 @@ def readout_by_counts(
     ratio = np.full(share.shape, float(output_of_input(layer, outputs, t_stop, 1)[0, 0, 0]))
     counts = inputs.counts()
     np.divide(share, counts, out=ratio, where=counts > 0)
-    return {"weight": share.T @ signal}, (signal @ layer.weight.T) * ratio
+    gradients = total(len(inputs), lambda first, last: {"weight": share[first:last].T @ signal[first:last]})
+    return gradients, rows_times(signal, layer.weight.T) * ratio
+
+
+def order_of(n: int) -> Order:
+    """In which order the kernel adds n samples."""
+    times = merges(n)
+    # Sums there are after each stretch, before the last of them are added.
+    sums = np.cumsum(1 - times) + times
+    return Order(borders(n), times, int(sums.max()))

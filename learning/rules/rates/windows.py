@@ -13,6 +13,7 @@ from evsim.learning._kernels import rate_response as kernels
 from evsim.learning._kernels.arrays import Batch, Surrogate
 from evsim.learning._kernels.rate_pieces import Nodes
 from evsim.learning._kernels.readout import integral_factors
+from evsim.learning.fixed_order import total
 from evsim.learning.layers.dense import Dense, Recurrent
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.rules.rates.slopes import analytic_rate, diffusion_rate, interval_slope
@@ -53,10 +54,15 @@ class LayerRates:
     def weight_gradients(self, by_drive: Floats) -> dict[str, Floats]:
         """From dL/d drive, (samples, K, n_out), to gradients summed over samples and windows."""
         n_sources, n_out = self.source_rates.shape[2], by_drive.shape[2]
-        flat = self.source_rates.reshape(-1, n_sources).T @ by_drive.reshape(-1, n_out) * self.unit
-        if n_sources == self.n_in:
-            return {"weight": flat}
-        return {"weight": flat[: self.n_in].copy(), "recurrent_weight": flat[self.n_in :].copy()}
+
+        def of_stretch(first: int, last: int) -> dict[str, Floats]:
+            sources, errors = self.source_rates[first:last], by_drive[first:last]
+            flat = sources.reshape(-1, n_sources).T @ errors.reshape(-1, n_out) * self.unit
+            if n_sources == self.n_in:
+                return {"weight": flat}
+            return {"weight": flat[: self.n_in].copy(), "recurrent_weight": flat[self.n_in :].copy()}
+
+        return total(len(by_drive), of_stretch)
 
 
 def pull_back_windows(rates: LayerRates, by_count: Floats) -> Floats:

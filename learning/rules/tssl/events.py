@@ -11,12 +11,13 @@ from evsim.errors import GradientError
 from evsim.learning._kernels import tssl as kernels
 from evsim.learning._kernels.arrays import Batch
 from evsim.learning._kernels.quiet import QuietPoints, replay_samples
-from evsim.learning.fixed_order import added, borders
+from evsim.learning.fixed_order import total
 from evsim.learning.layers.analog import Analog, joined
 from evsim.learning.psc_gradient import PSCGradient
+from evsim.learning.rules.eventprop import by_input
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeBatch
-from evsim.threads import over_stretches, workers
+from evsim.threads import over_stretches
 from evsim.types import Floats
 
 
@@ -267,35 +268,38 @@ def weight_gradient(
 ) -> Floats:
     """Gradient by a layer's weights from psi of its events, a part of ``SpikeErrors`` or their sum, (n_in, n_out)."""
     if not isinstance(layer, Analog):
-        return backpropagate(layer, events, psi, inputs, t_stop, step, True, False, threads)[0]
+        return backpropagate(layer, events, psi, inputs, t_stop, step, True, False, threads)[0]["weight"]
     p = neuron_arrays(layer.neuron, layer.n_out)
     d_final = np.empty((len(inputs), layer.n_out))
     kernels.backpropagate_analog(_arrays(events, psi), p, 0, len(inputs), float(step), d_final)
-    gradient: Floats = layer.tau_s * inputs.values.T @ d_final  # type: ignore[attr-defined]
-    return gradient
+    values: Floats = layer.tau_s * inputs.values  # type: ignore[attr-defined]
+    return total(len(inputs), lambda a, b: {"weight": values[a:b].T @ d_final[a:b]}, threads)["weight"]
 
 
 def backpropagate(
     layer: Any, events: SpikeErrors, psi: Floats, batch: SpikeBatch, t_stop: float, step: float, by_weight: bool,
     by_signal: bool, threads: int = 1,
-) -> tuple[Floats, Floats, Floats]:  # fmt: skip
-    """Gradient by the weights if ``by_weight`` (then ``batch`` is the layer's input), and, if ``by_signal``, the
-    derivatives by size and time of the PSC of each spike of ``batch``; zeros otherwise. step : ms, of kicks."""
+) -> tuple[dict[str, Floats], Floats, Floats]:  # fmt: skip
+    """Gradients by the weights and trained delays if ``by_weight`` (then ``batch`` is the layer's input), and, if
+    ``by_signal``, the derivatives by size and time of the PSC of each spike of ``batch``; zeros otherwise. Gradients by
+    delays need both. step : ms, of kicks"""
     p = neuron_arrays(layer.neuron, layer.n_out)
     arrivals, order = layer.delays.arrivals(batch)
-    cuts = borders(len(batch))
-    total = np.zeros((cuts.size - 1, *layer.weight.shape)) if by_weight else np.zeros((cuts.size - 1, 0, 0))
     by_psc, by_time = np.zeros(batch.times.size), np.zeros(batch.times.size)
     at = _arrays(events, psi)
+    shape = layer.weight.shape if by_weight else (0, 0)
 
-    def one(k: int) -> None:
+    def of_stretch(first: int, last: int) -> dict[str, Floats]:
+        gradients = {"weight": np.zeros(shape)}
         kernels.backpropagate(
-            Batch.of(arrivals), at, p, layer.weight, kernels.TSSLGradient(total[k], by_psc, by_time), cuts[k],
-            cuts[k + 1], float(t_stop), float(step), by_weight, by_signal,
+            Batch.of(arrivals), at, p, layer.weight, kernels.TSSLGradient(gradients["weight"], by_psc, by_time), first,
+            last, float(t_stop), float(step), by_weight, by_signal,
         )  # fmt: skip
+        if by_weight and layer.delays.trained is not None:
+            gradients["delay"] = by_input(arrivals, by_time, first, last)
+        return gradients
 
-    with workers(threads) as pool:
-        list(pool(one, range(cuts.size - 1)))
+    gradients = total(len(batch), of_stretch, threads)
     if order is not None:
         by_psc[order], by_time[order] = by_psc.copy(), by_time.copy()
-    return added(total), by_psc, by_time
+    return gradients, by_psc, by_time
