@@ -39,6 +39,10 @@ class Rule(Protocol):
     signals : the kinds of signal that it can start from, a tuple of Loss.signal
     needs : (left out: every layer) what it takes of a layer, a `Needs`; ``check_layer`` refuses the others
     exact : (left out: False) does it claim to be the true gradient? ``check_gradient`` then holds it to that.
+    splits : (left out: "stretches") how its gradients of a batch follow from those of parts of it. "halves": they are
+        those of its two halves, added, bit for bit (``fixed_order.total`` gives such sums), so that it is given as much
+        of a batch at once as there is; "stretches": it is given a few samples at a time, and what it gives is added;
+        "never": it looks at whole batches, and cannot be trained over ranks.
     Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error. Where it has
     ``figures(model, spikes, signal, t_stop) -> dict``, these go into the log of each epoch, of its last batch.
     """
@@ -104,7 +108,8 @@ def backward(
     """A rule from the last layer to the first: gradients of each layer, and the signal at the model's input.
 
     spikes : what ``model.forward`` gave; signal : the loss's derivative; wants_signal : at the model's input too
-    masks : with dropout between layers, then spikes are what ``masks.forward`` gave
+    masks : with dropout between layers, then spikes are what ``masks.forward`` gave, and gradients are by the weights
+        of ``masks.layers``
 
     Raises GradientError : arguments that do not fit together; a rule that gives unknown or missing names, other shapes,
     NaN or infinite
@@ -127,6 +132,6 @@ def backward(
         )
         gradient, signal = check_result(rule, f"layer {k}, {layer.describe()}", layer, inputs, result, wanted)
         if masks is not None:
-            gradient, signal = masks.gradients_of(k, gradient), masks.signal_below(k, signal, spikes[k])
+            signal = masks.signal_below(k, signal, spikes[k])
         gradients.insert(0, gradient)
     return gradients, signal

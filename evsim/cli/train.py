@@ -8,27 +8,36 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from evsim.cli.ranks import folder_of_ranks
 from evsim.cli.signals import command_line, say_how_to_resume
 from evsim.experiment.config import RunConfig
-from evsim.experiment.folder import results_folder
 from evsim.experiment.kernels import has_kernels
 from evsim.experiment.training_run import TrainingRun, evaluate, prepare, saved_state
+from evsim.ranks.alone import ALONE
+from evsim.ranks.first import on_first
+from evsim.ranks.protocol import Communicator
 
 
-def train_run(config: RunConfig, out: Path, resume: bool, *, overwrite: bool = False) -> None:
-    """Train, and leave in ``out``: run.h5 (after every epoch), metrics.csv, summary.json, three PNGs.
+def train_run(
+    config: RunConfig, out: Path, resume: bool, *, overwrite: bool = False, comm: Communicator = ALONE
+) -> None:
+    """Train, and leave in ``out``: run.h5 (after every epoch), metrics.csv, summary.json, three PNGs. Over ranks all
+    call this; rank 0 reads, writes and prints.
 
     Raises RunFileError : an earlier run in ``out`` that neither ``resume`` nor ``overwrite`` asks for, or ``resume``
     without one, or of one with other settings.
     """
     console = Console()
-    saved = saved_state(config, out / "run.h5") if resume else None
-    with results_folder(out, resume=resume, overwrite=overwrite) as clear:
-        run = prepare(config, saved)
+    saved = on_first(comm, lambda: saved_state(config, out / "run.h5")) if resume else None
+    with folder_of_ranks(comm, out, resume=resume, overwrite=overwrite) as clear:
+        run = prepare(config, saved, comm)
         trainer = run.trainer
+        threads = f"{run.config.threads} threads"
+        if comm.size > 1:
+            threads = f"{comm.size} ranks, {threads} each"
         console.print(
             f"[bold]{run.config.dataset}[/]: {_samples(run)}; network {'-'.join(map(str, run.sizes))}, rule "
-            f"{run.config.rule}, loss {run.config.loss}, {run.config.threads} threads, seed {run.config.seed}",
+            f"{run.config.rule}, loss {run.config.loss}, {threads}, seed {run.config.seed}",
             soft_wrap=True,
             highlight=False,
         )
@@ -41,7 +50,7 @@ def train_run(config: RunConfig, out: Path, resume: bool, *, overwrite: bool = F
         try:
             _train(run, out, console)
         except KeyboardInterrupt:
-            if trainer.epoch:
+            if trainer.epoch and comm.rank == 0:
                 say_how_to_resume(f"interrupted after {trainer.epoch} complete epochs, saved in {out}. To continue:")
             raise
         _finish(run, out, console)
@@ -87,7 +96,7 @@ def _load_kernels(run: TrainingRun, console: Console) -> None:
 
 
 def _finish(run: TrainingRun, out: Path, console: Console) -> None:
-    summary, files = run.finish(out, command_line())
+    summary, files = on_first(run.comm, lambda: run.finish(out, command_line()))
     accuracy = run.test_accuracy
     by = "validation" if "validation_accuracy" in run.trainer.history[-1] else "training accuracy"
     table = Table(show_header=False)

@@ -35,6 +35,8 @@ from evsim.learning.losses import PSCCount, PSCDistance
 from evsim.learning.training.optimisers import Optimiser
 from evsim.learning.training.regularisers import Regulariser
 from evsim.neurons.lif import LIF
+from evsim.ranks.alone import ALONE
+from evsim.ranks.protocol import Communicator
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
     ]
 
 
-def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
-    """Model and trainer of a run.
+def build(config: RunConfig, data: Dataset, comm: Communicator = ALONE) -> tuple[Sequential, Trainer]:
+    """Model and trainer of a run, whose batches the ranks of ``comm`` share.
 
     Raises ValueError : settings that do not fit together or the data set.
     """
@@ -138,7 +140,9 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
     if issubclass(trainer, ANNTrainer):
         hidden = () if isinstance(rule, Linear) else config.hidden
         perceptron = Perceptron([data.features, *hidden, data.n_classes])
-        return perceptron, trainer(perceptron, rule, optimiser, config, count_scale(data.x_train))
+        return perceptron, trainer(
+            perceptron, rule, optimiser, config, count_scale(data.x_train), comm=comm
+        )
     by_targets = data.targets is not None and "targets" in loss_entry(config.loss).given
     n_out = data.targets.size if by_targets else data.n_classes  # type: ignore[union-attr]
     sizes = [data.features + (config.bias_spike is not None), *config.hidden, n_out]
@@ -150,7 +154,7 @@ def build(config: RunConfig, data: Dataset) -> tuple[Sequential, Trainer]:
         loss = loss.by_times()
     if config.updates == "within":
         trainer = OnlineTrainer
-    return model, trainer(model, rule, loss, optimiser, config, _regularisers(config))
+    return model, trainer(model, rule, loss, optimiser, config, _regularisers(config), comm=comm)
 
 
 def start(config: RunConfig, model: Sequential) -> bool:

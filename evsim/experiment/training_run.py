@@ -16,6 +16,9 @@ from evsim.experiment.used_options import check_used
 from evsim.io import runs
 from evsim.io.datasets import Dataset
 from evsim.learning import Trainer
+from evsim.ranks.alone import ALONE
+from evsim.ranks.first import on_first
+from evsim.ranks.protocol import Communicator
 from evsim.spikes import SpikeBatch
 from evsim.versions import package_versions
 
@@ -65,6 +68,11 @@ class TrainingRun:
         """One batch whose gradients are not used, so that no epoch's time contains compiling or loading of kernels."""
         self.trainer.load_kernels(*self.first_batch(self.trainer.options.batch_size))
 
+    @property
+    def comm(self) -> Communicator:
+        """The ranks that share the run; rank 0 writes."""
+        return self.trainer.comm
+
     def epochs(
         self, out: Path, progress: Callable[[int, int], None] | None = None, observe: Observe | None = None
     ) -> Iterator[dict[str, float]]:
@@ -74,7 +82,7 @@ class TrainingRun:
         for row in self.trainer.epochs(data.x_train, data.y_train, data.x_test, data.y_test, progress, held):
             if observe is not None:
                 row.update(observe(self.trainer, data))
-            self.save(out)
+            on_first(self.comm, lambda: self.save(out))
             yield row
 
     def save(self, out: Path) -> None:
@@ -118,6 +126,7 @@ class TrainingRun:
             "synaptic_events": int(sum(row["synaptic_events"] for row in history)),
             "seconds": seconds,
             "threads": config.threads,
+            "ranks": self.comm.size,
             "options": asdict(config),
             "command": command,
             "versions": package_versions(),
@@ -151,14 +160,16 @@ class TrainingRun:
         return {"raster": figure}
 
 
-def prepare(config: RunConfig, saved: dict[str, Any] | None = None) -> TrainingRun:
+def prepare(config: RunConfig, saved: dict[str, Any] | None = None, comm: Communicator = ALONE) -> TrainingRun:
     """Load the data and build model and trainer; weights are drawn and thresholds calibrated, or taken from ``saved``.
+
+    comm : whose ranks share the run; each does all of this
 
     Raises InputError : settings that do not fit together or the data set; a saved state that does not fit.
     """
     data = load_data(config)
     config = _fit_data(config, data)
-    model, trainer = build(config, data)
+    model, trainer = build(config, data, comm)
     run = TrainingRun(config, data, trainer)
     if saved is not None:
         trainer.load(saved)

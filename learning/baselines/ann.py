@@ -71,6 +71,14 @@ class Affine(Layer):
         """Weight and bias."""
         return [Parameter("weight", Kind.WEIGHT, self.weight), Parameter("bias", Kind.NEURON, self.bias)]
 
+    def needed_gradients(self) -> list[str]:
+        """By weight and bias."""
+        return ["weight", "bias"]
+
+    def pull_back(self, gradients: dict[str, Floats]) -> dict[str, Floats]:
+        """The gradients themselves."""
+        return gradients
+
 
 class Perceptron(Sequential):
     """Affine layers with ReLU between them.
@@ -89,11 +97,11 @@ class Perceptron(Sequential):
             outputs.append(_as_values(np.maximum(x, 0.0) if k < len(self.layers) - 1 else x))
         return outputs
 
-    def backward(self, outputs: list[Any], signal: Floats) -> list[Floats]:
-        """From dL/d values of the last layer, (n, n_out), to gradients by ``parameters()``, summed over the samples."""
-        gradients: list[Floats] = []
+    def backward(self, outputs: list[Any], signal: Floats) -> list[dict[str, Floats]]:
+        """From dL/d values of the last layer, (n, n_out), to gradients of each layer, summed over the samples."""
+        gradients: list[dict[str, Floats]] = []
         for k in range(len(self.layers) - 1, -1, -1):
-            gradients = [outputs[k].values.T @ signal, signal.sum(axis=0), *gradients]
+            gradients.insert(0, {"weight": outputs[k].values.T @ signal, "bias": signal.sum(axis=0)})
             if k:
                 signal = (signal @ self.layers[k].weight.T) * (outputs[k].values > 0.0)
         return gradients
@@ -106,11 +114,17 @@ class ANNTrainer(Trainer):
     """
 
     def __init__(
-        self, model: Perceptron, rule: ANN, optimiser: Optimiser, options: TrainingOptions, scale: float = 1.0
+        self,
+        model: Perceptron,
+        rule: ANN,
+        optimiser: Optimiser,
+        options: TrainingOptions,
+        scale: float = 1.0,
+        comm: Any = None,
     ) -> None:
         if options.hidden_dropout > 0.0:
             raise InputError("hidden_dropout is of spiking networks; set it to 0 for ann and linear.")
-        super().__init__(model, rule, VoltageCrossEntropy(), optimiser, options)  # type: ignore[arg-type]
+        super().__init__(model, rule, VoltageCrossEntropy(), optimiser, options, comm=comm)  # type: ignore[arg-type]
         self.scale = scale
 
     def inputs(self, x: Any, keys: np.ndarray, epoch: int) -> Floats:
@@ -121,16 +135,15 @@ class ANNTrainer(Trainer):
             return np.asarray(spikes.counts() * self.scale, np.float64)
         return np.asarray(x[keys], np.float64)
 
-    def gradients(
-        self, inputs: Any, labels: np.ndarray, boost: Floats | None = None, masks: Masks | None = None
-    ) -> tuple[list[Floats], list[Any], Floats]:
-        """As ``Trainer.gradients``."""
+    def _sums(
+        self, inputs: Any, labels: np.ndarray, boost: Floats | None, masks: Masks | None
+    ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:
         outputs = self.model.forward(inputs, 0.0)
         loss, signal = loss_and_signal(self.loss, outputs[-1], labels)
         if boost is not None:
             signal = weighted(signal, outputs[-1], boost)
         model: Perceptron = self.model  # type: ignore[assignment]
-        return model.backward(outputs, signal / len(labels)), outputs, loss
+        return model.backward(outputs, signal), outputs, loss
 
 
 def count_scale(x: Any) -> float:

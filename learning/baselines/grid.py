@@ -96,7 +96,8 @@ class GridModel(Sequential):
         masks: Masks | None = None,
     ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:  # fmt: skip
         """Gradients of the summed loss by weights and delays, layer by layer, all layers' spikes, and the loss of each
-        sample; boost : (n,) factors on the samples' losses; masks : of dropout between layers."""
+        sample; boost : (n,) factors on the samples' losses; masks : of dropout between layers, then gradients are by
+        the weights of ``masks.layers``."""
         self._check(inputs, t_stop)
         spikes: list[Any] = [inputs]
         potentials: list[Any] = []
@@ -119,7 +120,7 @@ class GridModel(Sequential):
             of_layer, signal = step(self._grid(inputs, t_stop), layers[k], handed[k], potentials[k], signal, k > 0)
             if masks is not None and k > 0:
                 # Columns are (sample, neuron), as in the masks.
-                of_layer, signal = masks.gradients_of(k, of_layer), signal * masks.keep[k - 1].ravel()
+                signal = signal * masks.keep[k - 1].ravel()
             gradients.insert(0, of_layer)
         return gradients, spikes, values
 
@@ -186,13 +187,8 @@ class GridTrainer(Trainer):
     def __init__(self, model: Sequential, rule: SurrogateBPTT, *others: Any, **settings: Any) -> None:
         super().__init__(GridModel(model, rule), rule, *others, **settings)  # type: ignore[arg-type]
 
-    def gradients(
-        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None = None, masks: Masks | None = None
-    ) -> tuple[list[Floats], list[Any], Floats]:
-        """As ``Trainer.gradients``."""
+    def _sums(
+        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None, masks: Masks | None
+    ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:
         model: GridModel = self.model  # type: ignore[assignment]
-        by_layer, spikes, loss = model.gradients(self.loss, inputs, labels, self.options.duration, boost, masks)
-        arrays = [g for layer, d in zip(model.layers, by_layer) for g in layer.pull_back(d).values()]
-        for g in arrays:
-            g /= len(inputs)
-        return arrays, spikes, loss
+        return model.gradients(self.loss, inputs, labels, self.options.duration, boost, masks)

@@ -32,6 +32,8 @@ class Masks:
 
     layers : of the model, as they are with what remains of the hidden spikes
     keep : for each hidden layer (n, n_out) bool
+    scale : of the weights of ``layers`` but the first; a gradient by the model's own weights is so many times that by
+        theirs
     """
 
     def __init__(self, model: Sequential, share: float, seed: int, epoch: int, keys: np.ndarray) -> None:
@@ -69,9 +71,11 @@ class Masks:
         offsets = np.append(0, np.cumsum(handed_on))[spikes.offsets]
         return SpikeBatch.owning(spikes.times[handed_on], spikes.neurons[handed_on], offsets, spikes.size)
 
-    def gradients_of(self, k: int, gradients: dict[str, Floats]) -> dict[str, Floats]:
-        """Gradients of layer k, from those by the weights that it has in training to those by its own."""
-        return gradients if k == 0 else {**gradients, "weight": self.scale * gradients["weight"]}
+    def take(self, samples: np.ndarray) -> Masks:
+        """Of some of the samples."""
+        taken = copy(self)
+        taken.keep = [keep[samples] for keep in self.keep]
+        return taken
 
     def signal_below(self, k: int, signal: Any, spikes: SpikeBatch) -> Any:
         """The signal at the input of layer k, for all spikes of the layer below; of neurons left out it is 0.

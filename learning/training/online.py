@@ -8,6 +8,7 @@ sample to sample but the weights, so a resumed run is the same run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class OnlineTrainer(Trainer):
         optimiser: Optimiser,
         options: TrainingOptions,
         regularisers: Sequence[Regulariser] = (),
+        comm: Any = None,
     ) -> None:
         if not isinstance(rule, STLLR):
             raise GradientError(
@@ -64,7 +66,13 @@ class OnlineTrainer(Trainer):
             raise GradientError(
                 f"{looking[0]} looks at the spikes of whole samples; leave it out, or update after the sample."
             )
-        super().__init__(model, rule, loss, optimiser, options, regularisers)
+        super().__init__(model, rule, loss, optimiser, options, regularisers, comm)
+        if self.comm.size > 1:
+            raise GradientError(
+                "weight updates within a sample are not shared among ranks: each is a step of all samples of a batch, "
+                "so many in a sample that ranks would only wait for each other. Run one process, or update after the "
+                "sample."
+            )
         self._stream(0)
 
     def load_kernels(self, inputs: SpikeBatch, labels: np.ndarray) -> None:
@@ -77,18 +85,18 @@ class OnlineTrainer(Trainer):
         rule: STLLR = self.rule  # type: ignore[assignment]
         return StreamingSTLLR(self.model, rule, self.options.duration, self.loss, label)
 
-    def _learn(
-        self, inputs: SpikeBatch, labels: np.ndarray, boost: Floats | None, rate: float, epoch: int, keys: np.ndarray,
-        is_last: bool,
-    ) -> Learned:  # fmt: skip
+    def _learn(self, x: Any, y: np.ndarray, batch: np.ndarray, rate: float, epoch: int) -> list[Learned]:
+        labels = y[batch]
+        inputs = self.inputs(x, batch, self._stream_of(epoch))
         streams = [self._stream(int(label)) for label in labels]
-        for gradients in self._windows(streams, inputs, boost):
+        for gradients in self._windows(streams, inputs, None if self.boost is None else self.boost[batch]):
             self._step(gradients, [], rate)
         values = [stream.finish()[1] for stream in streams]
         outputs = Moments(np.concatenate([m.values for m in values]), values[0].starts, values[0].end)
         loss, _ = loss_and_signal(self.loss, outputs, labels)
         emitted = [int(n) for n in np.sum([stream.emitted for stream in streams], axis=0)]
-        return Learned(outputs, loss, [*emitted, None], [inputs.times.size, *emitted])
+        hits = self.loss.predict(outputs) == labels
+        return [Learned(hits, loss, [*emitted, None], [inputs.times.size, *emitted])]
 
     def _windows(
         self, streams: list[StreamingSTLLR], inputs: SpikeBatch, boost: Floats | None

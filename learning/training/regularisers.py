@@ -28,7 +28,8 @@ from evsim.types import Floats
 class Regulariser(Protocol):
     """Called after each batch, before the optimiser.
 
-    Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error.
+    Where it has a true ``wakes_silent``, it can make silent neurons fire, and a silent layer is no error. Where it has
+    a false ``looks_at_spikes``, it is given none: over ranks, those of a batch are then not sent about.
     """
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
@@ -166,6 +167,7 @@ class GradientClipping:
     """Scale all gradients of a batch down together where their joint Euclidean norm passes ``limit``."""
 
     limit: float = 1.0
+    looks_at_spikes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -185,6 +187,7 @@ class WeightClipping:
     """After each step, put weights beyond +-limit back to it (TSSL-BP's code: 4)."""
 
     limit: float = 4.0
+    looks_at_spikes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self)

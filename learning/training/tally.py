@@ -24,13 +24,16 @@ class Tally:
     events: int = 0
     figures: dict[str, float] = field(default_factory=dict)
 
-    def add(self, delivered: Sequence[int], layers: list[Layer], hits: np.ndarray, loss: Floats) -> None:
-        """Count a batch. delivered : spikes that each layer was handed; events are those at its synapses."""
+    def add(self, hits: np.ndarray, loss: Floats) -> None:
+        """Count some samples."""
         self.samples += hits.size
         self.correct += int(hits.sum())
         self.loss += float(loss.sum())
-        self.input_spikes += delivered[0]
-        self.events += sum(n * layer.n_out for n, layer in zip(delivered, layers))
+
+    def deliver(self, delivered: Sequence[int | None], layers: list[Layer]) -> None:
+        """Count the spikes that each layer was handed; events are those at its synapses."""
+        self.input_spikes += delivered[0] or 0
+        self.events += sum((n or 0) * layer.n_out for n, layer in zip(delivered, layers))
 
     @property
     def accuracy(self) -> float:
@@ -41,3 +44,9 @@ class Tally:
 def emitted(out: Any) -> int:
     """Spikes in what a layer gave; 0 of a layer that does not spike."""
     return out.times.size if isinstance(out, SpikeBatch) else 0
+
+
+def summed_counts(of_ranks: Sequence[Sequence[Sequence[int | None]]]) -> list[int | None]:
+    """Counts of each layer, summed over what all ranks have of their parts; None stays None."""
+    every = [counts for of_parts in of_ranks for counts in of_parts]
+    return [None if column[0] is None else sum(n or 0 for n in column) for column in zip(*every)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,11 @@ from evsim.learning.training.optimisers import Optimiser
 from evsim.learning.training.options import TrainingOptions
 from evsim.learning.training.regularisers import AfterStep, Regulariser
 from evsim.learning.training.saved import checked_training
-from evsim.learning.training.tally import Tally, emitted
+from evsim.learning.training.shares import Shares
+from evsim.learning.training.tally import Tally, emitted, summed_counts
 from evsim.learning.validation import loss_and_signal, weighted
+from evsim.ranks.alone import ALONE
+from evsim.ranks.given import ranks_of
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
 
@@ -33,25 +36,28 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What a batch was while it was learned.
+    """What a part of a batch was while it was learned.
 
-    outputs : of the last layer; loss : (n,)
+    hits : (n,) whether the class was read right; loss : (n,)
     emitted : spikes of each layer, None of one that does not spike
     delivered : spikes that each layer was handed
-    figures : what the rule has to say, see `protocols.Rule`
     """
 
-    outputs: Any
+    hits: np.ndarray
     loss: Floats
     emitted: list[int | None]
     delivered: list[int]
-    figures: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
     """Trains a model; everything random is keyed by (seed, epoch, sample), so a resumed run is the same run.
 
+    comm : a communicator of mpi4py (MPI.COMM_WORLD) whose ranks share each batch; see docs/clusters.md. All call the
+        same methods with the same arguments, and have the same weights, bit for bit, as one process has.
+
     ``state()`` after an epoch and ``load(state)`` in a new trainer continue bit for bit.
+
+    Raises GradientError : parts that do not go together; over ranks, a rule that looks at whole batches
     """
 
     def __init__(
@@ -62,9 +68,12 @@ class Trainer:
         optimiser: Optimiser,
         options: TrainingOptions,
         regularisers: Sequence[Regulariser] = (),
+        comm: Any = None,
     ) -> None:
         check_signal(rule, loss)
         check_layers(rule, model)
+        self.comm = ranks_of(comm)
+        self.shares = Shares(self.comm, getattr(rule, "splits", "stretches"), type(rule).__name__)
         self.model, self.rule, self.loss = model, rule, loss
         self.optimiser, self.options, self.regularisers = optimiser, options, list(regularisers)
         self.epoch = 0
@@ -141,6 +150,7 @@ class Trainer:
                 "synaptic_events": tally.events,
                 **tally.figures,
             }
+            self.shares.check_equal([p.array for p in self.model.trained_arrays()], f"after epoch {epoch}")
             self.epoch = epoch
             self.history.append(row)
             if select > self.best_accuracy:
@@ -152,7 +162,34 @@ class Trainer:
         self, inputs: Any, labels: np.ndarray, boost: Floats | None = None, masks: Masks | None = None
     ) -> tuple[list[Floats], list[Any], Floats]:
         """Gradients of the mean loss of a batch by ``model.parameters()``, the spikes of all layers, and the loss of
-        each sample. boost : (n,) factors on the losses; masks : which hidden neurons hand their spikes on."""
+        each sample, in this process alone. boost : (n,) factors on the losses; masks : which hidden neurons hand their
+        spikes on."""
+        shares = Shares(ALONE, self.shares.splits, type(self.rule).__name__)
+        several = len(shares.parts(len(inputs))) > 1
+        found: list[tuple[list[Any], Floats]] = []
+
+        def of_part(first: int, last: int) -> dict[Any, Floats]:
+            if several:
+                some = np.arange(first, last)
+                part = inputs.take(some) if isinstance(inputs, SpikeBatch) else inputs[some]
+                sums, spikes, loss = self._sums(
+                    part, labels[some], None if boost is None else boost[some],
+                    None if masks is None else masks.take(some),
+                )  # fmt: skip
+            else:
+                sums, spikes, loss = self._sums(inputs, labels, boost, masks)
+            found.append((spikes, loss))
+            return self._by_name(sums, several)
+
+        sums = shares.total(len(inputs), of_part)
+        spikes, loss = shares.outputs([s for s, _ in found]), np.concatenate([v for _, v in found])
+        return self._means(sums, len(inputs), 1.0 if masks is None else masks.scale), spikes, loss
+
+    def _sums(
+        self, inputs: Any, labels: np.ndarray, boost: Floats | None, masks: Masks | None
+    ) -> tuple[list[dict[str, Floats]], list[Any], Floats]:
+        """Of some samples: gradients of the summed loss, layer by layer, as the rule gives them; the spikes of all
+        layers; the loss of each sample. With masks, by the weights that layers have in training."""
         o = self.options
         run = self.model.forward if masks is None else masks.forward
         spikes = run(inputs, o.duration, o.threads)
@@ -160,26 +197,40 @@ class Trainer:
         if boost is not None:
             signal = weighted(signal, spikes[-1], boost)
         by_layer, _ = backward(self.model, self.rule, spikes, signal, o.duration, o.threads, masks=masks)
-        # Not in place: what a rule gave may be an array of its own, or the weights themselves.
-        gradients = [
-            g / len(inputs)
-            for layer, of_layer in zip(self.model.layers, by_layer)
-            for g in layer.pull_back(of_layer).values()
-        ]
-        return gradients, spikes, loss
+        return by_layer, spikes, loss
+
+    def _by_name(self, sums: list[dict[str, Floats]], copied: bool) -> dict[Any, Floats]:
+        """Gradients that the layers need, by (layer, name); copied: they are to be added to, and a rule may keep its
+        arrays."""
+        wanted = [(k, name) for k, layer in enumerate(self.model.layers) for name in layer.needed_gradients()]
+        return {(k, name): sums[k][name].copy() if copied else sums[k][name] for k, name in wanted}
+
+    def _means(self, sums: dict[Any, Floats], n: int, scale: float = 1.0) -> list[Floats]:
+        """From sums over a batch of n samples to gradients of the mean loss by ``model.parameters()``.
+
+        scale : of the weights of all layers but the first in training, see `Masks`
+        """
+        out: list[Floats] = []
+        for k, layer in enumerate(self.model.layers):
+            of_layer = {name: values for (at, name), values in sums.items() if at == k}
+            if k > 0 and scale != 1.0:
+                of_layer["weight"] = scale * of_layer["weight"]
+            # Not in place: what a rule gave may be an array of its own, or the weights themselves.
+            out += [g / n for g in layer.pull_back(of_layer).values()]
+        return out
 
     def load_kernels(self, inputs: Any, labels: np.ndarray) -> None:
         """A batch whose gradients are not used, so that no epoch's time contains compiling or loading of kernels."""
         self.gradients(inputs, labels)
         type(self.optimiser)().step([np.zeros(1)], [np.zeros(1)], 1e-3)
 
-    def _figures(self, spikes: list[Any], labels: np.ndarray, masks: Masks | None) -> dict[str, float]:
-        """What the rule has to say about a batch, without dropout, for the log; nothing for most rules."""
+    def _figures(self, x: Any, labels: np.ndarray, batch: np.ndarray, epoch: int) -> dict[str, float]:
+        """What the rule has to say about a batch, without dropout, for the log; nothing for most rules. All ranks ask
+        it about all samples."""
         figures = getattr(self.rule, "figures", None)
         if figures is None:
             return {}
-        if masks is not None:
-            spikes = self.model.forward(spikes[0], self.options.duration, self.options.threads)
+        spikes = self.model.forward(self.inputs(x, batch, epoch), self.options.duration, self.options.threads)
         _, signal = loss_and_signal(self.loss, spikes[-1], labels)
         return dict(figures(self.model, spikes, signal, self.options.duration))
 
@@ -190,13 +241,18 @@ class Trainer:
         o, tally = self.options, Tally()
         y = check_labels(y, len(x), None)
         rows = np.arange(len(x)) if rows is None else rows
-        for a in range(0, rows.size, 250):
-            part = rows[a : a + 250]
-            inputs = self.inputs(x, part, stream)
-            spikes = self.model.forward(inputs, o.duration, o.threads)
-            loss, _ = loss_and_signal(self.loss, spikes[-1], y[part])
-            hits = self.loss.predict(spikes[-1]) == y[part]
-            tally.add([emitted(s) for s in spikes[:-1]], self.model.layers, hits, loss)
+        parts, mine = self.shares.evaluated(rows.size)
+        found: list[Learned] = []
+        for a, b in mine:
+            some = rows[a:b]
+            spikes = self.model.forward(self.inputs(x, some, stream), o.duration, o.threads)
+            loss, _ = loss_and_signal(self.loss, spikes[-1], y[some])
+            hits = self.loss.predict(spikes[-1]) == y[some]
+            found.append(Learned(hits, loss, [], [emitted(s) for s in spikes[:-1]]))
+        hits, loss = self.shares.of_all(rows.size, mine, [f.hits for f in found], [f.loss for f in found])
+        tally.deliver(summed_counts(self.comm.objects([f.delivered for f in found])), self.model.layers)
+        for a, b in parts:
+            tally.add(hits[a:b], loss[a:b])
         return tally
 
     def state(self) -> dict[str, Any]:
@@ -243,43 +299,59 @@ class Trainer:
         if self.boost is not None and self.boost.size != len(x):
             raise InputError(f"the boosting weights are for {self.boost.size} samples; there are {len(x)}.")
         order = streams.rng("shuffling", o.seed, epoch).permutation(train)
-        missed: list[np.ndarray] = []
-        layer_spikes: dict[int, int] = {}
-        for a in range(0, order.size, o.batch_size):
-            # Sums run over the samples of a batch in the order of their indices.
-            batch = np.sort(order[a : a + o.batch_size])
-            inputs = self.inputs(x, batch, 0 if o.frozen_noise else epoch)
-            boost = None if self.boost is None else self.boost[batch]
-            rate = o.rate_at(epoch, a / order.size)
-            done = self._learn(inputs, y[batch], boost, rate, epoch, batch, a + o.batch_size >= order.size)
-            tally.figures = done.figures
-            hits = self.loss.predict(done.outputs) == y[batch]
-            tally.add(done.delivered, self.model.layers, hits, done.loss)
-            missed.append(batch[~hits])
-            for k, n in enumerate(done.emitted):
-                if n is not None:
-                    layer_spikes[k] = layer_spikes.get(k, 0) + n
+        starts = range(0, order.size, o.batch_size)
+        # Sums run over the samples of a batch in the order of their indices.
+        batches = [np.sort(order[a : a + o.batch_size]) for a in starts]
+        mine: list[tuple[int, int]] = []
+        found: list[Learned] = []
+        for a, batch in zip(starts, batches):
+            if a == starts[-1]:
+                tally.figures = self._figures(x, y[batch], batch, self._stream_of(epoch))
+            learned = self._learn(x, y, batch, o.rate_at(epoch, a / order.size), epoch)
+            mine += [(a + first, a + last) for first, last in self.shares.parts(batch.size)]
+            found += learned
             if progress is not None:
                 progress(min(a + o.batch_size, order.size), order.size)
+        hits, loss = self.shares.of_all(order.size, mine, [f.hits for f in found], [f.loss for f in found])
+        emitted_by_layer, delivered = (
+            summed_counts(self.comm.objects([getattr(f, name) for f in found])) for name in ("emitted", "delivered")
+        )
+        tally.deliver(delivered, self.model.layers)
+        for a, batch in zip(starts, batches):
+            tally.add(hits[a : a + batch.size], loss[a : a + batch.size])
         if self.boost is not None:
-            _boost(self.boost, y, train, np.concatenate(missed), o.boosting)
-        return tally, layer_spikes
+            _boost(self.boost, y, train, np.concatenate(batches)[hits == 0.0], o.boosting)
+        return tally, {k: n for k, n in enumerate(emitted_by_layer) if n is not None}
 
-    def _learn(
-        self, inputs: Any, labels: np.ndarray, boost: Floats | None, rate: float, epoch: int, keys: np.ndarray,
-        is_last: bool,
-    ) -> Learned:  # fmt: skip
-        """A batch: its gradients and a step of the optimiser. is_last : of the epoch, so the rule's figures are
-        wanted."""
-        share = self.options.hidden_dropout
-        masks = Masks(self.model, share, self.options.seed, epoch, keys) if share > 0.0 else None
-        more = () if masks is None else (masks,)
-        gradients, spikes, loss = self.gradients(inputs, labels, boost, *more)
-        figures = self._figures(spikes, labels, masks) if is_last else {}
-        self._step(gradients, spikes, rate)
-        counts = [emitted(s) if isinstance(s, SpikeBatch) else None for s in spikes[1:]]
-        delivered = [emitted(s) for s in (spikes[:-1] if masks is None else masks.handed(spikes))]
-        return Learned(spikes[-1], loss, counts, delivered, figures)
+    def _stream_of(self, epoch: int) -> int:
+        """Which realisation of the inputs an epoch learns from."""
+        return 0 if self.options.frozen_noise else epoch
+
+    def _learn(self, x: Any, y: np.ndarray, batch: np.ndarray, rate: float, epoch: int) -> list[Learned]:
+        """A batch, samples ``batch`` of x: its gradients and a step of the optimiser. What each of this rank's parts of
+        it was."""
+        n, share = batch.size, self.options.hidden_dropout
+        several = len(self.shares.parts(n)) > 1
+        looks = any(getattr(regulariser, "looks_at_spikes", True) for regulariser in self.regularisers)
+        outputs: list[list[Any]] = []
+        found: list[Learned] = []
+
+        def of_part(first: int, last: int) -> dict[Any, Floats]:
+            keys = batch[first:last]
+            masks = Masks(self.model, share, self.options.seed, epoch, keys) if share > 0.0 else None
+            boost = None if self.boost is None else self.boost[keys]
+            sums, spikes, loss = self._sums(self.inputs(x, keys, self._stream_of(epoch)), y[keys], boost, masks)
+            hits = self.loss.predict(spikes[-1]) == y[keys]
+            counts = [emitted(s) if isinstance(s, SpikeBatch) else None for s in spikes[1:]]
+            handed = spikes[:-1] if masks is None else masks.handed(spikes)
+            found.append(Learned(hits, loss, counts, [emitted(s) for s in handed]))
+            if looks:
+                outputs.append(spikes)
+            return self._by_name(sums, several)
+
+        gradients = self._means(self.shares.total(n, of_part), n, 1.0 / (1.0 - share))
+        self._step(gradients, self.shares.outputs(outputs) if looks else [], rate)
+        return found
 
     def _step(self, gradients: list[Floats], spikes: list[Any], rate: float) -> None:
         """The optimiser's step, with what regularises. spikes : of all layers, which regularisers look at."""

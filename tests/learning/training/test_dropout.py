@@ -57,7 +57,9 @@ def masks_of(model, share=0.4, keys=(3, 4, 5, 6), seed=2, epoch=1):
 
 def gradients_of(model, rule, loss, masks, inputs, labels):
     spikes = masks.forward(inputs, T)
-    return backward(model, rule, spikes, loss(spikes[-1], labels)[1], T, masks=masks)[0]
+    of_layers = backward(model, rule, spikes, loss(spikes[-1], labels)[1], T, masks=masks)[0]
+    # By the weights of training; by the model's own they are ``scale`` times that, but for the first layer's.
+    return [{**g, "weight": g["weight"] * (masks.scale if k else 1.0)} for k, g in enumerate(of_layers)]
 
 
 # ------------------------------------------------------------------------------------------------ the masks
@@ -149,6 +151,7 @@ def test_every_rule_learns_what_it_learns_in_the_network_without_the_neurons_lef
         thinned.layers[k + 1].weight = model.layers[k + 1].weight * masks.scale * keep[0][:, None]
     if isinstance(rule, SurrogateBPTT):
         found, spikes, value = GridModel(model, rule).gradients(loss[last], inputs, labels, T, masks=masks)
+        found = [{**g, "weight": g["weight"] * (masks.scale if k else 1.0)} for k, g in enumerate(found)]
         wanted, _, wanted_value = GridModel(thinned, rule).gradients(loss[last], inputs, labels, T)
         assert value == wanted_value
     else:

@@ -122,7 +122,8 @@ def test_samples_of_a_batch_are_weighed_as_after_the_sample():
     within = trainer(ottt(step=0.02), optimiser=Counting())
     inputs = within.inputs(x, np.arange(5), 1)
     wanted, _, _ = trainer(ottt(step=0.02), Trainer).gradients(inputs, y, boost)
-    within._learn(inputs, y, boost, 1e-9, 1, np.arange(5), False)
+    within.boost = boost
+    within._learn(x, y, np.arange(5), 1e-9, 1)
     for a, b in zip((sum(parts) for parts in zip(*within.optimiser.seen)), wanted):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
