@@ -99,10 +99,12 @@ def demo(seed: int, threads: int, out: Path | None, epochs: int | None, resume: 
 
 @main.command()
 @with_options(TRAIN)
+@MPI
 def train(
-    out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, preset: str, **options: Any
+    out: Path, resume: bool, overwrite: bool, dataset: str, rule: str | None, preset: str, mpi: bool, **options: Any
 ) -> None:
     """Train a layered network and write checkpoints, metrics.csv, summary.json and pictures."""
+    from evsim.cli.ranks import ranks
     from evsim.cli.rules import say_differences
     from evsim.cli.train import train_run
     from evsim.experiment.config import RunConfig
@@ -112,12 +114,14 @@ def train(
     asked = given_only(options)
     if "data_dir" in asked:  # the run is to find its data from any folder
         asked["data_dir"] = str(Path(asked["data_dir"]).expanduser().resolve())
-    config = RunConfig(**settings(dataset, rule, asked, preset == "published"))
-    for note in check_used(config, asked):
-        click.echo(f"note: {note}", err=True)
-    if preset == "published":
-        say_differences(config.rule, config.dataset)
-    train_run(config, out, resume=resume, overwrite=overwrite)
+    with ranks(mpi) as comm:
+        config = RunConfig(**settings(dataset, rule, asked, preset == "published"))
+        for note in check_used(config, asked):
+            if comm.rank == 0:
+                click.echo(f"note: {note}", err=True)
+        if preset == "published":
+            say_differences(config.rule, config.dataset)
+        train_run(config, out, resume=resume, overwrite=overwrite, comm=comm)
 
 
 @main.command()
