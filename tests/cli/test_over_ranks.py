@@ -18,7 +18,9 @@ from evsim.cli.main import main
 from evsim.io.runs import load_recording, load_state
 from helpers.mpi import mpi, mpi_command, mpi_environment, run_ranks
 
-SIMULATE = ["simulate", "cuba", "--scale", "0.05", "--driver", "window", "--t-stop", "60", "--no-plots", "--threads", "1"]
+SIMULATE = [
+    "simulate", "cuba", "--scale", "0.05", "--driver", "window", "--t-stop", "60", "--no-plots", "--threads", "1",
+]  # fmt: skip
 
 
 def evsim(ranks: int, *args: object) -> subprocess.CompletedProcess[str]:
