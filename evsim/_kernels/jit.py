@@ -37,8 +37,12 @@ def cache_folder() -> str:
     # Numba's own key knows the processor and the signature, not the settings that change the code it makes.
     settings = [getattr(config, name) for name in ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT")]
     digest = hashlib.sha256(f"{numba.__version__} {sys.version} {settings} {hash_of_sources()}".encode())
-    root = os.environ.get("EVSIM_CACHE_DIR") or user_cache_dir("evsim")
-    return str(Path(root).expanduser().absolute() / f"kernels-{digest.hexdigest()[:16]}")
+    return str(cache_root() / f"kernels-{digest.hexdigest()[:16]}")
+
+
+def cache_root() -> Path:
+    """Folder in which the folders of compiled kernels lie: EVSIM_CACHE_DIR, or the user's cache."""
+    return Path(os.environ.get("EVSIM_CACHE_DIR") or user_cache_dir("evsim")).expanduser().absolute()
 
 
 _FOLDER = open_folder(Path(cache_folder()))

@@ -1,5 +1,5 @@
 """The command line: ``evsim demo``, ``train``, ``evaluate``, ``compare``, ``tune``, ``gradcheck``, ``rules``,
-``simulate``, ``bench``."""
+``simulate``, ``warm-up``, ``slurm``, ``bench``."""
 
 from __future__ import annotations
 
@@ -282,6 +282,42 @@ def simulate(
         simulate_run(
             SimulateConfig(network, **options), out, resume=resume, overwrite=overwrite, plots=not no_plots, comm=comm
         )
+
+
+@main.command("warm-up")
+def warm_up() -> None:
+    """Compile every kernel, so that no later command has to: once on a machine, or for a whole cluster.
+
+    Kernels lie in the folder that EVSIM_CACHE_DIR names, or in the user's cache. On a cluster name a folder that all
+    nodes read, and run this in one process before many start.
+    """
+    from evsim.cli.warm_up import compile_all
+
+    compile_all()
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.option("--nodes", default=1, type=COUNT, help="Machines.")
+@click.option("--tasks-per-node", "tasks", default=1, type=COUNT, help="Processes on each; one for a socket is good.")
+@click.option("--cpus-per-task", "cpus", default=1, type=COUNT, help="CPUs of each process, which it uses as threads.")
+@click.option("--array", type=COUNT, show_default=False,
+              help="Make it an array of so many jobs: the parts of a comparison, or processes that share a search.")
+@click.option("--time", default="", show_default=False, help="Limit of time, as Slurm takes it: 2:00:00.")
+@click.option("--cache", default="", show_default=False,
+              help="Folder of the compiled kernels, which all nodes can read; default: the one in use here.")
+@click.option("--sbatch", "more", multiple=True, metavar="OPTION",
+              help="A further option of sbatch without its dashes, as partition=long; repeat for more.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def slurm(command: tuple[str, ...], array: int | None, **options: Any) -> None:
+    """Print the text of a Slurm job for COMMAND, a command of evsim with its options.
+
+    evsim slurm --nodes 4 --cpus-per-task 32 simulate microcircuit --mpi --out RUN > job.sh && sbatch job.sh
+    """
+    from evsim.experiment.slurm import Job, job_text
+
+    if command[0] not in main.commands:
+        raise click.UsageError(f"evsim has no command {command[0]!r}: {', '.join(sorted(main.commands))}.")
+    click.echo(job_text(Job(array=array or 0, **options), command), nl=False)
 
 
 @main.command()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from evsim._kernels.jit import cache_root
 from evsim.errors import InputError
 
-SHARED = ("simulate", "train")
-"""Commands whose work ranks can share."""
+SHARED = {"simulate": "--mpi", "train": "--mpi", "compare": "--executor mpi"}
+"""Commands whose work several processes can share, and the option by which they do."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,12 @@ def job_text(job: Job, command: Sequence[str]) -> str:
     """
     name, words = command[0], list(command)
     ranks = job.nodes * job.tasks
-    by_mpi = "--mpi" in words or "mpi" in words[words.index("--executor") + 1 :][:1] if "--executor" in words else (
-        "--mpi" in words
-    )
-    if ranks > 1 and not by_mpi:
-        how = "--mpi" if name in SHARED else "--executor mpi" if name == "compare" else ""
-        raise InputError(
-            f"{ranks} processes of evsim {name} would each do the whole work: "
-            + (f"add {how} to it." if how else "it runs in one; ask for one node and one task.")
-        )
+    share = SHARED.get(name, "")
+    if ranks > 1 and (not share or share not in " ".join(words).replace("=", " ")):
+        cure = f"add {share} to it." if share else "it is one process; ask for one node and one task."
+        raise InputError(f"{ranks} processes of evsim {name} would each do the whole work: {cure}")
     if job.array and name not in ("compare", "tune"):
-        raise InputError(f"an array runs the parts of evsim compare or tune; evsim {name} has none.")
+        raise InputError(f"an array does parts of evsim compare or trials of evsim tune; evsim {name} has neither.")
     if job.array and name == "compare":
         words += ["--part", f"@/{job.array}"]
     asked = {
@@ -63,14 +58,18 @@ def job_text(job: Job, command: Sequence[str]) -> str:
     lines = ["#!/bin/bash", *(f"#SBATCH --{key}={value}" for key, value in asked.items())]
     lines += [f"#SBATCH --{option}" for option in job.more]
     cache = job.cache or str(cache_root())
+    before = (
+        "; a job before this one should have compiled them: evsim warm-up." if job.array
+        else ". Those that are missing are compiled once, before all processes need them."
+    )  # fmt: skip
     lines += [
         "",
         "# srun of Slurm 22.05 and later does not take this from the job by itself.",
         "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK",
         "export OPENBLAS_NUM_THREADS=1",
-        "# Compiled kernels lie here; the first line compiles those that are missing, once, before all processes need them.",
+        f"# Compiled kernels lie here{before}",
         f"export EVSIM_CACHE_DIR={shlex.quote(cache)}",
-        "srun --nodes=1 --ntasks=1 evsim warm-up",
+        *([] if job.array else ["srun --nodes=1 --ntasks=1 evsim warm-up"]),
         f"srun --cpu-bind=cores --kill-on-bad-exit=1 evsim {_quoted(words)}",
     ]
     if job.array and name == "compare":

@@ -64,7 +64,7 @@ def _networks() -> Iterator[Piece]:
     for network in declared:
         for driver in ("queue", "window"):
             yield partial(_simulate, network, driver)
-        yield partial(over_thread_ranks, 2, lambda comm, network=network: _advance(network, "window", comm))
+        yield partial(over_thread_ranks, 2, partial(_advance, network, "window"))
     for receptors in (None, 5.0, (2.0, 8.0)):
         yield partial(_simulate, _feed_forward(receptors), "sweep")
 
