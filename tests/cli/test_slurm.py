@@ -26,10 +26,10 @@ def lines_of(text: str) -> list[str]:
 
 def test_a_network_over_nodes(monkeypatch):
     monkeypatch.setenv("EVSIM_CACHE_DIR", "/scratch/of me")
-    job = ["--nodes", "4", "--tasks-per-node", "2", "--cpus-per-task", "32", "--time", "1:00:00", "--sbatch", "qos=long"]
+    job = ["--nodes", "4", "--tasks-per-node", "2", "--cpus-per-task", "32", "--time", "1:00", "--sbatch", "qos=long"]
     lines = lines_of(said(*job, "simulate", "brunel", "--mpi", "--out", "my run"))
     assert lines[0] == "#!/bin/bash"
-    for option in ("nodes=4", "ntasks-per-node=2", "cpus-per-task=32", "time=1:00:00", "qos=long", "hint=nomultithread"):
+    for option in ("nodes=4", "ntasks-per-node=2", "cpus-per-task=32", "time=1:00", "qos=long", "hint=nomultithread"):
         assert f"#SBATCH --{option}" in lines
     assert "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK" in lines
     assert "export EVSIM_CACHE_DIR='/scratch/of me'" in lines
