@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from evsim._kernels.jit import cache_root
 from evsim.errors import InputError
 
-SHARED = {"simulate": "--mpi", "train": "--mpi", "compare": "--executor mpi"}
-"""Commands whose work several processes can share, and the option by which they do."""
+SHARED = {"simulate": "--mpi", "train": "--mpi", "compare": "--executor mpi", "tune": ""}
+"""Commands whose work several processes can share, and the option by which they do; "": by themselves."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def job_text(job: Job, command: Sequence[str]) -> str:
     """
     name, words = command[0], list(command)
     ranks = job.nodes * job.tasks
-    share = SHARED.get(name, "")
-    if ranks > 1 and (not share or share not in " ".join(words).replace("=", " ")):
+    share = SHARED.get(name)
+    if ranks > 1 and (share is None or share not in " ".join(words).replace("=", " ")):
         cure = f"add {share} to it." if share else "it is one process; ask for one node and one task."
         raise InputError(f"{ranks} processes of evsim {name} would each do the whole work: {cure}")
     if job.array and name not in ("compare", "tune"):

@@ -70,3 +70,4 @@ def test_jobs_that_would_do_the_work_twice_are_refused(args, what):
 def test_processes_that_share_are_not_refused():
     lines_of(said("--nodes", "2", "compare", "c", "--executor=mpi", "--out", "x"))
     lines_of(said("--nodes", "2", "compare", "c", "--executor", "mpi", "--out", "x"))
+    lines_of(said("--nodes", "2", "tune", "c", "--out", "x"))
