@@ -9,6 +9,7 @@ sums of some halves (a thread, a rank) hands them on, and whoever adds them gets
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -35,10 +36,11 @@ def halves(part: Part) -> tuple[Part, Part] | None:
     return (first, middle), (middle, last)
 
 
-def stretches(part: Part) -> list[Part]:
-    """The stretches of a part, in order."""
-    two = halves(part)
-    return [part] if two is None else [*stretches(two[0]), *stretches(two[1])]
+@lru_cache(maxsize=1024)
+def stretches(part: Part, most: int = 0) -> tuple[Part, ...]:
+    """The stretches of a part, in order; with ``most``, halves that have at most so many samples are not cut."""
+    two = None if part[1] - part[0] <= most else halves(part)
+    return (part,) if two is None else (*stretches(two[0], most), *stretches(two[1], most))
 
 
 def largest_parts(part: Part, run: Part) -> list[Part]:
@@ -114,6 +116,11 @@ def added(a: dict[K, Floats], b: dict[K, Floats]) -> dict[K, Floats]:
     for name, values in b.items():
         a[name] += values
     return a
+
+
+def stretches_times(a: Floats, b: Floats) -> Floats:
+    """a @ b, (n, k) by (k, m), stretch by stretch: faster than ``rows_times``, of whole stretches the same bits."""
+    return np.concatenate([a[first:last] @ b for first, last in stretches((0, len(a)))])
 
 
 def rows_times(a: Floats, b: Floats) -> Floats:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evsim.errors import InputError
+from evsim.learning.fixed_order import stretches_times, total
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.parameter import Kind, Parameter
 from evsim.learning.layers.readout import Voltages
@@ -35,6 +36,7 @@ class ANN:
     """A multi-layer perceptron with ReLU hidden layers, as a rule for comparisons. It has no options."""
 
     signals: ClassVar[tuple[str, ...]] = ("values",)
+    splits: ClassVar[str] = "halves"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Perceptron(Sequential):
         """inputs : (n, n_in) values. Returns [inputs, values of each layer], the last before the softmax."""
         outputs: list[Any] = [_as_values(np.asarray(inputs, dtype=np.float64))]
         for k, layer in enumerate(self.layers):
-            x = outputs[-1].values @ layer.weight + layer.bias  # type: ignore[attr-defined]
+            x = stretches_times(outputs[-1].values, layer.weight) + layer.bias  # type: ignore[attr-defined]
             outputs.append(_as_values(np.maximum(x, 0.0) if k < len(self.layers) - 1 else x))
         return outputs
 
@@ -101,10 +103,20 @@ class Perceptron(Sequential):
         """From dL/d values of the last layer, (n, n_out), to gradients of each layer, summed over the samples."""
         gradients: list[dict[str, Floats]] = []
         for k in range(len(self.layers) - 1, -1, -1):
-            gradients.insert(0, {"weight": outputs[k].values.T @ signal, "bias": signal.sum(axis=0)})
+            gradients.insert(0, _affine_gradients(outputs[k].values, signal))
             if k:
-                signal = (signal @ self.layers[k].weight.T) * (outputs[k].values > 0.0)
+                signal = stretches_times(signal, self.layers[k].weight.T) * (outputs[k].values > 0.0)
         return gradients
+
+
+def _affine_gradients(values: Floats, signal: Floats) -> dict[str, Floats]:
+    """Of a layer that was given ``values``, (n, n_in); signal : dL/d output, (n, n_out)."""
+
+    def of_stretch(first: int, last: int) -> dict[str, Floats]:
+        error = signal[first:last]
+        return {"weight": values[first:last].T @ error, "bias": error.sum(axis=0)}
+
+    return total(len(signal), of_stretch)
 
 
 class ANNTrainer(Trainer):

@@ -26,6 +26,9 @@ from evsim.types import Floats
 SPLITS = ("halves", "stretches", "never")
 """How gradients of a batch follow from those of its parts, see ``protocols.Rule``."""
 
+_FEW = 16
+"""Samples that a rule which adds them in its own way is given at once, at most: each call costs it some time."""
+
 _TOGETHER = 128
 """Samples that are evaluated together, at most: as many whatever the number of ranks."""
 
@@ -53,10 +56,10 @@ class Shares:
         """The parts of a batch of n samples whose sums this rank (or another) computes one by one."""
         if self.splits == "never":
             return [(0, n)]
-        cuts = stretches((0, n))
-        mine = _run(cuts, self.comm.rank if rank is None else rank, self.comm.size)
-        if self.splits == "stretches":
-            return mine
+        few = self.splits == "stretches"
+        mine = _run(stretches((0, n), _FEW if few else 0), self.comm.rank if rank is None else rank, self.comm.size)
+        if few:
+            return list(mine)
         return largest_parts((0, n), (mine[0][0], mine[-1][1])) if mine else []
 
     def total(self, n: int, of_part: Callable[[int, int], dict[Any, Floats]]) -> dict[Any, Floats]:
@@ -91,7 +94,7 @@ class Shares:
         arrays = np.split(whole, np.cumsum(sizes)[:-1])
         return {key: array.reshape(shape) for (key, shape), array in zip(self._shapes.items(), arrays)}
 
-    def evaluated(self, n: int) -> tuple[list[Part], list[Part]]:
+    def evaluated(self, n: int) -> tuple[Sequence[Part], Sequence[Part]]:
         """Parts of n samples to be evaluated together: all of them, and those of this rank."""
         pieces = -(-n // _TOGETHER)
         parts = [(n * k // pieces, n * (k + 1) // pieces) for k in range(pieces)]
@@ -128,7 +131,7 @@ class Shares:
             )
 
 
-def _run(parts: list[Part], rank: int, size: int) -> list[Part]:
+def _run(parts: Sequence[Part], rank: int, size: int) -> Sequence[Part]:
     return parts[len(parts) * rank // size : len(parts) * (rank + 1) // size]
 
 
