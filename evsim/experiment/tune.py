@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evsim.experiment.claims import Held, claimed, holder
+from evsim.experiment.claims import Held, claimed
 from evsim.experiment.comparison import Run
 from evsim.experiment.comparison_folder import check_same, record, shared_settings
 from evsim.experiment.processes import RunOptions, outcome, submitter
@@ -124,8 +124,6 @@ def _next(search: Search, studies: dict[str, Study], out: Path, leave: set[tuple
 def _claim(search: Search, searched: Searched, study: Study, number: int, out: Path) -> _Trial | None:
     folder = trial_folder(out, searched.label, number)
     folder.mkdir(parents=True, exist_ok=True)
-    if holder(folder, "trial") is not None:
-        return None
     held = ExitStack()
     try:
         held.enter_context(claimed(folder, "trial"))

@@ -18,6 +18,7 @@ from evsim.cli.main import main
 from evsim.cli.tune_file import read_search
 from evsim.errors import InputError, RunFileError
 from evsim.experiment import processes
+from evsim.experiment.claims import claimed
 from evsim.experiment.toml_text import comparison_text, toml_value
 from evsim.experiment.tune import tune
 from evsim.text_files import read_toml
@@ -155,6 +156,28 @@ def test_many_at_once_share_the_trials(tmp_path, trained_here):
     assert [row["state"] for row in rows] == ["complete"] * 8
     alone = tune(search, tmp_path / "alone").trials
     assert rows == alone, "random trials do not depend on who does them"
+
+
+def test_a_trial_that_another_one_told_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    """Between the look at what is open and the claim, somebody else did the whole search."""
+    begun = []
+
+    def counted(run, options, last_try):
+        begun.append(run.label)
+        return accuracy_of_its_rate(run, options, last_try)
+
+    monkeypatch.setattr(processes, "_status", counted)
+    search, late = read_search(described(tmp_path)), []
+
+    def claimed_late(folder, name):
+        if not late:
+            late.append(folder)
+            tune(search, tmp_path / "out")
+        return claimed(folder, name)
+
+    monkeypatch.setattr("evsim.experiment.tune.claimed", claimed_late)
+    assert tune(search, tmp_path / "out").open == 0
+    assert len(begun) == len(set(begun)) == 6
 
 
 def test_values_that_do_not_train_cost_a_trial_but_a_fault_of_the_machine_none(tmp_path, monkeypatch, trained_here):
