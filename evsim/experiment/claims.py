@@ -51,19 +51,27 @@ def holder(folder: Path, name: str) -> str | None:
 
 @contextmanager
 def claimed(
-    folder: Path, name: str, patience: float = 0.0, when_lost: Callable[[], None] | None = None
+    folder: Path,
+    name: str,
+    patience: float = 0.0,
+    when_lost: Callable[[], None] | None = None,
+    *,
+    until_silent: bool = False,
 ) -> Iterator[None]:
     """Hold the claim ``name`` of a folder within.
 
-    patience : seconds to try for; when_lost : called from another thread where somebody else has taken the claim over,
-    since this process had not been seen for minutes
+    patience : seconds to try for; until_silent : then wait for a holder on another machine, too, until it counts as
+    gone or is seen to renew its claim
+    when_lost : called from another thread where somebody else has taken the claim over, since this process had not
+    been seen for minutes
 
     Raises Held : somebody else holds it, and did for ``patience``.
     """
     until = time.monotonic() + patience
+    seen: dict[Path, float] = {}
     while (mine := _claim(folder, name)) is None:
         if (who := holder(folder, name)) is not None:
-            if time.monotonic() > until:
+            if time.monotonic() > until and not (until_silent and " on " in who and _unchanged(folder, name, seen)):
                 raise Held(folder, who)
             time.sleep(0.1)
     released = threading.Event()
@@ -97,6 +105,15 @@ def _claims(folder: Path, name: str) -> list[tuple[int, Path]]:
         found = [(match, entry) for entry in os.listdir(folder) if (match := pattern.fullmatch(entry))]
         return sorted((int(match[1]), folder / entry) for match, entry in found)
     return []
+
+
+def _unchanged(folder: Path, name: str, seen: dict[Path, float]) -> bool:
+    """Has the present claim not been renewed since it was first looked at? That is noted in ``seen``."""
+    with suppress(OSError, IndexError):
+        path = _claims(folder, name)[-1][1]
+        changed = path.stat().st_mtime
+        return seen.setdefault(path, changed) == changed
+    return True
 
 
 def _claim(folder: Path, name: str) -> tuple[int, Path] | None:

@@ -46,7 +46,7 @@ def comparison_folder(
     described = describe(comparison)
     if not overwrite:
         check_same(described, out)
-    alone = partial(claimed, name=name, patience=_PATIENCE)
+    alone = partial(claimed, name=name, patience=_PATIENCE, until_silent=True)
     with results_folder(out, holds, resume=resume, overwrite=overwrite, alone=alone) as clear:
         clear()
         record(described, out)

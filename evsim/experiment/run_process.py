@@ -33,7 +33,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         # A run that another machine has taken over, since this one was not seen for minutes, is left to it.
-        with claimed(run.folder, "run", _PATIENCE, partial(os._exit, HELD)):
+        with claimed(run.folder, "run", _PATIENCE, partial(os._exit, HELD), until_silent=True):
             (run.folder / "error.txt").unlink(missing_ok=True)
             try:
                 if not is_done(run):

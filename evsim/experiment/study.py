@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evsim.errors import InputError
+from evsim.errors import InputError, RunFileError
 from evsim.experiment.comparison import slug
 from evsim.experiment.search import Choices, Search, Searched
 
@@ -22,6 +22,8 @@ class Study:
 
     A trial has a number, from 0; those below the number of trials are asked for. It is open until its result is told:
     whose process was killed is taken up again, with the values that it has, by whoever finds it.
+
+    Raises RunFileError : a journal that cannot be read.
     """
 
     def __init__(self, path: Path, search: Search, searched: Searched) -> None:
@@ -32,11 +34,16 @@ class Study:
         # The lock is a file made with O_EXCL, which NFS has since version 3, and is passed over when it is not renewed.
         backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
         self._search, self._searched = search, searched
-        with _quiet():
-            self._study = optuna.create_study(
-                storage=JournalStorage(backend), study_name=slug(searched.label), direction="maximize",
-                sampler=optuna.samplers.RandomSampler(seed=0), load_if_exists=True,
-            )  # fmt: skip
+        try:
+            with _quiet():
+                self._study = optuna.create_study(
+                    storage=JournalStorage(backend), study_name=slug(searched.label), direction="maximize",
+                    sampler=optuna.samplers.RandomSampler(seed=0), load_if_exists=True,
+                )  # fmt: skip
+        except (ValueError, KeyError) as error:
+            raise RunFileError(
+                f"{path} is damaged, or no journal of Optuna ({error}). Give another --out, or remove that folder."
+            ) from error
 
     def ask(self) -> None:
         """Open one more trial."""

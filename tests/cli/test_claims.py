@@ -99,6 +99,20 @@ def test_a_holder_on_another_machine_counts_as_gone_when_it_is_silent_for_minute
         pass
 
 
+def test_who_can_wait_waits_until_a_holder_elsewhere_counts_as_gone_or_shows_that_it_is_not(tmp_path, monkeypatch):
+    """A job that is put on another machine at once finds what its first half left."""
+    monkeypatch.setattr(claims, "GONE", 1.0)
+    path = left_behind(tmp_path, "node7 boot", gone_process())
+    began = time.monotonic()
+    with claimed(tmp_path, "a", until_silent=True):
+        assert 0.5 < time.monotonic() - began < 30.0
+    monkeypatch.setattr(claims, "GONE", 1000.0)
+    path = left_behind(tmp_path, "node7 boot", gone_process())
+    threading.Timer(0.3, os.utime, (path, (1.0 + time.time(),) * 2)).start()
+    with pytest.raises(Held):
+        claimed(tmp_path, "a", until_silent=True).__enter__()
+
+
 def test_a_holder_renews_its_claim_and_hears_of_who_took_it_over(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "BEAT", 0.02)
     lost = threading.Event()

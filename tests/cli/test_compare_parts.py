@@ -262,7 +262,7 @@ def test_a_run_ends_with_the_process_that_waits_for_it(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [int(os.environ.get("EVSIM_QUEUE", "6"))])
+@pytest.mark.parametrize("seeds", [int(os.environ.get("EVSIM_QUEUE", "6"))])  # 20: a queue of 40 runs
 def test_a_queue_whose_workers_are_killed_at_random_is_done_to_its_end_and_nothing_twice(tmp_path, seeds):
     """Three parts at work; every few seconds a process of one of them, or a whole part, is killed and started anew."""
     text = TINY.replace("[1, 2, 3]", str([*range(1, seeds + 1)])).replace("epochs = 2", "epochs = 6")

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -23,6 +24,7 @@ from evsim.experiment.toml_text import comparison_text, toml_value
 from evsim.experiment.tune import tune
 from evsim.text_files import read_toml
 from helpers.comparisons import train_here
+from helpers.paths import ROOT
 
 pytest.importorskip("optuna")
 
@@ -136,7 +138,15 @@ def test_a_search_that_is_killed_goes_on_to_the_same_trials(tmp_path, monkeypatc
     assert len(set(rates)) == 12
 
 
-def test_many_at_once_share_the_trials(tmp_path, trained_here):
+def test_many_at_once_share_the_trials(tmp_path, monkeypatch):
+    begun = []
+
+    def counted(run, options, last_try):
+        begun.append(run.label)
+        time.sleep(0.02)
+        return accuracy_of_its_rate(run, options, last_try)
+
+    monkeypatch.setattr(processes, "_status", counted)
     search = read_search(described(tmp_path, SEARCH.replace("trials = 3", "trials = 4\nsampler = 'random'")))
     out, failures = tmp_path / "out", []
 
@@ -151,7 +161,7 @@ def test_many_at_once_share_the_trials(tmp_path, trained_here):
         t.start()
     for t in threads:
         t.join(120.0)
-    assert not failures and len(trained_here) == 8
+    assert not failures and len(begun) == len(set(begun)) == 8
     rows = tune(search, out).trials
     assert [row["state"] for row in rows] == ["complete"] * 8
     alone = tune(search, tmp_path / "alone").trials
@@ -279,7 +289,20 @@ def test_a_folder_holds_one_search(tmp_path, trained_here):
     for old, new in (("1e-1", "1e-2"), ("epochs = 1", "epochs = 3"), ("trials = 3", "trials = 3\nseeds = [9]")):
         with pytest.raises(RunFileError, match="holds another"):
             tune(read_search(described(tmp_path, SEARCH.replace(old, new))), out)
+    journal = (out / "study.journal").read_bytes()
+    for damaged in (journal[:-20] + journal, b"no journal\n", b"{}\n"):
+        (out / "study.journal").write_bytes(damaged)
+        with pytest.raises(RunFileError, match=r"study\.journal is damaged"):
+            tune(search, out)
     assert len(trained_here) == 2
+
+
+def test_the_example_of_the_page_is_a_search(tmp_path):
+    page = (ROOT / "docs" / "tune.md").read_text(encoding="utf-8")
+    block = page.split("have ranges of their own:\n\n")[1].split("\n\n|")[0]
+    search = read_search(described(tmp_path, textwrap.dedent(block)))
+    assert [sorted(run.ranges) for run in search.runs] == [["rate", "rule_options.min_slope"], ["batch_size", "rate"]]
+    assert search.trials == 20 and search.seeds == (1000,)
 
 
 def test_compare_and_tune_know_each_others_files(tmp_path):
