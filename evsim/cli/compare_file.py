@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _TRAIN = click.Command("train", params=parameters(TRAIN))
 _TABLES = ("rule_options", "loss_options", "data_options")
 
 
-def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
+def read_comparison(path: str | os.PathLike[str], data_dir: str | None = None) -> Comparison:
     """The comparison that a TOML file describes: ``seeds``, ``agreement``, a table [common], and tables [[run]].
 
     Keys of these tables are options of ``evsim train``, those of a run go before the common ones. What neither names
@@ -32,6 +33,7 @@ def read_comparison(path: Path, data_dir: str | None = None) -> Comparison:
     Raises ValueError : not TOML, unknown keys, no seeds or runs, the same label twice, values that do not fit, an
     option of one run that it does not use.
     """
+    path = Path(path)
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a comparison in TOML, or compare_digits or compare_mnist.")
     tree = read_toml(path)

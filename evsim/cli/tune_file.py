@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ _BUDGET = frozenset({
 _SEED = 1000
 
 
-def read_search(path: Path, data_dir: str | None = None) -> Search:
+def read_search(path: str | os.PathLike[str], data_dir: str | None = None) -> Search:
     """The search that a TOML file describes; see docs/tune.md.
 
     Raises InputError : no TOML, no search, or not a comparison; ranges that do not fit; a budget that is not the same
     for all runs; seeds that the comparison has too; no validation samples.
     """
+    path = Path(path)
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a search in TOML (see docs/tune.md).")
     tree = read_toml(path)

@@ -77,7 +77,7 @@ class Foreign(Executor):
 
 def test_any_executor_and_any_number_of_parts_leave_the_same_tables(tmp_path, trained_here):
     config = described(tmp_path)
-    comparison = read_comparison(config)
+    comparison = read_comparison(str(config))
     run_comparison(comparison, tmp_path / "own", jobs=2)
     run_comparison(comparison, tmp_path / "foreign", executor=Foreign())
     whole = tables(tmp_path / "own")

@@ -300,7 +300,7 @@ def test_a_folder_holds_one_search(tmp_path, trained_here):
 def test_the_example_of_the_page_is_a_search(tmp_path):
     page = (ROOT / "docs" / "tune.md").read_text(encoding="utf-8")
     block = page.split("have ranges of their own:\n\n")[1].split("\n\n|")[0]
-    search = read_search(described(tmp_path, textwrap.dedent(block)))
+    search = read_search(str(described(tmp_path, textwrap.dedent(block))))
     assert [sorted(run.ranges) for run in search.runs] == [["rate", "rule_options.min_slope"], ["batch_size", "rate"]]
     assert search.trials == 20 and search.seeds == (1000,)
 
