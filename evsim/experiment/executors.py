@@ -9,10 +9,14 @@ from typing import cast
 
 from evsim.errors import InputError
 from evsim.ranks.launcher import check_alone
+from evsim.ranks.machines import check_machines
 from evsim.ranks.mpi import world
 
 EXECUTORS = ("processes", "mpi")
 """Runs on this machine, or on all processes that mpiexec or srun started."""
+
+_PATIENCE = 3.0
+"""Seconds in which the other ranks may fail, too."""
 
 
 @contextmanager
@@ -21,7 +25,8 @@ def executor_by_name(name: str, jobs: int, *, several: bool = False) -> Iterator
 
     jobs : runs at a time on this machine; several : processes of a launcher share the work by other means
 
-    Raises InputError : mpi without mpi4py, or on a single process; one of several processes that would all do the same.
+    Raises InputError : mpi without mpi4py, on a single process, or on machines that differ; one of several processes
+    that would all do the same.
     """
     if name != "mpi":
         if not several:
@@ -30,11 +35,18 @@ def executor_by_name(name: str, jobs: int, *, several: bool = False) -> Iterator
         with ThreadPoolExecutor(jobs) as pool:
             yield pool
         return
-    if world().size < 2:
+    comm = world()
+    if comm.size < 2:
         raise InputError(
             "--executor mpi hands the runs to the other processes of mpiexec or srun, but this one is alone. "
             "mpiexec -n 9 evsim compare ... --executor mpi does eight runs at a time."
         )
+    try:
+        check_machines(comm)
+    except InputError as error:
+        if comm.all_fail(_PATIENCE) and comm.rank > 0:  # rank 0 says it
+            raise SystemExit(1) from error
+        raise
     # Not MPIPoolExecutor, which starts processes by MPI: many clusters do not allow that.
     from mpi4py import MPI
     from mpi4py.futures import MPICommExecutor

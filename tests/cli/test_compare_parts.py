@@ -20,6 +20,7 @@ from evsim.errors import InputError, RunFileError
 from evsim.experiment.claims import claimed
 from evsim.experiment.comparison import Part
 from evsim.experiment.run_comparison import collected, run_comparison
+from evsim.ranks.alone import Alone
 from helpers.comparisons import train_here
 from helpers.mpi import mpi, mpi_command, mpi_environment
 
@@ -241,6 +242,20 @@ def test_processes_mpi_and_parts_leave_identical_tables(tmp_path):
 def test_under_mpi_without_workers_a_sentence_says_what_to_do(tmp_path):
     result = run(described(tmp_path), "--out", tmp_path / "out", "--executor", "mpi")
     assert result.exit_code == 1 and "mpiexec -n 9 evsim compare" in " ".join(result.output.split())
+
+
+def test_over_mpi_machines_of_two_kinds_are_refused(tmp_path, monkeypatch):
+    class Ranks(Alone):
+        size = 2
+
+        def objects(self, value):
+            _, versions = value
+            return [value, ("node7", {**versions, "numba": "0.1"})]
+
+    monkeypatch.setattr("evsim.experiment.executors.world", Ranks)
+    result = run(described(tmp_path), "--out", tmp_path / "out", "--executor", "mpi")
+    assert result.exit_code == 1 and "rank 1 on node7 has numba 0.1" in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_ends_with_the_process_that_waits_for_it(tmp_path):
