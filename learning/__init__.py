@@ -4,8 +4,12 @@ from evsim.learning.checks.agreement import GradientReport as GradientReport
 from evsim.learning.checks.gradcheck import check_gradient as check_gradient
 from evsim.learning.layers.analog import Analog as Analog
 from evsim.learning.layers.analog import AnalogBatch as AnalogBatch
+from evsim.learning.layers.conv import Conv2d as Conv2d
+from evsim.learning.layers.conv import SpikingPool2d as SpikingPool2d
 from evsim.learning.layers.dense import Dense as Dense
 from evsim.learning.layers.dense import Recurrent as Recurrent
+from evsim.learning.layers.pool import AvgPool2d as AvgPool2d
+from evsim.learning.layers.pool import SumPool2d as SumPool2d
 from evsim.learning.layers.readout import Readout as Readout
 from evsim.learning.losses import CountLoss as CountLoss
 from evsim.learning.losses import CustomLoss as CustomLoss

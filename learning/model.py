@@ -12,6 +12,7 @@ from evsim import streams
 from evsim.errors import InputError
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.parameter import Parameter
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.layers.readout import Readout
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
@@ -43,13 +44,15 @@ class Sequential:
 
     def init(self, seed: int, scale: Any = 1.0, mean: Any = None) -> None:
         """Draw all weights, from streams keyed by (seed, layer): from U(-scale, scale), or, with a mean, from
-        N(mean, scale^2). scale, mean : a number for all layers, or one for each.
+        N(mean, scale^2). scale, mean : a number for all layers, or one for each; above an AvgPool2d both are smaller.
         """
         scales, means = (v if isinstance(v, Sequence) else [v] * len(self.layers) for v in (scale, mean))
         if len(scales) != len(self.layers) or len(means) != len(self.layers):
             raise InputError(f"scale and mean must be numbers, or have one for each of {len(self.layers)} layers.")
         for k, (layer, s, m) in enumerate(zip(self.layers, scales, means)):
-            layer.init(streams.rng("weights", seed, k), s, m)
+            below = self.layers[k - 1] if k > 0 else None
+            factor = below.initial_scale if isinstance(below, SumPool2d) else 1.0
+            layer.init(streams.rng("weights", seed, k), factor * s, None if m is None else factor * m)
 
     @property
     def weights(self) -> list[Floats]:

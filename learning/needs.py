@@ -10,9 +10,10 @@ import numpy as np
 
 from evsim.errors import GradientError
 from evsim.learning.layers.analog import Analog
+from evsim.learning.layers.conv import MapLayer
 from evsim.learning.layers.dense import Dense, Layer, Recurrent
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.layers.readout import Readout
-from evsim.neurons.arrays import neuron_arrays
 
 DELAYS = ("one", "input", "synapse")
 """Fixed delays, from the coarsest: one of a layer, one per sending neuron, one per synapse."""
@@ -20,9 +21,11 @@ DELAYS = ("one", "input", "synapse")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a rule can train; the defaults are everything but constant input and values at many instants.
+    """What a rule can train; the defaults are everything but maps, constant input and values at many
+    instants.
 
     recurrent, lateral, analog : Recurrent layers; lateral inhibition; Analog layers
+    maps : convolutions and pools
     features, moments : features of a Readout as the last layer, without and with ``every``
     delays, readout_delays : the finest fixed delays, of ``DELAYS``, of a spiking layer and of a Readout
     equal_delays : which layers need delays that are all equal: "readout", and "hidden", the ones that hand a signal on
@@ -36,6 +39,7 @@ class Needs:
     """
 
     recurrent: bool = True
+    maps: bool = False
     lateral: bool = True
     analog: bool = False
     features: tuple[str, ...] = ("integral", "max")
@@ -77,10 +81,15 @@ def obstacles(needs: Needs, layer: Layer, hands_on: bool = True) -> Iterator[str
     elif isinstance(layer, Analog):
         if not needs.analog:
             yield "it has no spikes at its input; encode the values as spikes, or train with TSSLBP"
+    elif isinstance(layer, MapLayer | SumPool2d):
+        if not needs.maps:
+            yield "the rule is not for convolutions and pools yet; train with EventProp or HM2BP"
+        if isinstance(layer, MapLayer):
+            yield from _of_spiking(needs, layer)
     elif isinstance(layer, Dense):
         yield from _of_dense(needs, layer)
     else:
-        yield "it is no Dense, Recurrent, Analog or Readout layer; take one of these"
+        yield "it is no Dense, Recurrent, Conv2d, Analog or Readout layer, and no pool; take one of these"
         return
     blocks = [layer.delays, *([layer.recurrent_delays] if isinstance(layer, Recurrent) else [])]
     if not needs.trained_delays and any(d.trained for d in blocks):
@@ -118,6 +127,12 @@ def _of_dense(needs: Needs, layer: Dense) -> Iterator[str]:
         yield "the rule takes no recurrent synapses; take a Dense layer, or train with EventProp or STRSBP"
     if layer.lateral_inhibition > 0 and not needs.lateral:
         yield "the rule takes no lateral inhibition; set it to 0, or train with EventProp, HM2BP or STRSBP"
+    yield from _of_spiking(needs, layer)
+    if needs.square and isinstance(layer, Recurrent) and layer.n_in != layer.n_out:
+        yield f"this credit needs as many inputs as neurons, here {layer.n_in} and {layer.n_out}; take another credit"
+
+
+def _of_spiking(needs: Needs, layer: Dense | MapLayer) -> Iterator[str]:
     taus = layer.neuron.receptor_taus()
     if len(taus) not in needs.currents:
         said = {0: "delta synapses", 1: "one exponential current", 2: "two exponential currents"}
@@ -129,12 +144,10 @@ def _of_dense(needs: Needs, layer: Dense) -> Iterator[str]:
         yield "its neurons have different t_ref; give one number"
     if needs.above_rest and np.any(layer.theta <= 0):
         yield f"v_th must lie > 0 above v_rest + bias; it is {layer.theta.min()} above; raise the threshold v_th"
-    if needs.square and isinstance(layer, Recurrent) and layer.n_in != layer.n_out:
-        yield f"this credit needs as many inputs as neurons, here {layer.n_in} and {layer.n_out}; take another credit"
 
 
-def _keeps_input(layer: Dense) -> bool:
-    p = neuron_arrays(layer.neuron, layer.n_out)
+def _keeps_input(layer: Dense | MapLayer) -> bool:
+    p = layer.neurons()
     return bool(np.any(p.keep_input) and np.any(p.t_ref > 0))
 
 
@@ -142,6 +155,7 @@ def takes(needs: Needs) -> dict[str, bool]:
     """The row of a rule in a table of what the rules take."""
     return {
         "recurrent": needs.recurrent,
+        "maps": needs.maps,
         "lateral": needs.lateral,
         "analog": needs.analog,
         "delta": 0 in needs.currents,

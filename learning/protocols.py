@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from evsim.errors import GradientError
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.validation import check_arguments, check_result, check_rule, check_signals, loss_and_signal
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats
@@ -127,6 +128,10 @@ def backward(
         if masks is not None:
             layer, inputs = masks.layers[k], masks.input_of(k, spikes[k])
         signal = check_arguments(rule, layer, inputs, spikes[k + 1], signal, t_stop, wanted)
+        if isinstance(layer, SumPool2d):
+            gradients.insert(0, {})
+            signal = layer.signal_below(signal, inputs)
+            continue
         result = rule.backward(
             layer, inputs, spikes[k + 1], signal, t_stop, is_output=k == last, wants_signal=wanted, threads=threads
         )

@@ -19,6 +19,7 @@ from evsim.errors import GradientError, InputError
 from evsim.learning.fields import all_finite, check_number
 from evsim.learning.layers.dense import Layer
 from evsim.learning.layers.moments import Moments
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import check_layer
 from evsim.learning.psc_gradient import PSCGradient
@@ -122,6 +123,8 @@ def checked_arguments(*kinds: str, own: Callable[[Any], bool] | None = None) -> 
 
     kinds : of ``KINDS``, what the signal of a spiking layer may be; of a Readout it is as its values
     own : is the signal a value of the rule's own, which only the rule itself makes?
+
+    A pool without neurons passes a signal on by itself, whatever the rule.
     """
 
     def decorate(method: F) -> F:
@@ -136,6 +139,8 @@ def checked_arguments(*kinds: str, own: Callable[[Any], bool] | None = None) -> 
                     signal, outputs, allowed, f"the signal that {name_of(self)}.backward gets",
                     windows=getattr(self, "windows", 1),
                 )  # fmt: skip
+            if isinstance(layer, SumPool2d):
+                return {}, layer.signal_below(signal, inputs)
             return method(self, layer, inputs, outputs, signal, t_stop, **switches)
 
         return checked  # type: ignore[return-value]

@@ -42,7 +42,7 @@ def arrivals(times, neurons, delay, t_stop, padding_row, padded, rows):
 
 
 @kernel
-def _enlarged(spikes, n):
+def enlarged(spikes, n):
     """Twice the room, the first n spikes kept."""
     more = spike_arrays(2 * spikes.times.size)
     more.times[:n] = spikes.times[:n]
@@ -52,7 +52,7 @@ def _enlarged(spikes, n):
 
 
 @kernel
-def _ordered(spikes, n, t_stop, out, at):
+def ordered(spikes, n, t_stop, out, at):
     """Sort n spikes by (time, neuron) into ``out``, from ``at`` on."""
     sort_spikes(
         spikes.times[:n], spikes.neurons[:n], spikes.currents[:n], 0.0, t_stop,
@@ -95,13 +95,13 @@ def sweep_samples(inputs, offsets, layer, out, done, tally, delay, t_stop, last)
                 return ENDLESS
             if status == SWEPT:
                 break
-            spikes = _enlarged(spikes, swept[N_SWEPT])
+            spikes = enlarged(spikes, swept[N_SWEPT])
         n = swept[N_SWEPT]
         counts[k] = n
         if progress[1] + n > out.times.size:
             tally[0] = grazing
             return FULL
-        _ordered(spikes, n, t_stop, out, progress[1])
+        ordered(spikes, n, t_stop, out, progress[1])
         progress[0] = k + 1
         progress[1] += n
     return SWEPT
@@ -147,7 +147,7 @@ def queue_samples(
         a = progress[1]
         if a + m > out.times.size:
             return SAMPLES_FULL
-        _ordered(spikes, m, t_stop, out, a)
+        ordered(spikes, m, t_stop, out, a)
         counts[k] = m
         progress[0] = k + 1
         progress[1] = a + m

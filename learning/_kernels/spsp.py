@@ -115,7 +115,7 @@ def _fill_jumps(arrivals, first, last, tau_m, tau_s):
 
 
 @leaf
-def _find_queries(spikes, first, last, t_ref, tau_m, following, times, neurons, weights):
+def find_queries(spikes, first, last, t_ref, tau_m, following, times, neurons, weights):
     """Queries of spikes ``first`` ... ``last - 1``, later spikes first; returns their number.
 
     following : (n,), scratch; written: times, neurons, weights, the trace's share at the time of the spike
@@ -180,7 +180,7 @@ def prepare_samples(inputs, spikes, t_ref, arrivals, queries, active, n_active, 
         a, b = spikes.offsets[k], spikes.offsets[k + 1]
         room = 2 * (b - a)
         times, neurons, weights = np.empty(room), np.empty(room, np.int32), np.empty(room)
-        n = _find_queries(spikes, a, b, t_ref, tau_m, following, times, neurons, weights)
+        n = find_queries(spikes, a, b, t_ref, tau_m, following, times, neurons, weights)
         by_time, by_neuron, by_weight = np.empty(n), np.empty(n, np.int32), np.empty(n)
         sort_spikes(times[:n], neurons[:n], weights[:n], 0.0, t_stop, by_time, by_neuron, by_weight)
         _by_block(

@@ -13,7 +13,9 @@ from evsim.learning.checks.agreement import GradientReport as GradientReport
 from evsim.learning.checks.mean_gradient import Draw, by_rule, compare_means, expected_gradient, mean_gradient
 from evsim.learning.checks.mean_report import MeanReport
 from evsim.learning.fields import check_number
+from evsim.learning.layers.conv import MapLayer
 from evsim.learning.layers.dense import Recurrent
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.layers.readout import Readout
 from evsim.learning.losses import CountLoss, PSCCount, PSCDistance, SmoothCountLoss
 from evsim.learning.model import Sequential
@@ -162,7 +164,7 @@ def check_gradient(
     if not rows:
         raise GradientError("there is no parameter of which both the rule and EventProp give a gradient.")
     worst = max((float(conditioning(layer, s).max(initial=0.0)) for layer, s in zip(model.layers, spikes[1:])
-                 if not isinstance(layer, Readout)), default=0.0)  # fmt: skip
+                 if not isinstance(layer, Readout | SumPool2d)), default=0.0)  # fmt: skip
     return GradientReport(rows, worst, type(true_loss).__name__, exact, () if note is None else (note,), pairs)
 
 
@@ -222,6 +224,8 @@ def _why_no_replay(model: Sequential, spikes: list[Any]) -> str | None:
     """Why nothing is compared with the 50-digit replay; None: it can be."""
     if isinstance(model.layers[-1], Readout):
         return "not compared with the 50-digit replay: it has no Readout."
+    if any(isinstance(layer, MapLayer | SumPool2d) for layer in model.layers):
+        return "not compared with the 50-digit replay: it has no convolutions and pools."
     neurons, n = sum(layer.n_out for layer in model.layers), sum(s.times.size for s in spikes)
     if neurons > _MOST_NEURONS or n > _MOST_SPIKES:
         return (

@@ -15,6 +15,7 @@ from evsim.learning.layers.delays import Delays
 from evsim.learning.layers.neuron_parameters import NeuronParameters
 from evsim.learning.layers.parameter import Kind, Parameter
 from evsim.network import Network
+from evsim.neurons.arrays import NeuronArrays, neuron_arrays
 from evsim.neurons.lif import LIF, one_tau_each
 from evsim.spikes import SpikeBatch
 from evsim.synapses.flat_network import FlatNetwork, flatten
@@ -51,12 +52,15 @@ class Layer:
 
     def __repr__(self) -> str:
         """On one line, with the options that are not as usual."""
-        shown = [f"{self.n_in}, {self.n_out}, {self.neuron!r}"]
+        shown = [self._shown()]
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
             if f.init and f.default is not MISSING and not np.array_equal(value, f.default):
                 shown.append(f"{f.name}={f'<{value.shape}>' if isinstance(value, np.ndarray) else repr(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _shown(self) -> str:
+        return f"{self.n_in}, {self.n_out}, {self.neuron!r}"
 
     def describe(self) -> str:
         """Kind and sizes, for messages."""
@@ -70,8 +74,21 @@ class Layer:
         """Derivatives that a rule may give for this layer, by name, and the shapes that each may have."""
         shapes = {name: [shape] for name, shape in self.weight_shapes().items()}
         shapes["delay"] = self.delays.gradient_shapes()
-        shapes |= {name: [(self.n_out,)] for name in _NEURON_PARAMETERS}
-        return {**shapes, "tau_syn": [(self.n_out,), (2, self.n_out)]}
+        n = self.parameter_sets()
+        shapes |= {name: [(n,)] for name in _NEURON_PARAMETERS}
+        return {**shapes, "tau_syn": [(n,), (2, n)]}
+
+    def parameter_sets(self) -> int:
+        """How many neurons may differ in their parameters: all of them."""
+        return self.n_out
+
+    def per_neuron(self, value: Any) -> Floats:
+        """A parameter of the neurons as one value for each of them, (n_out,)."""
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), self.n_out) + 0.0
+
+    def neurons(self) -> NeuronArrays:
+        """Parameters of all neurons, as kernels take them."""
+        return neuron_arrays(self.neuron, self.n_out)
 
     def needed_gradients(self) -> list[str]:
         """Those that ``pull_back`` needs."""
@@ -119,10 +136,15 @@ class Layer:
             raise InputError(f"{type(self).__name__} needs sizes >= 1; got {self.n_in} -> {self.n_out}.")
         if not isinstance(self.neuron, LIF):
             raise InputError(f"{type(self).__name__} needs neurons given as a LIF; got a {type(self.neuron).__name__}.")
-        self.delays = Delays(self.delay, self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
+        self.delays = Delays(self.delays_given(), self.trainable_delays, self.max_delay, (self.n_in, self.n_out))
         self.trainable = tuple(self.trainable)
-        self.neuron_parameters = NeuronParameters(self.neuron, self.trainable, self.n_out)
-        self.weight = np.zeros((self.n_in, self.n_out))
+        self.neuron_parameters = NeuronParameters(self.neuron, self.trainable, self.parameter_sets())
+        if "weight" in self.weight_shapes():
+            self.weight = np.zeros(self.weight_shapes()["weight"])
+
+    def delays_given(self) -> Any:
+        """``delay`` as `Delays` takes it."""
+        return self.delay
 
     def init(self, rng: np.random.Generator, scale: float = 1.0, mean: float | None = None) -> None:
         """Draw the weights from U(-scale, scale), or, with a mean, from N(mean, scale^2); and trained delays."""
@@ -131,7 +153,7 @@ class Layer:
             check_number("mean", mean)
         if scale < 0:
             raise InputError(f"scale must be >= 0; got {scale}.")
-        shape = (self.n_in, self.n_out)
+        shape = self.weight_shapes()["weight"]
         self.weight = rng.uniform(-scale, scale, shape) if mean is None else rng.normal(mean, scale, shape)
         self.delays.init(rng)
 
@@ -201,7 +223,7 @@ class Dense(Layer):
     def theta(self) -> Floats:
         """Threshold above v_rest + bias, (n_out,)."""
         n = self.neuron
-        return np.broadcast_to(np.asarray(n.v_th) - np.asarray(n.v_rest) - np.asarray(n.bias), self.n_out) + 0.0
+        return self.per_neuron(np.asarray(n.v_th) - np.asarray(n.v_rest) - np.asarray(n.bias))
 
     @property
     def shares_events(self) -> bool:

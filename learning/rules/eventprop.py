@@ -21,10 +21,13 @@ from evsim.learning._kernels.event_order import Network
 from evsim.learning._kernels.readout import highest_by_taus
 from evsim.learning.fields import check_fields
 from evsim.learning.fixed_order import rows_times, total
+from evsim.learning.layers.conv import MapLayer
 from evsim.learning.layers.dense import Dense, Recurrent
 from evsim.learning.layers.moments import by_arrival, shares_of, weight_gradient
 from evsim.learning.layers.readout import Readout, Voltages, arrival_factors, by_sample, weight_of_time
 from evsim.learning.needs import Needs
+from evsim.learning.rules.arrival_gradients import by_input, least_slope, put_back
+from evsim.learning.rules.map_eventprop import map_gradient
 from evsim.learning.validation import checked_arguments
 from evsim.neurons.arrays import NeuronArrays, neuron_arrays
 from evsim.neurons.lif import LIF
@@ -49,7 +52,7 @@ class EventProp:
     neuron_parameters: bool = False
     min_slope: float = 1e-9
     signals: ClassVar[tuple[str, ...]] = ("times", "values", "moments")
-    needs: ClassVar[Needs] = Needs(moments=("integral", "potential"))
+    needs: ClassVar[Needs] = Needs(moments=("integral", "potential"), maps=True)
     exact: ClassVar[bool] = True
     splits: ClassVar[str] = "halves"
 
@@ -62,7 +65,7 @@ class EventProp:
         """Is a spike of the layer so flat that ``min_slope`` changes its derivative? Then it is not exact."""
         if outputs.currents is None or not outputs.times.size:
             return False
-        p = neuron_arrays(layer.neuron, layer.n_out)
+        p = layer.neurons()
         climb = outputs.currents - p.theta[outputs.neurons]
         return bool(np.min(np.abs(climb)) < least_slope(p, self.min_slope))
 
@@ -89,6 +92,8 @@ class EventProp:
         Raises GradientError : delta neurons made to fire by several kicks of one instant; a Readout of counts, which do
         not follow spike times.
         """
+        if isinstance(layer, MapLayer):
+            return map_gradient(layer, inputs, outputs, signal, t_stop, self.min_slope, wants_signal, threads)  # type: ignore[arg-type]
         full = replace(self, neuron_parameters=True) if layer.trainable else self
         if isinstance(layer, Readout) and layer.every is not None:
             return _moments(layer, inputs, signal, t_stop, threads)
@@ -102,15 +107,10 @@ class EventProp:
         return _any_layer(layer, inputs, outputs, signal, t_stop, full, threads)  # type: ignore[arg-type]
 
 
-def least_slope(p: NeuronArrays, min_slope: float) -> float:
-    """``EventProp.min_slope`` in the unit of the threshold."""
-    return min_slope * max(float(np.max(np.abs(p.theta))), 1e-300)
-
-
 def conditioning(layer: Any, outputs: SpikeBatch) -> Floats:
     """How far each spike is from grazing: |theta|/(tau_m dv/dt) at its threshold crossing, (n_spikes,).
 
-    layer : Dense or Recurrent
+    layer : one whose neurons spike
 
     A relative change of the input moves the spike by about this times tau_m. Large values are grazing spikes; the
     derivatives of their times are as large, and right only as far as the spikes persist.
@@ -147,7 +147,7 @@ def _dense(
             gradients["delay"] = by_input(arrivals, adjoint.d_arrival, first, last)
         return gradients
 
-    return total(len(inputs), of_stretch, threads), _put_back(adjoint.d_arrival, order)
+    return total(len(inputs), of_stretch, threads), put_back(adjoint.d_arrival, order)
 
 
 class _Shared:
@@ -170,21 +170,6 @@ class _Shared:
             first, last, *self.settings,
         )  # fmt: skip
         return gradient, by_neuron
-
-
-def by_input(arrivals: SpikeBatch, d_arrival: Floats, first: int, last: int) -> Floats:
-    """dL/d arrival summed over each input's spikes in some samples, (n_in,): the gradient of a delay that all its
-    synapses share."""
-    some = slice(arrivals.offsets[first], arrivals.offsets[last])
-    return np.bincount(arrivals.neurons[some], weights=d_arrival[some], minlength=arrivals.size).astype(np.float64)
-
-
-def _put_back(d_arrival: Floats, order: np.ndarray | None) -> Floats:
-    if order is None:
-        return d_arrival
-    out = np.empty_like(d_arrival)
-    out[order] = d_arrival
-    return out
 
 
 def _any_layer(
@@ -315,7 +300,7 @@ def _readout(
             }  # fmt: skip
         return gradients
 
-    return total(len(inputs), gradients_of, threads), _put_back(d_arrival, order)
+    return total(len(inputs), gradients_of, threads), put_back(d_arrival, order)
 
 
 _OfStretch = Callable[[int, int], tuple[Floats, ...]]
@@ -380,7 +365,7 @@ def _moments(
             gradients["delay"] = by_input(arrivals, d_arrival, first, last)
         return gradients
 
-    return total(len(inputs), of_stretch, threads), _put_back(d_arrival, order)
+    return total(len(inputs), of_stretch, threads), put_back(d_arrival, order)
 
 
 def peaks_of(outputs: Voltages, signal: Floats) -> tuple[SpikeBatch, Floats]:

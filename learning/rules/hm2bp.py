@@ -19,10 +19,12 @@ import numpy as np
 from evsim.errors import InputError
 from evsim.learning._kernels.hm2bp import CountErrors, Settings, layer_block
 from evsim.learning.fields import check_fields
+from evsim.learning.layers.conv import MapLayer
 from evsim.learning.layers.dense import Dense
 from evsim.learning.layers.readout import Readout, Voltages
 from evsim.learning.needs import Needs
 from evsim.learning.rules.counts.signals import lateral_factor, order_of, readout_by_counts, with_target_trains
+from evsim.learning.rules.map_hm2bp import count_gradient
 from evsim.learning.spsp import prepare
 from evsim.learning.validation import checked_arguments
 from evsim.spikes import SpikeBatch
@@ -76,7 +78,7 @@ class HM2BP:
     splits: ClassVar[str] = "halves"
     needs: ClassVar[Needs] = Needs(
         recurrent=False, features=("integral",), delays="one", trained_delays=False, currents=(1,), parameters=False,
-        above_rest=True,
+        above_rest=True, maps=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class HM2BP:
     @checked_arguments("counts")
     def backward(
         self,
-        layer: Dense | Readout,
+        layer: Dense | MapLayer | Readout,
         inputs: SpikeBatch,
         outputs: SpikeBatch | Voltages,
         signal: Floats,
@@ -105,42 +107,46 @@ class HM2BP:
     ) -> tuple[dict[str, Floats], Floats]:
         """From dE/d count of a layer's neurons to weight gradients and dE/d count of its inputs.
 
-        signal : (samples, n_out); of an integral Readout dE/d value. Returns {"weight": (n_in, n_out)}, summed over the
+        signal : (samples, n_out); of an integral Readout dE/d value. Returns {"weight": ...}, summed over the
         samples in a fixed order, and the signal (samples, n_in); zeros if it is not wanted, as below the first layer.
         The same bits for any number of threads.
         """
         if isinstance(layer, Readout):
             return readout_by_counts(layer, inputs, outputs, signal, t_stop)  # type: ignore[arg-type]
         assert isinstance(outputs, SpikeBatch)
-        delay, lateral_delay = float(layer.delays.value()), float(layer.lateral_delay)
+        delay, inhibition = float(layer.delays.value()), getattr(layer, "lateral_inhibition", 0.0)
+        lateral_delay = float(layer.lateral_delay) if isinstance(layer, Dense) else delay
         if self.psp_delay is not None:
             delay = lateral_delay = self.psp_delay
         theta = layer.theta
         tau_m, tau_s = (float(np.ravel(x)[0]) for x in (layer.neuron.tau_m, layer.neuron.tau_syn))
         scale = tau_s / tau_m
         plain = delta = signal / theta
-        if is_output and layer.lateral_inhibition > 0.0:
+        if is_output and inhibition > 0.0:
             delta = plain * lateral_factor(layer, outputs, signal, t_stop, self.silent_ratio * scale, lateral_delay)
         fake = is_output and self.fake_target_train
         trains = with_target_trains(layer, outputs, signal, t_stop, self.fake_step) if fake else outputs
-        p = prepare(inputs, trains, layer.neuron, delay, t_stop, threads)
         counts = trains.counts()
         macro = self._gamma(layer, counts, t_stop) if self.micro == "meanfield" else np.ones(counts.shape)
+        errors = CountErrors(delta, macro, inputs.counts(), counts)
+        settings = Settings(
+            self.micro == "paper", self.pass_factor, self.silent_sources == "all", wants_signal,
+            self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
+        )  # fmt: skip
+        if isinstance(layer, MapLayer):
+            return count_gradient(layer, inputs, trains, errors, settings, t_stop, delay, threads)
+        p = prepare(inputs, trains, layer.neuron, delay, t_stop, threads)
         weight_t = np.ascontiguousarray(layer.weight.T)
-        pre_counts, order = inputs.counts(), order_of(len(inputs))
+        order = order_of(len(inputs))
 
         def sweep(delta: Floats, wants_signal: bool) -> tuple[Floats, Floats]:
             gradient = np.empty_like(weight_t)
             back = np.zeros((p.n_blocks, len(inputs), layer.n_in))
-            settings = Settings(
-                self.micro == "paper", self.pass_factor, self.silent_sources == "all", wants_signal,
-                self.silent_psp * scale, self.silent_micro * scale, self.silent_ratio * scale,
-            )  # fmt: skip
 
             def one(b: int) -> None:
                 layer_block(
-                    p, CountErrors(delta, macro, pre_counts, counts), order, weight_t, theta, settings, b, gradient,
-                    back[b],
+                    p, errors._replace(delta=delta), order, weight_t, theta,
+                    settings._replace(wants_signal=wants_signal), b, gradient, back[b],
                 )  # fmt: skip
 
             with workers(threads) as pool:
@@ -153,9 +159,9 @@ class HM2BP:
             _, below = sweep(plain, True)
         return {"weight": gradient}, below
 
-    def _gamma(self, layer: Dense, counts: np.ndarray, t_stop: float) -> Floats:
+    def _gamma(self, layer: Dense | MapLayer, counts: np.ndarray, t_stop: float) -> Floats:
         tau_m = float(np.ravel(layer.neuron.tau_m)[0])
         interval = t_stop / np.maximum(counts, 1)
-        y = np.maximum(interval - np.asarray(layer.neuron.t_ref), 0.0) / tau_m
+        y = np.maximum(interval - layer.per_neuron(layer.neuron.t_ref), 0.0) / tau_m
         gamma = np.expm1(np.minimum(y, 50.0)) / (interval / tau_m)
         return np.where(counts > 0, np.minimum(gamma, self.max_gamma), 1.0)

@@ -10,7 +10,9 @@ from evsim import streams
 from evsim.errors import InputError, SilentLayerError
 from evsim.learning.fields import check_number, check_numbers
 from evsim.learning.layers.analog import Analog
+from evsim.learning.layers.conv import MapLayer
 from evsim.learning.layers.dense import Dense
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.layers.readout import Readout
 from evsim.learning.model import Sequential
 from evsim.learning.training.options import TrainingOptions
@@ -27,11 +29,11 @@ def calibrate(
     """Choose each layer's v_th so that its neurons spike ``targets[k]`` times on average; returns the v_th.
 
     A Readout has no threshold: its weights are scaled so that the values of a sample have the standard deviation
-    ``targets[k]``.
+    ``targets[k]``. The target of a pool without neurons is ignored.
 
     Bisection on the logarithm of the threshold, of which high ones are tried first, layer after layer, over the first
     ``samples`` rows of x. A layer of a few neurons says little about its weights' distribution, so layers below 200
-    neurons are filled up for this purpose with neurons whose weights are shuffled copies.
+    neurons are filled up for this purpose with neurons whose weights are shuffled copies. Maps are taken as they are.
 
     Raises
     ------
@@ -51,10 +53,15 @@ def calibrate(
         if isinstance(layer, Readout):
             _spread(layer, spikes, target, options)
             continue
-        if not isinstance(layer, Dense | Analog):
+        if isinstance(layer, SumPool2d):
+            spikes = layer.forward(spikes, options.duration, options.threads)
+            continue
+        if not isinstance(layer, Dense | Analog | MapLayer):
             raise InputError(f"calibrate chooses thresholds of Dense layers; layer {k} is a {type(layer).__name__}.")
         layer.check()
-        widened = _widened(layer, streams.rng("calibration", options.seed, k))
+        widened = layer
+        if not isinstance(layer, MapLayer):
+            widened = _widened(layer, streams.rng("calibration", options.seed, k))
         wanted = target * n * widened.n_out
         spikes_found = _find_threshold(widened, spikes, wanted, options)
         if spikes_found < 0.5 * wanted:
@@ -69,7 +76,9 @@ def calibrate(
     return chosen
 
 
-def _find_threshold(layer: Dense | Analog, inputs: SpikeBatch, wanted: float, options: TrainingOptions) -> int:
+def _find_threshold(
+    layer: Dense | Analog | MapLayer, inputs: SpikeBatch, wanted: float, options: TrainingOptions
+) -> int:
     """Set the layer's v_th so that it gives ``wanted`` spikes in all; returns how many it gives."""
     neuron = layer.neuron
     at_rest = np.asarray(neuron.v_rest) + np.asarray(neuron.bias)

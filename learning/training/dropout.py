@@ -17,6 +17,7 @@ from evsim import streams
 from evsim.errors import GradientError
 from evsim.learning._kernels.dropout import kept_spikes
 from evsim.learning.layers.dense import Layer
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.model import Sequential
 from evsim.learning.psc_gradient import PSCGradient
 from evsim.learning.rules.traces.signals import is_learning_signal, masked
@@ -44,10 +45,16 @@ class Masks:
         borders = np.cumsum([0, *sizes])
         whole = drawn.reshape(len(words), sum(sizes))
         self.keep = [np.ascontiguousarray(whole[:, a:b]) for a, b in pairwise(borders)]
+        for keep, above in zip(self.keep, model.layers[1:]):
+            if isinstance(above, SumPool2d):
+                # It has no weights that could make up for what is left out: what it hands on is left out instead.
+                keep[...] = True
         self.scale = 1.0 / (1.0 - share)
         self.layers: list[Layer] = [model.layers[0], *(self._scaled(layer) for layer in model.layers[1:])]
 
     def _scaled(self, layer: Layer) -> Layer:
+        if isinstance(layer, SumPool2d):
+            return layer
         scaled = copy(layer)
         scaled.weight = layer.weight * self.scale
         return scaled

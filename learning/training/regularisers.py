@@ -16,8 +16,10 @@ from evsim import streams
 from evsim.errors import InputError
 from evsim.learning._kernels.dropout import kept_spikes
 from evsim.learning.fields import check_fields
+from evsim.learning.layers.conv import MapLayer
 from evsim.learning.layers.dense import Dense
 from evsim.learning.layers.parameter import Kind
+from evsim.learning.layers.pool import SumPool2d
 from evsim.learning.layers.readout import Readout
 from evsim.learning.model import Sequential
 from evsim.learning.rules.eventprop import EventProp
@@ -55,8 +57,14 @@ def drop_spikes(spikes: SpikeBatch, share: float, seed: int, epoch: int, keys: n
     return SpikeBatch.owning(spikes.times[keep], spikes.neurons[keep], offsets, spikes.size)
 
 
-def _weights(model: Sequential, gradients: list[Floats]) -> list[Floats]:
-    """The gradients that belong to each layer's ``weight``."""
+def _weights(model: Sequential, gradients: list[Floats], owner: str) -> list[Floats]:
+    """The gradients that belong to each layer's ``weight``. Raises ValueError : layers of maps; owner : for that."""
+    for k, layer in enumerate(model.layers):
+        if isinstance(layer, MapLayer | SumPool2d):
+            raise InputError(
+                f"{owner} is for layers with a weight for each pair of neurons; layer {k} is {layer.describe()}. Leave "
+                "it out."
+            )
     return [g for (name, _), g in zip(model.parameters(), gradients) if name == "weight"]
 
 
@@ -88,6 +96,7 @@ class WeightBumping:
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Regulariser``."""
         last = len(model.layers) - 1
+        weights = _weights(model, gradients, type(self).__name__)
         for k, (layer, out) in enumerate(zip(model.layers, spikes[1:])):
             if isinstance(layer, Readout):
                 continue
@@ -96,7 +105,7 @@ class WeightBumping:
                 for g in gradients:
                     g[...] = 0.0
                 bump = self.amount * 2.0**self._streak / self.rate
-                _weights(model, gradients)[k][...] = -bump * silent.mean(axis=0)
+                weights[k][...] = -bump * silent.mean(axis=0)
                 self._streak += 1
                 return
         self._streak = 0
@@ -124,7 +133,7 @@ class CountRegularisation:
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Regulariser``."""
-        for g, (before, after) in zip(_weights(model, gradients)[:-1], pairwise(spikes)):
+        for g, (before, after) in zip(_weights(model, gradients, type(self).__name__)[:-1], pairwise(spikes)):
             mean = after.counts().mean(axis=0)
             excess = np.where(mean < self.lower, mean - self.lower, np.maximum(mean - self.upper, 0.0))
             g += self.strength * np.outer(before.counts().mean(axis=0), excess)
@@ -148,7 +157,8 @@ class SilentVoltage:
 
     def __call__(self, model: Sequential, spikes: list[Any], gradients: list[Floats], t_stop: float) -> None:
         """As ``Regulariser``."""
-        for layer, g, (before, after) in zip(model.layers[:-1], _weights(model, gradients), pairwise(spikes)):
+        weights = _weights(model, gradients, type(self).__name__)
+        for layer, g, (before, after) in zip(model.layers[:-1], weights, pairwise(spikes)):
             silent = after.counts() == 0
             if not silent.any():
                 continue

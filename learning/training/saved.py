@@ -45,7 +45,7 @@ def checked_training(state: Any, model: Sequential) -> dict[str, Any]:
 def _thresholds(values: Any, model: Sequential) -> list[Any]:
     out: list[Any] = []
     for k, (v_th, layer) in enumerate(zip(sequence(values, "thresholds", len(model.layers)), model.layers)):
-        shape = () if np.ndim(v_th) == 0 else (layer.n_out,)
+        shape = () if np.ndim(v_th) == 0 else (layer.parameter_sets(),)
         checked = array(v_th, f"thresholds/{k}", np.float64, shape)
         out.append(checked if checked.ndim else float(checked))
     return out

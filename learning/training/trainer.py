@@ -213,7 +213,7 @@ class Trainer:
         out: list[Floats] = []
         for k, layer in enumerate(self.model.layers):
             of_layer = {name: values for (at, name), values in sums.items() if at == k}
-            if k > 0 and scale != 1.0:
+            if k > 0 and scale != 1.0 and "weight" in of_layer:
                 of_layer["weight"] = scale * of_layer["weight"]
             # Not in place: what a rule gave may be an array of its own, or the weights themselves.
             out += [g / n for g in layer.pull_back(of_layer).values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,53 +111,71 @@ def run_layer_batch(
 
     The result is the same, to the bit, for any number of threads and any way to put samples into batches.
     """
-    counts = np.zeros(len(batch), np.int64)
     inputs = Inputs(batch.times, batch.neurons)
+
+    def sweep(out: Spikes, done: Any, tally: Ints, last: int) -> int:
+        return int(sweep_samples(inputs, batch.offsets, layer, out, done, tally, delay, t_stop, last))
+
+    def long_sample(k: int) -> tuple[Floats, Ints, Floats]:
+        part = slice(batch.offsets[k], batch.offsets[k + 1])
+        events = _events(layer, batch.times[part], batch.neurons[part], delay, t_stop)
+        return _sorted([_run_blocks(layer, events, t_stop, 0, layer.weights.shape[0], "the layer")], t_stop)
+
     work = (batch.offsets[1:] - batch.offsets[:-1]) * layer.size
+    return sweep_batch(sweep, work, layer.size, layer.neurons.tau_m, threads, long_sample)
+
+
+def sweep_batch(
+    sweep: Callable[[Spikes, Any, Ints, int], int],
+    work: Ints,
+    size: int,
+    tau_m: Floats,
+    threads: int,
+    long_sample: Callable[[int], tuple[Floats, Ints, Floats]] | None = None,
+) -> SpikeBatch:
+    """Samples by a kernel such as ``sweep_samples``, stretches of them on threads.
+
+    sweep(out, (counts, progress), tally, last) : the kernel; work : (n_samples,), about so many pairs of an event and a
+    neuron; size : neurons; tau_m : theirs
+    long_sample : spikes of a sample of more than ``_BUDGET`` pairs, in pieces that can be interrupted; None: in one
+    """
+    counts = np.zeros(work.size, np.int64)
 
     def samples(first: int, last: int) -> tuple[Floats, Ints, Floats]:
-        out: Spikes = spike_arrays(1024 + 16 * layer.size * (last - first))
+        out: Spikes = spike_arrays(1024 + 16 * size * (last - first))
         progress = np.array([first, 0])
         while True:
-            status = sweep_samples(
-                inputs, batch.offsets, layer, out, (counts, progress), np.zeros(1, np.int64), delay, t_stop, last
-            )
+            status = sweep(out, (counts, progress), np.zeros(1, np.int64), last)
             if status == DONE:
                 break
             if status == ENDLESS:
                 raise _endless(out.times[0], out.neurons[0], "the layer")
             while out.times.size < progress[1] + counts[progress[0]]:
-                out = _doubled(out, layer)
+                out = _doubled(out, tau_m[:size])
             check_halt()
         return out.times[: progress[1]], out.neurons[: progress[1]], out.currents[: progress[1]]
-
-    def long_sample(k: int) -> tuple[Floats, Ints, Floats]:
-        part = slice(batch.offsets[k], batch.offsets[k + 1])
-        events = _events(layer, batch.times[part], batch.neurons[part], delay, t_stop)
-        out = _sorted([_run_blocks(layer, events, t_stop, 0, layer.weights.shape[0], "the layer")], t_stop)
-        counts[k] = out[0].size
-        return out
 
     def stretch(first: int, last: int) -> list[tuple[Floats, Ints, Floats]]:
         pieces = []
         while first < last:
             check_halt()
-            if work[first] > _BUDGET:
+            if long_sample is not None and work[first] > _BUDGET:
                 end = first + 1
                 pieces.append(long_sample(first))
+                counts[first] = pieces[-1][0].size
             else:
-                # As many as fit into the budget, at least this one, which does.
-                end = first + int(np.searchsorted(np.cumsum(work[first:last]), _BUDGET, side="right"))
+                # As many as fit into the budget, and one at least.
+                end = first + max(1, int(np.searchsorted(np.cumsum(work[first:last]), _BUDGET, side="right")))
                 pieces.append(samples(first, end))
             first = end
         return pieces
 
-    parts = [part for pieces in over_stretches(stretch, len(batch), threads) for part in pieces]
+    parts = [part for pieces in over_stretches(stretch, work.size, threads) for part in pieces]
     return SpikeBatch.owning(
         np.concatenate([np.empty(0), *(p[0] for p in parts)]),
         np.concatenate([np.empty(0, np.int32), *(p[1] for p in parts)]),
         np.append(0, np.cumsum(counts)),
-        layer.size,
+        size,
         np.concatenate([np.empty(0), *(p[2] for p in parts)]),
     )
 
@@ -176,7 +194,7 @@ def _run_blocks(
         if status == ENDLESS:
             raise _endless(out.times[-1], out.neurons[-1], name)
         if status == FULL:
-            out = _doubled(out, layer)
+            out = _doubled(out, layer.neurons.tau_m[: layer.size])
         check_halt()
     n = progress[N_SPIKES]
     return out.times[:n], out.neurons[:n], out.currents[:n], int(tally[0])
@@ -189,6 +207,6 @@ def _endless(time: float, neuron: int, name: str) -> RunawayError:
     )
 
 
-def _doubled(out: Spikes, layer: Layer) -> Spikes:
-    neurons = Populations({"the layer": 0}, 0, layer.neurons.tau_m[: layer.size])
+def _doubled(out: Spikes, tau_m: Floats) -> Spikes:
+    neurons = Populations({"the layer": 0}, 0, tau_m)
     return Spikes(*neurons.grown(tuple(out), f"{out.times.size:,} spikes", float(out.times.max())))

@@ -27,7 +27,7 @@ def with_target_trains(
     """
     target = np.argmin(signal, axis=1)
     rows = np.arange(len(outputs))
-    t_ref = np.broadcast_to(np.asarray(layer.neuron.t_ref, dtype=np.float64), outputs.size)[target]
+    t_ref = layer.per_neuron(layer.neuron.t_ref)[target]
     most = np.full(len(outputs), np.inf)
     np.divide(t_stop, t_ref, out=most, where=t_ref > 0.0)
     wanted = np.floor(np.minimum(-signal[rows, target], most)).astype(np.int64)

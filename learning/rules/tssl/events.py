@@ -14,7 +14,7 @@ from evsim.learning._kernels.quiet import QuietPoints, replay_samples
 from evsim.learning.fixed_order import total
 from evsim.learning.layers.analog import Analog, joined
 from evsim.learning.psc_gradient import PSCGradient
-from evsim.learning.rules.eventprop import by_input
+from evsim.learning.rules.arrival_gradients import by_input
 from evsim.neurons.arrays import neuron_arrays
 from evsim.spikes import SpikeBatch
 from evsim.threads import over_stretches

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from evsim import LIF, SpikeTrains
-from evsim.learning import HM2BP, CountLoss, Dense
+from evsim.learning import HM2BP, Conv2d, CountLoss, Dense, SpikingPool2d
 from evsim.spikes import SpikeBatch
 
 pytestmark = pytest.mark.data
@@ -103,12 +103,72 @@ def test_signs_of_adams_first_step_on_mnist(golden: Path) -> None:
     assert np.mean(np.sign(change) == -np.sign(total - gradient)) < 0.96
 
 
+def published_maps(folder: Path, name: str, channels: int, side: int) -> SpikeBatch:
+    """Spikes of a layer of maps, written as maps of 0 and 1 in every step."""
+    with gzip.open(folder / f"{name}_spikes.dat.gz", "rt") as file:
+        channel, step, place = np.nonzero(np.loadtxt(file).reshape(channels, 450, side**2))
+    neurons = channel * side**2 + place
+    return SpikeBatch.from_trains([SpikeTrains(step.astype(np.float64), neurons, channels * side**2)])
+
+
+def kernel_and_change(folder: Path, name: str, c_out: int, c_in: int) -> tuple[np.ndarray, np.ndarray]:
+    before, after = (
+        np.array((folder / f"{name}_weights_{when}.txt").read_text().split(), dtype=np.float64)
+        .reshape(c_out, c_in, 5, 5).transpose(2, 3, 1, 0)
+        for when in ("before", "after")
+    )  # fmt: skip
+    return before, after - before
+
+
+def signal_at_pool2(folder: Path) -> np.ndarray:
+    """dE/d count of the second pool, through both dense layers."""
+    hidden, pooled = published_spikes(folder / "hidden_spikes.dat", 100), published_maps(folder, "pool2", 3, 4)
+    outputs = published_spikes(folder / "output_spikes.dat", 10)
+    before, _ = weights_and_change(folder, "output", 100, 10)
+    signal = CountLoss()(outputs, np.array([5]))[1]
+    _, signal = PROGRAM.backward(
+        layer_of(before, 5.0, lateral_inhibition=1.0), hidden, outputs, signal, 450.0, is_output=True
+    )
+    before, _ = weights_and_change(folder, "hidden", 48, 100)
+    return PROGRAM.backward(layer_of(before, 10.0), pooled, hidden, signal, 450.0)[1]
+
+
+def test_signs_of_adams_first_step_in_the_convolutions(golden: Path) -> None:
+    """Six layers in a row, spiking pools among them, whose neurons divide by k^2 = 4 where their threshold would follow.
+
+    All signs agree: of the 375 weights of the second convolution with the regulariser of the dense layers, and of the
+    125 of the first, which outweigh it.
+    """
+    folder = golden / "cnn_mnist"
+    spikes = {name: published_maps(folder, name, *shape) for name, shape in
+              (("conv1", (5, 24)), ("pool1", (5, 12)), ("conv2", (3, 8)), ("pool2", (3, 4)))}  # fmt: skip
+    neuron = LIF(tau_m=64.0, tau_syn=8.0, v_th=4.0 / UNIT, t_ref=2.0)
+    signal = signal_at_pool2(folder)
+    _, signal = PROGRAM.backward(
+        SpikingPool2d((3, 8, 8), 2, neuron, delay=1.0), spikes["conv2"], spikes["pool2"], signal, 450.0
+    )
+    conv = Conv2d((5, 12, 12), 3, 5, neuron.with_(v_th=5.0 / UNIT), delay=1.0)
+    conv.weight, change = kernel_and_change(folder, "conv2", 3, 5)
+    found, signal = PROGRAM.backward(conv, spikes["pool1"], spikes["conv2"], signal, 450.0)
+    penalty = regulariser(conv.weight.reshape(-1, 3), 0.4).reshape(conv.weight.shape)
+    assert np.count_nonzero(change) == 375
+    assert np.array_equal(np.sign(change), -np.sign(found["weight"] + penalty))
+    assert np.mean(np.sign(change) == -np.sign(found["weight"])) < 0.97
+    _, signal = PROGRAM.backward(
+        SpikingPool2d((5, 24, 24), 2, neuron, delay=1.0), spikes["conv1"], spikes["pool1"], signal, 450.0
+    )
+    conv = Conv2d((1, 28, 28), 5, 5, neuron.with_(v_th=5.0 / UNIT), delay=1.0)
+    conv.weight, change = kernel_and_change(folder, "conv1", 5, 1)
+    inputs = published_spikes(folder / "input_spikes.dat", 784)
+    found, _ = PROGRAM.backward(conv, inputs, spikes["conv1"], signal, 450.0)
+    assert np.count_nonzero(change) == 125
+    assert np.array_equal(np.sign(change), -np.sign(found["weight"]))
+
+
 def test_signs_of_adams_first_step_in_the_dense_layers_of_a_convolutional_network(golden: Path) -> None:
     """Two layers in a row; no output neuron spikes, so that the wanted one's train is made up (beta 0.4)."""
     folder = golden / "cnn_mnist"
-    with gzip.open(folder / "pool2_spikes.dat.gz", "rt") as file:
-        channel, step, place = np.nonzero(np.loadtxt(file).reshape(3, 450, 16))
-    pooled = SpikeBatch.from_trains([SpikeTrains(step.astype(np.float64), channel * 16 + place, 48)])
+    pooled = published_maps(folder, "pool2", 3, 4)
     hidden = published_spikes(folder / "hidden_spikes.dat", 100)
     outputs = published_spikes(folder / "output_spikes.dat", 10)
     assert outputs.times.size == 0
