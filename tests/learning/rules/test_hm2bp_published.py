@@ -134,7 +134,7 @@ def signal_at_pool2(folder: Path) -> np.ndarray:
 
 
 def test_signs_of_adams_first_step_in_the_convolutions(golden: Path) -> None:
-    """Six layers in a row, spiking pools among them, whose neurons divide by k^2 = 4 where their threshold would follow.
+    """Six layers in a row. Spiking pools divide by k^2 = 4 where their threshold would follow, which is 4 here.
 
     All signs agree: of the 375 weights of the second convolution with the regulariser of the dense layers, and of the
     125 of the first, which outweigh it.
