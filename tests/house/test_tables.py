@@ -14,6 +14,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from helpers.paths import ROOT
@@ -164,6 +165,37 @@ def test_the_summary_of_the_mean_gradient_study_is_of_its_rows():
         for name, value in zip(names, line[2:]):
             kind, case = name.split(", ")
             assert first[(*line[:2], *cases[case])][figures[kind]] == value, (line[0], name)
+
+
+@pytest.mark.slow
+def test_the_rank_correlations_of_the_mean_gradient_study_are_of_its_rows():
+    """Ranks and correlation by their definitions; the bootstrap's interval is only looked at for order."""
+    _, header, lines = read(RESULTS / "mean_gradient.csv")
+    networks = {}
+    for line in lines:
+        row = dict(zip(header, line))
+        if 0 <= int(row["layer"]) < int(row["depth"]):
+            key = tuple(row[k] for k in ("depth", "noise", "count", "seed"))
+            networks.setdefault(key, {}).setdefault(row["rule"], []).append(row)
+    measures = {
+        "the cosine": lambda row: float(row["cosine"]),
+        "the nearness of the norm to 1": lambda row: -abs(np.log(float(row["norm_ratio"]))),
+    }
+    _, header, lines = read(RESULTS / "mean_gradient_learning.csv")
+    assert len(lines) == 4
+    for which, of, *figures in lines:
+        found = []
+        for key, rules in networks.items():
+            agreement = np.array([np.mean([measures[of](row) for row in rows]) for rows in rules.values()])
+            loss = np.array([float(rows[0]["loss_after"]) for rows in rules.values()])
+            good = np.isfinite(agreement)
+            if (which == "all networks" or key[1] == "inf") and good.sum() > 1:
+                a, b = rankdata(agreement[good]), rankdata(loss[good])
+                found.append(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
+        correlation, low, high, n = map(float, figures)
+        assert n == len(found), which
+        assert abs(correlation - np.mean(found)) < 5e-5 + 1e-9, (which, of)
+        assert low < correlation < high
 
 
 PAGE = """text
