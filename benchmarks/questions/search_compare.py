@@ -166,10 +166,15 @@ def second_of(entry: dict[str, Any]) -> str:
 
 
 def write_table(path: Path, chosen: Path, runs: FinishedRuns, at: str | None) -> None:
-    """A line for each run and seed that all runs have, the best rule first; beside it EventProp's with that seed."""
+    """A line for each run and seed that all runs have, the best rule first; beside it EventProp's with that seed.
+
+    Nothing is written before there is one.
+    """
     asked = read_toml(chosen)
     entries = {entry["label"]: entry for entry in asked["run"]}
     seeds = [s for s in asked["seeds"] if all(runs.key((label, s)) in runs.rows for label in entries)]
+    if not seeds:
+        return
     found = {label: np.array([runs.rows[runs.key((label, s))] for s in seeds]) for label in entries}
     lines = []
     for label in sorted(entries, key=lambda name: -found[name][:, 1].mean()):
