@@ -13,7 +13,7 @@ import numpy as np
 from evsim.engine.simulation import Simulation
 from evsim.errors import InputError, SilentLayerError
 from evsim.experiment.config import RunConfig
-from evsim.experiment.gradient_check import with_given_input
+from evsim.experiment.gradient_check import check_reference, with_given_input
 from evsim.experiment.losses import LOSSES
 from evsim.experiment.network_run import tiny
 from evsim.experiment.presets import settings
@@ -25,6 +25,7 @@ from evsim.networks.literature import PRESETS, preset
 from evsim.neurons.lif import LIF
 from evsim.ranks.threads import over_thread_ranks
 from evsim.spikes import SpikeTrains
+from evsim.versions import package_versions
 
 Piece = Callable[[], object]
 
@@ -44,6 +45,15 @@ _VARIANTS: tuple[dict[str, Any], ...] = (
 """Of a training run, beside its rule and loss."""
 
 
+_LOSSES: dict[str, dict[str, Any]] = {
+    "psc-count": {"loss_options": {"tau": 10.0}},
+    "target-times": {"loss_options": {"correct": 10.0, "wrong": 20.0}},
+    "psc-trains": {"dataset": "spike-patterns"},
+    "van-rossum": {"dataset": "spike-patterns"},
+}
+"""What a loss needs besides its name."""
+
+
 def pieces() -> Iterator[tuple[str, list[Piece]]]:
     """What is done, part by part: a name, and what is to be called."""
     yield "networks", list(_networks())
@@ -59,6 +69,7 @@ def do(piece: Piece) -> None:
 
 
 def _networks() -> Iterator[Piece]:
+    yield package_versions
     declared = [tiny(preset(name, 0.1, 1)) for name in PRESETS]
     declared += [_network(receptors, own) for receptors in (None, 5.0, (2.0, 8.0)) for own in (False, True)]
     for network in declared:
@@ -72,9 +83,9 @@ def _networks() -> Iterator[Piece]:
 def _simulate(network: Network, driver: str) -> None:
     given = {name: _spikes(size) for name, size in network.inputs.items()}
     recording = network.simulate(20.0, given, driver=driver, threads=2)
-    recording.voltage(next(iter(network.populations)), [0, 1], np.linspace(0.0, 20.0, 5))
     if driver != "sweep":
         _advance(network, driver, None)
+    recording.voltage(next(iter(network.populations)), [0, 1], np.linspace(0.0, 20.0, 5))
 
 
 def _advance(network: Network, driver: str, comm: Any) -> None:
@@ -119,9 +130,10 @@ def _training(rule: str) -> Iterator[Piece]:
         for variant in _VARIANTS:
             yield partial(_train, rule, published, variant)
     for loss in LOSSES:
-        yield partial(_train, rule, False, {"loss": loss})
-        yield partial(_train, rule, False, {"loss": loss, "recurrent_scale": 0.1})
-    yield partial(with_given_input, _config(rule, False, {}), 2)
+        variant = {"loss": loss, **_LOSSES.get(loss, {})}
+        yield partial(_train, rule, False, variant)
+        yield partial(_train, rule, False, {**variant, "recurrent_scale": 0.1})
+    yield partial(_compare, _config(rule, False, {}))
 
 
 def _train(rule: str, published: bool, variant: dict[str, Any]) -> None:
@@ -130,9 +142,14 @@ def _train(rule: str, published: bool, variant: dict[str, Any]) -> None:
     run.trainer.load(run.trainer.state())
 
 
+def _compare(config: RunConfig) -> None:
+    check_reference(config, mean=False)
+    with_given_input(config, 2)
+
+
 def _config(rule: str, published: bool, variant: dict[str, Any]) -> RunConfig:
     few = {"train_size": 12, "test_size": 4, "hidden": (5,), "validation": 0, "threads": 2, "batch_size": 6}
-    wanted = settings("digits", rule, {**few, **variant}, published)
+    wanted = settings(variant.get("dataset", "digits"), rule, {**few, **variant}, published)
     for name in ("weight_scale", "weight_mean", "thresholds"):
         if wanted.get(name) and len(wanted[name]) != len(wanted["hidden"]) + 1:
             wanted[name] = ()
