@@ -297,7 +297,7 @@ def warm_up() -> None:
 
 
 @main.command(context_settings={"allow_interspersed_args": False})
-@click.option("--nodes", default=1, type=COUNT, help="Machines.")
+@click.option("--nodes", default=1, type=COUNT, help="Number of machines.")
 @click.option("--tasks-per-node", "tasks", default=1, type=COUNT, help="Processes on each; one for a socket is good.")
 @click.option("--cpus-per-task", "cpus", default=1, type=COUNT, help="CPUs of each process, which it uses as threads.")
 @click.option("--array", type=COUNT, show_default=False,

@@ -13,7 +13,7 @@ import pytest
 from helpers.paths import BENCHMARKS, ROOT
 
 SCRIPTS = sorted(BENCHMARKS.rglob("*.py"))
-MODULES = ("common", "drawing", "finished", "peers_grid", "peers_training")
+MODULES = ("common", "drawing", "finished", "launched", "peers_grid", "peers_training")
 """What scripts import; all others are run."""
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
