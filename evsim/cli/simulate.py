@@ -68,7 +68,8 @@ def simulate_run(
 def _say_what_runs(run: Run, resumed: bool, console: Console) -> None:
     """One line on what runs, and one on an option that this run does not use."""
     config, driver = run.config, run.simulation.driver
-    threads = f"{run.threads} threads" if driver == "window" else f"1 thread (the {driver} engine uses one)"
+    counted = f"{run.threads} thread{'s' * (run.threads > 1)}"
+    threads = counted if driver == "window" else f"1 thread (the {driver} engine uses one)"
     if run.comm.size > 1:
         threads = f"{run.comm.size} ranks, {threads} each"
     console.print(
@@ -79,6 +80,13 @@ def _say_what_runs(run: Run, resumed: bool, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if run.idle_ranks:
+        console.print(
+            f"{run.idle_ranks} of {run.comm.size} ranks have nothing to do: the network is cut into "
+            f"{run.comm.size - run.idle_ranks} blocks of neurons, which go to one rank each",
+            highlight=False,
+            soft_wrap=True,
+        )
     if config.chunk is not None and config.chunk >= run.declared.t_stop:
         console.print(f"--chunk {config.chunk:g} is not used: the run is no longer than that", highlight=False)
 

@@ -101,6 +101,11 @@ class Run:
         return self.config.threads if self.simulation.driver == "window" else 1
 
     @property
+    def idle_ranks(self) -> int:
+        """Ranks that have no neurons to simulate."""
+        return getattr(self.simulation.engine, "idle_ranks", 0)
+
+    @property
     def end(self) -> float:
         """Time reached, ms."""
         return self.simulation.time

@@ -57,13 +57,22 @@ def unbroken(tmp_path_factory):
 def test_simulate_over_ranks_has_the_same_bits_and_resumes_on_others(unbroken, tmp_path):
     ended = evsim(3, *SIMULATE, "--mpi", "--t-stop", "25", "--out", tmp_path / "run")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("3 ranks, 1 threads each") == 1
+    assert ended.stdout.count("3 ranks, 1 thread each") == 1
     assert ended.stdout.count("results in") == 1
     ended = evsim(2, *SIMULATE, "--mpi", "--resume", "--out", tmp_path / "run")
     assert ended.returncode == 0, ended.stderr
     assert "resumed at 25 ms" in ended.stdout
+    assert "ranks have nothing to do" not in ended.stdout
     assert bits(tmp_path / "run") == bits(unbroken)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["ranks"] == 2
+
+
+@mpi
+def test_ranks_without_neurons_are_told(tmp_path):
+    few = ["simulate", "cuba", "--scale", "0.01", "--t-stop", "5", "--no-plots", "--mpi", "--out", tmp_path / "run"]
+    ended = evsim(3, *few)
+    assert ended.returncode == 0, ended.stderr
+    assert "1 of 3 ranks have nothing to do: the network is cut into 2 blocks" in ended.stdout
 
 
 @mpi

@@ -136,6 +136,11 @@ class WindowEngine:
         self._waiting: Floats | None = None
         self.events = self.grazing = 0
 
+    @property
+    def idle_ranks(self) -> int:
+        """Ranks that own no block of neurons: there are fewer blocks."""
+        return int(np.count_nonzero(np.diff(self._part.block_cuts) == 0))
+
     def run_to(self, stop: float, feed: Feed, returned: float) -> None:
         """Carry on to ``stop`` ms; interrupted, by any exception, it can be called again and goes on.
 
