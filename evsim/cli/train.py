@@ -41,6 +41,13 @@ def train_run(
             soft_wrap=True,
             highlight=False,
         )
+        if idle := trainer.shares.idle(run.config.batch_size):
+            console.print(
+                f"note: {idle} of {comm.size} ranks have nothing to do in batches of {run.config.batch_size} samples; "
+                "give fewer ranks, or a larger --batch-size",
+                soft_wrap=True,
+                highlight=False,
+            )
         if run.thresholds:
             console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in run.thresholds))
         if saved is not None:

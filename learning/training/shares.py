@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,6 +61,10 @@ class Shares:
             return list(mine)
         return largest_parts((0, n), (mine[0][0], mine[-1][1])) if mine else []
 
+    def idle(self, n: int) -> int:
+        """Ranks without a sample in a batch of n."""
+        return sum(not self.parts(n, rank) for rank in range(self.comm.size))
+
     def total(self, n: int, of_part: Callable[[int, int], dict[Any, Floats]]) -> dict[Any, Floats]:
         """Sums over a batch by name, from ``of_part(first, last)`` of each of ``parts``.
 
@@ -78,20 +81,22 @@ class Shares:
         for part in self.parts(n):
             sums = of_part(*part)
             shapes = {key: values.shape for key, values in sums.items()}
-            rows.append(np.concatenate([values.ravel() for values in sums.values()]))
+            padding = np.zeros(-sum(values.size for values in sums.values()) % comm.size)
+            rows.append(np.concatenate([*(values.ravel() for values in sums.values()), padding]))
         if not self._shapes:
             # A rank without samples does not know them.
             self._shapes = next(given for given in comm.objects(shapes) if given)
         sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
-        cuts = [sum(sizes) * r // comm.size for r in range(comm.size + 1)]
-        width = cuts[comm.rank + 1] - cuts[comm.rank]
-        come = comm.swapped([np.concatenate([np.empty(0), *(row[a:b] for row in rows)]) for a, b in pairwise(cuts)])
+        width = -(-sum(sizes) // comm.size)
+        slices = [slice(width * rank, width * (rank + 1)) for rank in range(comm.size)]
+        come = comm.swapped([np.concatenate([np.empty(0), *(row[some] for row in rows)]) for some in slices])
         known: dict[Part, Floats] = {}
         for rank, numbers in enumerate(come):
             parts = self.parts(n, rank)
             known.update(zip(parts, numbers.reshape(len(parts), width)))
-        whole = np.concatenate(comm.unequal(summed((0, n), known.get, lambda a, b: a + b)))
-        arrays = np.split(whole, np.cumsum(sizes)[:-1])
+        whole = np.empty((comm.size, width))
+        comm.equal(summed((0, n), known.get, lambda a, b: a + b), whole)
+        arrays = np.split(whole.ravel(), np.cumsum(sizes))[:-1]
         return {key: array.reshape(shape) for (key, shape), array in zip(self._shapes.items(), arrays)}
 
     def evaluated(self, n: int) -> tuple[Sequence[Part], Sequence[Part]]:

@@ -162,6 +162,7 @@ def test_an_evaluation_is_shared_and_counts_what_one_process_counts(name):
 
 def test_more_ranks_than_stretches():
     more = {"batch_size": 2 * LEAST}
+    assert over_thread_ranks(5, lambda comm: trainer(RULES["hm2bp"](), comm).shares.idle(2 * LEAST)) == [3] * 5
     wanted = outcome(trainer(RULES["hm2bp"](), **more))
     assert over(5, RULES["hm2bp"], **more) == [wanted] * 5
 
