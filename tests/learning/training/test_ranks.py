@@ -11,6 +11,7 @@ from evsim.learning import (
     STRSBP,
     TSSLBP,
     Adam,
+    Conv2d,
     CountLoss,
     CountRegularisation,
     Dense,
@@ -22,6 +23,7 @@ from evsim.learning import (
     Recurrent,
     Sequential,
     SilentVoltage,
+    SpikingPool2d,
     Trainer,
     TrainingOptions,
     VoltageCrossEntropy,
@@ -48,6 +50,17 @@ def model(last="integral", middle=Dense, first=Dense, **options):
     end = Dense(7, CLASSES, NEURON) if last == "spikes" else Readout(7, CLASSES, LAST, feature, **windows)
     out = Sequential(first(N_IN, 8, NEURON), middle(8, 7, NEURON, **extra, **options), end)
     out.init(1, scale=[0.6, 0.5, 0.5], mean=[0.8, 0.6, 0.5])
+    return out
+
+
+def maps(last):
+    """A convolution and a pool of neurons of 2 x 3 pixels, and what reads them."""
+    out = Sequential(
+        Conv2d((1, 2, 3), 2, 2, NEURON, padding=1, trainable=("bias",) if last == "max" else ()),
+        SpikingPool2d((2, 3, 4), 2, NEURON.with_(v_th=0.4)),
+        Dense(8, CLASSES, NEURON) if last == "spikes" else Readout(8, CLASSES, LAST, last),
+    )
+    out.init(1, scale=[0.5, 1.0, 0.5], mean=[0.8, 0.0, 2.0])
     return out
 
 
@@ -81,6 +94,8 @@ RULES = {
     ),
     "surrogate-bptt": lambda: (model("max", Recurrent), SurrogateBPTT(), VoltageCrossEntropy(0.1)),
     "surrogate-bptt, counts": lambda: (model("spikes"), SurrogateBPTT(), CountLoss()),
+    "eventprop, maps": lambda: (maps("max"), EventProp(), VoltageCrossEntropy(0.1)),
+    "hm2bp, maps": lambda: (maps("spikes"), HM2BP(), CountLoss()),
     "ann": lambda: (Perceptron([N_IN, 9, CLASSES]), ANN(), None),
 }  # fmt: skip
 
