@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evsim._kernels.sweep.maps import MapShape
-from evsim.engine.sweep.maps import pack_map, run_map_batch
+from evsim.engine.sweep.maps import run_map_batch
 from evsim.errors import InputError, NetworkError
 from evsim.learning.fields import check_fields
 from evsim.learning.layers.delays import Delays
@@ -83,8 +83,7 @@ class MapLayer(Layer):
         """
         self.check_forward(inputs, t_stop, threads)
         arrivals, _ = self.delays.arrivals(inputs)
-        packed = pack_map(self.weight, self.neuron, self.map_shape)
-        return run_map_batch(packed, self.map_shape, arrivals, t_stop, threads)
+        return run_map_batch(self.weight, self.neuron, self.map_shape, arrivals, t_stop, threads)
 
     def unrolled(self) -> Dense:
         """The same neurons as a Dense layer with all its (n_in, n_out) weights: the same spikes, slower."""

@@ -3,6 +3,10 @@
 All neurons of a pixel (and of a group of channels) get the same events at the same instants, so each pixel is the
 sweep of one dense layer: the blocks, weights and neurons of ``sweep_layer`` are the same for all of them, only the
 events are a pixel's own. They stand in lists, in the order of the layer's input.
+
+Neighbours in a row see nearly the same events, so a strip of them shares a list: that is the convolution with a wider
+window, longer steps, and the neurons of all its pixels as channels, some of whose weights are 0. Fewer factors are made
+so, and shorter groups of events bound what happens within them more tightly.
 """
 
 from typing import NamedTuple
@@ -25,8 +29,11 @@ from .arrays import (
     Events,
     block_arrays,
 )
-from .groups import group_factors
 from .layer import sweep_layer
+from .tabled import decay_table, tabled_factors
+
+N_SIGHT = 7
+"""Columns of what an input neuron is seen by; see ``find_sight``."""
 
 
 class MapShape(NamedTuple):
@@ -53,7 +60,7 @@ class MapShape(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Events of each pixel. starts : (groups h_out w_out + 1,); events, rows : which events of the input they are, and
+    """Events of each strip. starts : (strips + 1,); events, rows : which events of the input they are, and
     their rows of the weights, (starts[-1],)."""
 
     starts: np.ndarray
@@ -62,57 +69,66 @@ class Lists(NamedTuple):
 
 
 @leaf
-def _seen_from(place, n, shape):
-    """First output of one axis that sees a place, and one after the last, among n."""
-    place += shape.padding
-    first = (place - shape.kernel + shape.stride) // shape.stride
-    return max(first, 0), min(place // shape.stride + 1, n)
+def _seen_from(place, window, step, n):
+    """First of n outputs of one axis that sees a place (from the padded border on), and one after the last."""
+    return max((place - window + step) // step, 0), min(place // step + 1, n)
 
 
 @leaf
-def count_lists(neurons, shape, starts):
-    """How long the list of each pixel is, as borders; neurons : (n,), of the events."""
+def find_sight(shape, strip, sight):
+    """What each input neuron is seen by; sight : (n_in, N_SIGHT), written.
+
+    0, 1 : first row of strips, and one after the last; 2, 3 : the same within a row; 4, 5 : where it stands in the
+    window of the first of them; 6 : its channel within its group
+    """
+    window, step = shape.kernel + (strip - 1) * shape.stride, strip * shape.stride
+    for n in range(sight.shape[0]):
+        channel, pixel = n // (shape.h_in * shape.w_in), n % (shape.h_in * shape.w_in)
+        y, x = pixel // shape.w_in + shape.padding, pixel % shape.w_in + shape.padding
+        first_y, last_y = _seen_from(y, shape.kernel, shape.stride, shape.h_out)
+        first_x, last_x = _seen_from(x, window, step, shape.w_out // strip)
+        above = channel // shape.c_in * shape.h_out
+        sight[n, 0], sight[n, 1], sight[n, 2], sight[n, 3] = above + first_y, above + last_y, first_x, last_x
+        sight[n, 4], sight[n, 5] = y - first_y * shape.stride, x - first_x * step
+        sight[n, 6] = channel % shape.c_in
+
+
+@leaf
+def count_lists(neurons, sight, n_strips, starts):
+    """How long the list of each strip is, as borders; neurons : (n,), of the events; n_strips : in a row."""
     starts[:] = 0
-    pixels = shape.h_in * shape.w_in
     for e in range(neurons.size):
-        channel, pixel = neurons[e] // pixels, neurons[e] % pixels
-        first_y, last_y = _seen_from(pixel // shape.w_in, shape.h_out, shape)
-        first_x, last_x = _seen_from(pixel % shape.w_in, shape.w_out, shape)
-        group = channel // shape.c_in
-        for oy in range(first_y, last_y):
-            row = (group * shape.h_out + oy) * shape.w_out + 1
-            for ox in range(first_x, last_x):
-                starts[row + ox] += 1
+        seen = sight[neurons[e]]
+        for row in range(seen[0], seen[1]):
+            for k in range(row * n_strips + seen[2] + 1, row * n_strips + seen[3] + 1):
+                starts[k] += 1
     for k in range(1, starts.size):
         starts[k] += starts[k - 1]
 
 
 @leaf
-def fill_lists(neurons, shape, lists, slots):
-    """The lists themselves, in the order of the events; slots : (pixels,), scratch."""
-    for site in range(slots.size):
-        slots[site] = lists.starts[site]
-    pixels = shape.h_in * shape.w_in
+def fill_lists(neurons, sight, shape, strip, lists, slots):
+    """The lists themselves, in the order of the events; slots : (strips,), scratch."""
+    window, step, n_strips = shape.kernel + (strip - 1) * shape.stride, strip * shape.stride, shape.w_out // strip
+    for k in range(slots.size):
+        slots[k] = lists.starts[k]
     for e in range(neurons.size):
-        channel, pixel = neurons[e] // pixels, neurons[e] % pixels
-        y, x = pixel // shape.w_in, pixel % shape.w_in
-        first_y, last_y = _seen_from(y, shape.h_out, shape)
-        first_x, last_x = _seen_from(x, shape.w_out, shape)
-        group, source = channel // shape.c_in, channel % shape.c_in
-        for oy in range(first_y, last_y):
-            dy = y + shape.padding - oy * shape.stride
-            for ox in range(first_x, last_x):
-                dx = x + shape.padding - ox * shape.stride
-                site = (group * shape.h_out + oy) * shape.w_out + ox
-                slot = slots[site]
-                slots[site] = slot + 1
+        seen = sight[neurons[e]]
+        line = (seen[4] * window + seen[5]) * shape.c_in + seen[6]
+        for row in range(seen[0], seen[1]):
+            of_weights = line
+            for k in range(row * n_strips + seen[2], row * n_strips + seen[3]):
+                slot = slots[k]
+                slots[k] = slot + 1
                 lists.events[slot] = e
-                lists.rows[slot] = (dy * shape.kernel + dx) * shape.c_in + source
+                lists.rows[slot] = of_weights
+                of_weights -= step * shape.c_in
+            line -= shape.stride * window * shape.c_in
 
 
 @leaf
 def _events_of(site, times, lists, t_stop, padding_row, padded, rows):
-    """Events of one pixel, padded to a multiple of GROUP as ``samples.arrivals`` does; returns that multiple."""
+    """Events of one strip, padded to a multiple of GROUP as ``samples.arrivals`` does; returns that multiple."""
     first = lists.starts[site]
     n = lists.starts[site + 1] - first
     for k in range(n):
@@ -125,17 +141,21 @@ def _events_of(site, times, lists, t_stop, padding_row, padded, rows):
 
 
 @leaf
-def _number(spikes, first, last, site, shape):
-    """From channels to neurons, of the spikes of a pixel."""
-    pixels = shape.h_out * shape.w_out
-    pixel = site % pixels
+def _number(spikes, first, last, site, shape, strip):
+    """From the neurons of a strip, (pixel, channel), to those of the map."""
+    pixels, channels = shape.h_out * shape.w_out, shape.groups * shape.c_out
+    pixel = site * strip % pixels
     for k in range(first, last):
-        spikes.neurons[k] = spikes.neurons[k] * pixels + pixel
+        channel, at = spikes.neurons[k], pixel
+        while channel >= channels:
+            channel -= channels
+            at += 1
+        spikes.neurons[k] = channel * pixels + at
 
 
 @kernel
-def _sweep_pixels(times, lists, layer, shape, spikes, tally, t_stop):
-    """All pixels of one sample; returns (DONE or ENDLESS, spikes so far, their arrays, which may be larger ones)."""
+def _sweep_strips(times, lists, layer, shape, strip, table, spikes, tally, t_stop):
+    """All strips of one sample; returns (DONE or ENDLESS, spikes so far, their arrays, which may be larger ones)."""
     longest = 0
     for site in range(lists.starts.size - 1):
         longest = max(longest, lists.starts[site + 1] - lists.starts[site])
@@ -151,8 +171,8 @@ def _sweep_pixels(times, lists, layer, shape, spikes, tally, t_stop):
             continue
         m = _events_of(site, times, lists, t_stop, layer.weights.shape[1] - 1, padded, rows)
         events = Events(padded[:m], rows[:m], factors[:m])
-        group_factors(events.times, events.factors, layer.neurons)
-        first_block = site // (shape.h_out * shape.w_out) * of_group
+        tabled_factors(events.times, events.factors, layer.neurons, table)
+        first_block = site * strip // (shape.h_out * shape.w_out) * of_group
         swept[NEXT_BLOCK] = first_block
         before = swept[N_SPIKES]
         status = FULL
@@ -161,33 +181,38 @@ def _sweep_pixels(times, lists, layer, shape, spikes, tally, t_stop):
             if status == FULL:
                 spikes = enlarged(spikes, swept[N_SPIKES])
         if status == ENDLESS:
-            _number(spikes, spikes.times.size - 1, spikes.times.size, site, shape)
+            _number(spikes, spikes.times.size - 1, spikes.times.size, site, shape, strip)
             return ENDLESS, swept[N_SPIKES], spikes
-        _number(spikes, before, swept[N_SPIKES], site, shape)
+        _number(spikes, before, swept[N_SPIKES], site, shape, strip)
     return DONE, swept[N_SPIKES], spikes
 
 
 @kernel
-def sweep_map_samples(inputs, offsets, layer, shape, out, done, tally, t_stop, last):
+def sweep_map_samples(inputs, offsets, layer, shape, strip, out, done, tally, t_stop, last):
     """As ``sweep_samples``, of a map: samples ``progress[0]`` ... ``last - 1``.
 
-    layer : Layer whose blocks are those of each group of channels, one group after the other; shape : MapShape
+    layer : Layer of the neurons of a strip, (pixel, channel); or with several groups of channels, and strips of one
+    pixel, the blocks of one group after the other; shape : MapShape; strip : pixels in a strip, which divide a row
     """
     counts, progress = done
-    starts = np.empty(shape.groups * shape.h_out * shape.w_out + 1, np.int64)
+    starts = np.empty(shape.groups * shape.h_out * (shape.w_out // strip) + 1, np.int64)
     slots = np.empty(starts.size - 1, np.int64)
-    spikes = spike_arrays(1024 + 2 * slots.size)
+    sight = np.empty((shape.groups * shape.c_in * shape.h_in * shape.w_in, N_SIGHT), np.int64)
+    find_sight(shape, strip, sight)
+    spikes, table = spike_arrays(1024 + 2 * slots.size), decay_table()
     for k in range(progress[0], last):
         first = offsets[k]
         end = first
         while end < offsets[k + 1] and inputs.times[end] < t_stop:
             end += 1
         neurons = inputs.sources[first:end]
-        count_lists(neurons, shape, starts)
+        count_lists(neurons, sight, shape.w_out // strip, starts)
         lists = Lists(starts, np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32))
-        fill_lists(neurons, shape, lists, slots)
+        fill_lists(neurons, sight, shape, strip, lists, slots)
         grazing = tally[0]
-        status, n, spikes = _sweep_pixels(inputs.times[first:end], lists, layer, shape, spikes, tally, t_stop)
+        status, n, spikes = _sweep_strips(
+            inputs.times[first:end], lists, layer, shape, strip, table, spikes, tally, t_stop
+        )  # fmt: skip
         if status == ENDLESS:
             out.times[0] = spikes.times[spikes.times.size - 1]
             out.neurons[0] = spikes.neurons[spikes.times.size - 1]

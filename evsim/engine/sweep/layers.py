@@ -45,12 +45,16 @@ def pack_layer(weight: Floats, neuron: LIF, width: int | None = None) -> Layer:
 
     width : neurons per block; changes the speed, never the result
     """
+    return pack_weights(weight, neuron_arrays(neuron, weight.shape[1]), width)
+
+
+def pack_weights(weight: Floats, arrays: NeuronArrays, width: int | None = None) -> Layer:
+    """As ``pack_layer``; arrays : of the neurons."""
     n_pre, size = weight.shape
     if width is None:
         n_blocks = -(-size // _MAX_WIDTH)
         width = -(-size // (8 * n_blocks)) * 8
     n_blocks = -(-size // width)
-    arrays = neuron_arrays(neuron, size)
     # Whatever fills the last block is never looked at; its time constants must be such.
     filling = (0, n_blocks * width - size)
     neurons = NeuronArrays(*(np.pad(a, filling, mode="edge" if size else "constant") for a in arrays))
