@@ -1,9 +1,9 @@
 """Convolutions beside a dense layer in one run: ns per synaptic event forward, and ms of their gradients.
 
-15C5 - sum pool - 40C5 on MNIST digits, weights U(-0.4, 0.6) and U(-0.45, 0.55), thresholds by ``calibrate`` to the counts
-given; and a Dense layer 784-800 on the same input, with as many spikes per synaptic event as it has at one threshold. Two
-codes: Poisson, 400 ms, tau 64 / 8, three spikes a neuron; latency, one spike a pixel within 20 ms of 40, tau 20 / 5,
-one spike a neuron. CPU time of one thread, the least of several rounds, layers in turn.
+15C5 - sum pool - 40C5 on MNIST digits, weights U(-0.4, 0.6) and U(-0.45, 0.55), and a Dense layer 784-800 on the same
+input, all calibrated to the same count of spikes. Two codes: Poisson, 400 ms, tau 64 / 8, 3.1 spikes a neuron; latency,
+a spike of each bright pixel within 20 ms of 40, tau 20 / 5, one spike a neuron. "Quiet" is a threshold that is not
+reached. CPU time of one thread, the least of several rounds, layers in turn.
 
 EVSIM_DATA=... python benchmarks/speed/convolution.py
 """

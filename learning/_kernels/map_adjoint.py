@@ -76,7 +76,7 @@ def _currents_at_release(spikes, s0, s1, following, kicks, neurons, maps, traces
     sort_spikes(times[:n], numbers[:n], of_spike[:n], 0.0, t_stop, reads.times, reads.neurons, reads.sizes)
     values = np.empty(n)
     flow = flow_between(neurons.tau_m[0], neurons.tau_exc[0])
-    sum_windows(kicks, reads, maps.weights, maps.windows, traces, flow, 0.0, 1.0, values)
+    sum_windows(kicks, reads, maps.weights, maps.windows, traces, flow, 0.0, 1.0, np.empty(maps.windows.length), values)
     for q in range(n):
         currents[int(reads.sizes[q])] = values[q]
     return currents
@@ -176,6 +176,7 @@ def adjoint_map(arrivals, spikes, neurons, maps, gradient, first, last, t_stop, 
             values = np.empty(end - a)
             sum_windows(
                 _reversed(jumps.times, jumps.neurons, jumps.sizes), _reversed(kicks.times, kicks.neurons, kicks.sizes),
-                maps.back_weights, maps.back_windows, above, flow_between(tau_s, tau_m), -1.0, 1.0, values,
+                maps.back_weights, maps.back_windows, above, flow_between(tau_s, tau_m), -1.0, 1.0,
+                np.empty(maps.back_windows.length), values,
             )  # fmt: skip
             gradient.arrival[a:end] = values[::-1]

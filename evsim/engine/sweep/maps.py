@@ -15,7 +15,7 @@ from evsim.neurons.lif import LIF
 from evsim.spikes import SpikeBatch
 from evsim.types import Floats, Ints
 
-_LANES, _LONGEST = 160, 4
+_LANES, _LONGEST = 96, 4
 """A strip has so many neurons, or so many pixels, at most: longer ones have too many weights that are 0."""
 
 
