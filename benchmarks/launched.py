@@ -27,6 +27,8 @@ def rank_environment() -> dict[str, str]:
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "OMPI_MCA_btl": "self,sm",
         "OPENBLAS_NUM_THREADS": "1",
+        # Ranks that share a core must not wait in a loop.
+        "OMPI_MCA_mpi_yield_when_idle": "1",
         "PYTHONPATH": str(Path(str(evsim.__file__)).resolve().parents[1]),
     }
 

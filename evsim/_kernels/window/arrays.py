@@ -187,7 +187,8 @@ CHUNK = 64
 NO_CHUNK = -1
 
 # Places in the control array; those that threads watch stand on cache lines of their own.
-NEXT_BLOCK, REPORT, STATUS, CELL, N_SPIKES, N_CONTROL = 0, 48, 64, 65, 66, 80
+NEXT_BLOCK, REPORT, STATUS, CELL, N_SPIKES, ROOM, N_CONTROL = 0, 48, 64, 65, 66, 67, 80
+"""ROOM : arrivals that a cell has had so far, at most: threads begin with as much room."""
 
 RUNNING, FULL_FOUND, FULL_SPIKES, FULL_CALENDAR, FULL_EVENTS, STUCK, N_STATUS = 0, 1, 2, 3, 4, 5, 8
 """Why a block stops. FULL_FOUND + N_STATUS b : the room of block b; STUCK + N_STATUS k : neuron k would spike for ever

@@ -9,7 +9,19 @@ import numpy as np
 
 from ..jit import kernel
 from ..sorting import sort_spikes
-from .arrays import CELL, FULL_EVENTS, FULL_SPIKES, N_SPIKES, NEXT_BLOCK, REPORT, RUNNING, STATUS, Arrivals, Scratch
+from .arrays import (
+    CELL,
+    FULL_EVENTS,
+    FULL_SPIKES,
+    N_SPIKES,
+    NEXT_BLOCK,
+    REPORT,
+    ROOM,
+    RUNNING,
+    STATUS,
+    Arrivals,
+    Scratch,
+)
 from .atomic import barrier, fetch_add, load
 from .block import run_block
 
@@ -93,7 +105,7 @@ def room_for(n):
 @kernel
 def run_windows(
     neurons, blocks, bundles, table, drives, spikes, window_spikes, calendar, control, team,
-    c, cells_a_window, last_cell, n_inputs, thread, n_threads, room, over_ranks,
+    c, cells_a_window, last_cell, n_inputs, thread, n_threads, over_ranks,
 ):  # fmt: skip
     """One thread's part of the windows up to ``last_cell``; all ``n_threads`` threads run it at the same time.
 
@@ -101,10 +113,10 @@ def run_windows(
 
     control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
     team : (N_TEAM,) int64, shared; where it is abandoned, windows are left half done, each of their cells whole
-    thread : 0 ... n_threads - 1; c : length of a cell, ms; room : arrivals that a cell has room for at first
+    thread : 0 ... n_threads - 1; c : length of a cell, ms
     """
     scratch = scratch_arrays(blocks)
-    arrivals = room_for(room)
+    arrivals = room_for(load(control, ROOM))
     # STATUS, CELL, N_SPIKES and NEXT_BLOCK change between the two barriers only, by thread 0: all threads
     # take the same turns.
     while load(control, STATUS) == RUNNING and load(control, CELL) < last_cell:
@@ -118,6 +130,7 @@ def run_windows(
             )  # fmt: skip
             if status == FULL_EVENTS:
                 arrivals = room_for(2 * arrivals.when.size)
+                control[ROOM] = max(load(control, ROOM), arrivals.when.size)
                 continue
             if status != RUNNING:
                 control[REPORT] = status

@@ -179,7 +179,10 @@ class WindowEngine:
         live = self._live
         n = int(live.control[layout.N_SPIKES])
         spikes = live.spikes
-        neurons, of_blocks, (cursor, control), _ = live.mutable()
+        neurons, of_blocks, (cursor, _), _ = live.mutable()
+        # Of the numbers that threads share only these belong to the network.
+        counters = np.zeros_like(live.control)
+        counters[[layout.CELL, layout.N_SPIKES]] = live.control[[layout.CELL, layout.N_SPIKES]]
         calendar = [self._whole(a) for a in packed_calendar(live.calendar)]
         own = self._part.neurons
         return {
@@ -188,7 +191,7 @@ class WindowEngine:
             "mutable": [
                 [self._whole(a[own]) for a in neurons],
                 [self._whole(a) for a in of_blocks],
-                [self._whole(cursor), control],
+                [self._whole(cursor), counters],
                 list(unpacked_calendar(calendar)),
             ],
         }
@@ -242,7 +245,7 @@ class WindowEngine:
 
     def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
         """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
-        room = 256 + int(live.blocks.width.max(initial=0))
+        live.control[layout.ROOM] = max(live.control[layout.ROOM], 256 + int(live.blocks.width.max(initial=0)))
         while live.control[layout.CELL] < last_cell:
             first = int(live.control[layout.CELL])
             until = min(last_cell, first + self._windows_a_call * self.cells_a_window)
@@ -252,7 +255,7 @@ class WindowEngine:
                 while run_windows(
                     live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.window_spikes,
                     live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
-                    self.threads, room, k == 0 and self.exchange is not None,
+                    self.threads, k == 0 and self.exchange is not None,
                 ):  # fmt: skip
                     self._end_window(live, until)
                     if not meet(team, self.threads):
