@@ -188,7 +188,7 @@ NO_CHUNK = -1
 
 # Places in the control array; those that threads watch stand on cache lines of their own.
 NEXT_BLOCK, REPORT, STATUS, CELL, N_SPIKES, ROOM, N_CONTROL = 0, 48, 64, 65, 66, 67, 80
-"""ROOM : arrivals that a cell has had so far, at most: threads begin with as much room."""
+"""ROOM : arrivals that there should be room for in a cell, by what there have been so far."""
 
 RUNNING, FULL_FOUND, FULL_SPIKES, FULL_CALENDAR, FULL_EVENTS, STUCK, N_STATUS = 0, 1, 2, 3, 4, 5, 8
 """Why a block stops. FULL_FOUND + N_STATUS b : the room of block b; STUCK + N_STATUS k : neuron k would spike for ever

@@ -104,7 +104,7 @@ def room_for(n):
 
 @kernel
 def run_windows(
-    neurons, blocks, bundles, table, drives, spikes, window_spikes, calendar, control, team,
+    neurons, blocks, bundles, table, drives, spikes, window_spikes, calendar, control, team, scratch, arrivals,
     c, cells_a_window, last_cell, n_inputs, thread, n_threads, over_ranks,
 ):  # fmt: skip
     """One thread's part of the windows up to ``last_cell``; all ``n_threads`` threads run it at the same time.
@@ -113,10 +113,9 @@ def run_windows(
 
     control : (N_CONTROL,) int64, shared; its STATUS says afterwards why the threads stopped
     team : (N_TEAM,) int64, shared; where it is abandoned, windows are left half done, each of their cells whole
+    scratch, arrivals : of this thread; where there is not enough room, ROOM says how much it takes
     thread : 0 ... n_threads - 1; c : length of a cell, ms
     """
-    scratch = scratch_arrays(blocks)
-    arrivals = room_for(load(control, ROOM))
     # STATUS, CELL, N_SPIKES and NEXT_BLOCK change between the two barriers only, by thread 0: all threads
     # take the same turns.
     while load(control, STATUS) == RUNNING and load(control, CELL) < last_cell:

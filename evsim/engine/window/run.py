@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evsim._kernels.window import arrays as layout
-from evsim._kernels.window.windows import append, meet, run_windows
+from evsim._kernels.window.windows import append, meet, room_for, run_windows, scratch_arrays
 from evsim.description.network import NetworkDescription
 from evsim.engine.cells import cell_length
 from evsim.engine.feed import Feed
@@ -134,6 +134,7 @@ class WindowEngine:
         )  # fmt: skip
         self._windows_a_call = 4
         self._waiting: Floats | None = None
+        self._space: list[tuple[layout.Scratch, layout.Arrivals]] = []
         self.events = self.grazing = 0
 
     @property
@@ -245,17 +246,18 @@ class WindowEngine:
 
     def _run(self, live: _Live, last_cell: int, own: bool) -> _Live:
         """Run whole cells up to ``last_cell``; own : ``live`` is this engine's, no copy. Returns it, enlarged."""
-        live.control[layout.ROOM] = max(live.control[layout.ROOM], 256 + int(live.blocks.width.max(initial=0)))
         while live.control[layout.CELL] < last_cell:
             first = int(live.control[layout.CELL])
             until = min(last_cell, first + self._windows_a_call * self.cells_a_window)
             began = time.perf_counter()
 
-            def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until) -> None:
+            spaces = self._spaces(live)
+
+            def thread(k: int, team: np.ndarray, live: _Live = live, until: int = until, spaces: Any = spaces) -> None:
                 while run_windows(
                     live.neurons, live.blocks, live.bundles, self.table, self._drives, live.spikes, live.window_spikes,
-                    live.calendar, live.control, team, self.c, self.cells_a_window, until, self.n_inputs, k,
-                    self.threads, k == 0 and self.exchange is not None,
+                    live.calendar, live.control, team, *spaces[k], self.c, self.cells_a_window, until, self.n_inputs,
+                    k, self.threads, k == 0 and self.exchange is not None,
                 ):  # fmt: skip
                     self._end_window(live, until)
                     if not meet(team, self.threads):
@@ -280,6 +282,13 @@ class WindowEngine:
             if own:
                 self._live = live
         return live
+
+    def _spaces(self, live: _Live) -> list[tuple[layout.Scratch, layout.Arrivals]]:
+        """What each thread writes into, kept between stays in the kernel, enlarged where a cell needs it."""
+        room = max(256 + int(live.blocks.width.max(initial=0)), int(live.control[layout.ROOM]))
+        if not self._space or self._space[0][1].when.size < room:
+            self._space = [(scratch_arrays(live.blocks), room_for(room)) for _ in range(self.threads)]
+        return self._space
 
     def _end_window(self, live: _Live, until: int) -> None:
         """Exchange the spikes of a window; where the list has no room for them, stop as the kernel would."""
