@@ -5,7 +5,7 @@ jinyyy666/mm-bp-snn, Result/checkPoint_cnn_best.txt) as EVSIM_DATA/hm2bp-publish
 trained. Poisson input in continuous time, pixel/(5.5 x 255) spikes per ms; tau_m 64, tau_syn 8, t_ref 2, delay 1 ms;
 thresholds of the program divided by tau_m/tau_syn = 8.
 
-python benchmarks/accuracy/published_cnn.py --digits 1000
+python benchmarks/accuracy/published_cnn.py --digits 1000 10000
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import gzip
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def published_input(images: np.ndarray, keys: np.ndarray, duration: float) -> ob
 def main() -> None:
     """Simulate the first digits of the test set and write a line of figures."""
     parser = arguments(__doc__)
-    parser.add_argument("--digits", type=int, default=1000)
+    parser.add_argument("--digits", type=int, nargs="+", default=[1000], help="a line for the first so many, each")
     parser.add_argument("--duration", type=float, default=400.0, help="ms")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS / "published_cnn.csv")
@@ -79,8 +80,10 @@ def main() -> None:
     data = Path(os.environ["EVSIM_DATA"])
     model, mnist = published_network(data), load_dataset("mnist", data)
     correct, spikes, cpu = 0, np.zeros(1 + len(NAMES)), np.zeros(len(NAMES))
-    for first in range(0, args.digits, PART):
-        keys = np.arange(first, min(first + PART, args.digits))
+    borders = sorted({*range(0, max(args.digits), PART), *args.digits})
+    lines = []
+    for first, n in pairwise(borders):
+        keys = np.arange(first, n)
         batch = published_input(mnist.x_test[keys], keys, args.duration)
         spikes[0] += batch.times.size
         for k, layer in enumerate(model.layers):
@@ -89,13 +92,13 @@ def main() -> None:
             cpu[k] += time.process_time() - began
             spikes[k + 1] += batch.times.size
         correct += int(np.sum(batch.counts().argmax(axis=1) == mnist.y_test[keys]))
-        print(f"{correct} of {keys[-1] + 1}, {1e3 * cpu.sum() / (keys[-1] + 1):.1f} ms of CPU a digit", flush=True)
-    n = args.digits
-    figures = [
-        f"{args.duration:g}", n, correct, f"{100.0 * correct / n:.2f}", *(f"{s / n:.1f}" for s in spikes),
-        *(f"{1e3 * c / n:.2f}" for c in cpu), f"{1e3 * cpu.sum() / n:.1f}",
-    ]  # fmt: skip
-    write_csv(args.out, COLUMNS, [figures])
+        print(f"{correct} of {n}, {1e3 * cpu.sum() / n:.1f} ms of CPU a digit", flush=True)
+        if n in args.digits:
+            lines.append([
+                f"{args.duration:g}", n, correct, f"{100.0 * correct / n:.2f}", *(f"{s / n:.1f}" for s in spikes),
+                *(f"{1e3 * c / n:.2f}" for c in cpu), f"{1e3 * cpu.sum() / n:.1f}",
+            ])  # fmt: skip
+            write_csv(args.out, COLUMNS, lines)
 
 
 if __name__ == "__main__":
