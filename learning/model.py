@@ -56,8 +56,8 @@ class Sequential:
 
     @property
     def weights(self) -> list[Floats]:
-        """Weight matrices, first layer first; the arrays themselves, not copies."""
-        return [layer.weight for layer in self.layers]
+        """Trained weights, first layer first; the arrays themselves, not copies."""
+        return [layer.weight for layer in self.layers if "weight" in layer.weight_shapes()]
 
     def trained_arrays(self) -> list[Parameter]:
         """All trained arrays with their names and kinds, first layer first; the arrays themselves, not copies."""

@@ -221,6 +221,9 @@ TRAINING = [
     click.option("--loss-option", "loss_options", type=OPTION, multiple=True,
                  help="Option of the loss; may be repeated."),
     click.option("--hidden", type=COUNT, multiple=True, help="Neurons of a hidden layer; repeat for more layers."),
+    click.option("--network", type=str,
+                 help="All hidden layers, such as 15C5-P2-40C5-P2-300: convolutions (15C5s2p1: stride 2, padding 1), "
+                      "pools (P spiking, A average, S sum), dense layers."),
     click.option("--epochs", type=COUNT, help="Passes over the training samples."),
     click.option("--batch-size", type=COUNT, help="Samples in each step of the optimiser."),
     click.option("--rate", type=POSITIVE, help="Step size of the optimiser."),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from itertools import pairwise
 from typing import Any
 
 from evsim.errors import InputError
 from evsim.experiment.losses import loss_entry, make_loss
 from evsim.experiment.named import convert
+from evsim.experiment.notation import Part, parts_of
 from evsim.experiment.pairs import check_pair
 from evsim.experiment.rules import make_rule, rule_entry
 from evsim.io.datasets import LOADERS, Dataset, load_dataset
@@ -16,6 +16,8 @@ from evsim.learning import (
     SGD,
     Adam,
     Analog,
+    AvgPool2d,
+    Conv2d,
     CountRegularisation,
     Dense,
     GradientClipping,
@@ -24,6 +26,8 @@ from evsim.learning import (
     Recurrent,
     Sequential,
     SilentVoltage,
+    SpikingPool2d,
+    SumPool2d,
     Trainer,
     TrainingOptions,
     WeightBumping,
@@ -44,6 +48,7 @@ class RunConfig(TrainingOptions):
     """Everything that names a training run. Defaults: the MNIST network of HM2-BP (784-800-10).
 
     data_options, rule_options, loss_options : by name, what the data set's loader, the rule and the loss take
+    network : all hidden layers in the papers' notation, see `notation`; None: dense ones, as ``hidden`` says
     delay : ms, of all synapses between layers
     thresholds : v_th of each spiking layer; weights are then drawn from U(-1, 1), or as weight_scale says, and no
         threshold is calibrated. (): v_th = 1 with weight_scale, calibrated without
@@ -61,6 +66,7 @@ class RunConfig(TrainingOptions):
     rule: str = "hm2bp"
     rule_options: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[int, ...] = (800,)
+    network: str | None = None
     tau_m: float = 64.0
     tau_syn: float = 8.0
     t_ref: float = 2.0
@@ -98,6 +104,12 @@ class RunConfig(TrainingOptions):
         super().__post_init__()
         if self.updates not in ("after", "within"):
             raise InputError(f"updates must be after or within; got {self.updates!r}.")
+        _ = self.parts
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The hidden layers. Raises InputError : a ``network`` that is not in the notation."""
+        return parts_of(self.network) if self.network is not None else tuple(Part("dense", n) for n in self.hidden)
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -145,10 +157,9 @@ def build(config: RunConfig, data: Dataset, comm: Communicator = ALONE) -> tuple
         )
     by_targets = data.targets is not None and "targets" in loss_entry(config.loss).given
     n_out = data.targets.size if by_targets else data.n_classes  # type: ignore[union-attr]
-    sizes = [data.features + (config.bias_spike is not None), *config.hidden, n_out]
     _check_thresholds(config)
     check_pair(config.rule, config.rule_options, config.loss)
-    model = Sequential(*(_layer(config, k, a, b) for k, (a, b) in enumerate(pairwise(sizes))))
+    model = Sequential(*_layers(config, data, n_out))
     loss = make_loss(config.loss, config.loss_options, data, config.duration, config.hidden_count * config.tau_syn)
     if loss.signal not in rule.signals and isinstance(loss, (PSCCount, PSCDistance)):
         loss = loss.by_times()
@@ -166,9 +177,13 @@ def start(config: RunConfig, model: Sequential) -> bool:
         model.init(config.seed)
         return not isinstance(model, Perceptron) and not config.thresholds
     means = config.weight_mean or (0.0,) * len(config.weight_scale)
-    if len(config.weight_scale) != len(model.layers) or len(means) != len(model.layers):
-        raise InputError(f"weight_mean and weight_scale need one number for each of {len(model.layers)} layers.")
-    model.init(config.seed, scale=list(config.weight_scale), mean=list(means))
+    weighted = ["weight" in layer.weight_shapes() for layer in model.layers]
+    if len(config.weight_scale) != sum(weighted) or len(means) != sum(weighted):
+        said = f"{sum(weighted)} layers" if all(weighted) else f"{sum(weighted)} layers with weights"
+        raise InputError(f"weight_mean and weight_scale need one number for each of {said}.")
+    drawn = iter(zip(config.weight_scale, means))
+    scales = [next(drawn) if has_weights else (0.0, 0.0) for has_weights in weighted]
+    model.init(config.seed, scale=[scale for scale, _ in scales], mean=[mean for _, mean in scales])
     return False
 
 
@@ -177,24 +192,66 @@ def calibrate_start(config: RunConfig, model: Sequential, trainer: Trainer, data
 
     A Readout's weights are scaled so that the numbers that the loss's softmax sees differ by about 1.
     """
-    counts = [config.hidden_count] * len(config.hidden)
+    counts = [config.hidden_count] * len(config.parts)
     last = config.output_count if loss_entry(config.loss).readout is None else 1.0 / getattr(trainer.loss, "scale", 1.0)
     return calibrate(model, data.x_train, config, [*counts, last])
 
 
 def _check_thresholds(config: RunConfig) -> None:
-    n = len(config.hidden) + (loss_entry(config.loss).readout is None)
+    n = sum(part.spikes for part in config.parts) + (loss_entry(config.loss).readout is None)
     if config.thresholds and len(config.thresholds) != n:
         raise InputError(f"--threshold needs one number for each of {n} spiking layers; got {len(config.thresholds)}.")
 
 
-def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:
-    """Layer k, counted from 0."""
-    last = k == len(config.hidden)
+def _layers(config: RunConfig, data: Dataset, n_out: int) -> list[Any]:
+    """All layers. Raises InputError : maps on data that have none."""
+    n_in = data.features + (config.bias_spike is not None)
+    shape = None
+    if any(part.kind != "dense" for part in config.parts):
+        if data.grid is None or config.bias_spike is not None:
+            raise InputError(
+                "convolutions and pools need inputs on a grid of pixels, without a bias spike; give --hidden, or data "
+                "of pixels and no --bias-spike."
+            )
+        shape = data.grid[::-1]
+    layers: list[Any] = []
+    for k, part in enumerate(config.parts):
+        layers.append(_layer(config, k, n_in, part.size) if part.kind == "dense" else _map(config, k, part, shape))
+        n_in, shape = layers[-1].n_out, getattr(layers[-1], "out_shape", None)
+    return [*layers, _layer(config, len(layers), n_in, n_out)]
+
+
+def _map(config: RunConfig, k: int, part: Part, shape: Any) -> Any:
+    """A convolution or pool above maps of a shape, (channels, height, width)."""
+    if part.kind in ("average pool", "sum pool"):
+        return (AvgPool2d if part.kind == "average pool" else SumPool2d)(shape, part.size)
+    options: dict[str, Any] = {"trainable": config.trainable, **_synapses(config)}
+    if part.kind == "spiking pool":
+        return SpikingPool2d(shape, part.size, _neuron(config, k), **options)
+    return Conv2d(
+        shape, part.size, part.kernel, _neuron(config, k), stride=part.stride, padding=part.padding, **options
+    )
+
+
+def _neuron(config: RunConfig, k: int) -> LIF:
+    """The neurons of layer k that spikes, with its threshold if that is given."""
     neuron = LIF(tau_m=config.tau_m, tau_syn=config.tau_syn, t_ref=config.t_ref)
-    synapses: dict[str, Any] = {"delay": config.delay}
+    if not config.thresholds:
+        return neuron
+    return neuron.with_(v_th=config.thresholds[sum(part.spikes for part in config.parts[:k])])
+
+
+def _synapses(config: RunConfig) -> dict[str, Any]:
     if config.trainable_delays is not None:
-        synapses = {"trainable_delays": config.trainable_delays, "max_delay": config.max_delay}
+        return {"trainable_delays": config.trainable_delays, "max_delay": config.max_delay}
+    return {"delay": config.delay}
+
+
+def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:
+    """Layer k, counted from 0, which is not of maps."""
+    last = k == len(config.parts)
+    neuron = LIF(tau_m=config.tau_m, tau_syn=config.tau_syn, t_ref=config.t_ref)
+    synapses = _synapses(config)
     entry = loss_entry(config.loss)
     if last and entry.readout is not None:
         if config.trainable_delays is not None:
@@ -204,8 +261,7 @@ def _layer(config: RunConfig, k: int, n_in: int, n_out: int) -> Any:
         if entry.momentary:
             windows = {"every": config.every or config.duration / 10.0, "since": config.since}
         return Readout(n_in, n_out, neuron, entry.readout, config.weighting, trainable=trainable, **windows, **synapses)
-    if config.thresholds:
-        neuron = neuron.with_(v_th=config.thresholds[k])
+    neuron = _neuron(config, k)
     if k == 0 and config.encoder == "analog":
         return Analog(n_in, n_out, neuron)
     synapses["trainable"] = config.trainable

@@ -137,7 +137,7 @@ class TrainingRun:
         return {
             **self._raster(),
             "learning_curve": plot.learning_curve(self.trainer.history),
-            "weights": plot.weights(self.trainer.model.weights),
+            "weights": plot.weights([w.reshape(-1, w.shape[-1]) for w in self.trainer.model.weights]),
         }
 
     def _raster(self) -> dict[str, Any]:

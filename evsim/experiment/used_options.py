@@ -85,7 +85,17 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "data_dir": (Need("a data set that is read from files", lambda c, d: d.files),),
     "loss": (_NETWORK,),
     "loss_options": (_NETWORK,),
-    "hidden": (Need("a rule with hidden layers, which linear is not", lambda c, d: c.rule != "linear"),),
+    "hidden": (
+        Need("a rule with hidden layers, which linear is not", lambda c, d: c.rule != "linear"),
+        Need("no --network, which names all hidden layers", lambda c, d: c.network is None),
+    ),
+    "network": (
+        _NETWORK,
+        Need(
+            "data on a grid of pixels for convolutions and pools",
+            lambda c, d: d.pixels or all(part.kind == "dense" for part in c.parts),
+        ),
+    ),
     "tau_m": (_NETWORK,),
     "tau_syn": (_NETWORK,),
     "t_ref": (_NETWORK,),
@@ -107,7 +117,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         _NETWORK,
         Need(
             "--recurrent-scale > 0 and so many hidden layers",
-            lambda c, d: c.recurrent_scale > 0 and c.recurrent_from <= len(c.hidden),
+            lambda c, d: c.recurrent_scale > 0 and c.recurrent_from <= len(c.parts),
         ),
     ),
     "recurrent_delay": (_NETWORK, Need("--recurrent-scale > 0", lambda c, d: c.recurrent_scale > 0)),
@@ -158,7 +168,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         ),
     ),
     "dropout": (_SPIKES_IN, _ARRIVALS),
-    "hidden_dropout": (_NETWORK, _AFTER, Need("hidden layers", lambda c, d: bool(c.hidden))),
+    "hidden_dropout": (_NETWORK, _AFTER, Need("hidden layers", lambda c, d: bool(c.parts))),
     "shift": _PIXELS,
     "turn": _PIXELS,
     "zoom": _PIXELS,

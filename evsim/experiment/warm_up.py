@@ -37,6 +37,7 @@ _VARIANTS: tuple[dict[str, Any], ...] = (
     {"trainable": ("v_th", "tau_m", "tau_syn", "bias")},
     {"lateral_inhibition": 0.5},
     {"delay": 1.0, "hidden": (5, 5)},
+    {"network": "3C3-S2-P2"},
     {"encoder": "analog"},
     {"updates": "within", "loss": "momentary-integral"},
     {"hidden_dropout": 0.2, "bump": 1e-3, "count_regularisation": 1e-3, "silent_voltage": 1e-3, "boosting": 1.0},

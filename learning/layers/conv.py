@@ -50,6 +50,16 @@ class MapLayer(Layer):
         """Channels: their neurons share all parameters."""
         return self.out_shape[0]
 
+    @property
+    def fan_out(self) -> float:
+        """As ``Layer.fan_out``: fewer pixels see the border, and with a stride some inputs are seen by few."""
+        g = self.map_shape
+        pairs = 1
+        for n_in, n_out in ((g.h_in, g.h_out), (g.w_in, g.w_out)):
+            places = np.arange(n_out)[:, None] * g.stride - g.padding + np.arange(g.kernel)
+            pairs *= int(np.sum((places >= 0) & (places < n_in)))
+        return g.c_out * pairs / (g.h_in * g.w_in)
+
     def per_neuron(self, value: Any) -> Floats:
         """As ``Layer.per_neuron``; value : a number, or one for each channel."""
         of_channels = np.broadcast_to(np.asarray(value, dtype=np.float64), self.out_shape[0])

@@ -82,6 +82,11 @@ class Layer:
         """How many neurons may differ in their parameters: all of them."""
         return self.n_out
 
+    @property
+    def fan_out(self) -> float:
+        """Neurons that get a spike of an input, on average over the inputs."""
+        return float(self.n_out)
+
     def per_neuron(self, value: Any) -> Floats:
         """A parameter of the neurons as one value for each of them, (n_out,)."""
         return np.broadcast_to(np.asarray(value, dtype=np.float64), self.n_out) + 0.0

@@ -69,6 +69,11 @@ class SumPool2d(Layer):
         """What ``Sequential.init`` multiplies the weights of the layer above by."""
         return 1.0 / self.k**2 if self.scale is None else self.scale
 
+    @property
+    def fan_out(self) -> float:
+        """0: there are no synapses."""
+        return 0.0
+
     def describe(self) -> str:
         """Kind and maps, for messages."""
         return f"{type(self).__name__}({'x'.join(map(str, self.in_shape))} -> {'x'.join(map(str, self.out_shape))})"

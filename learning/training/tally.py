@@ -31,9 +31,9 @@ class Tally:
         self.loss += float(loss.sum())
 
     def deliver(self, delivered: Sequence[int | None], layers: list[Layer]) -> None:
-        """Count the spikes that each layer was handed; events are those at its synapses."""
+        """Count the spikes that each layer was handed; events are those at its synapses (of maps on average)."""
         self.input_spikes += delivered[0] or 0
-        self.events += sum((n or 0) * layer.n_out for n, layer in zip(delivered, layers))
+        self.events += sum(round((n or 0) * layer.fan_out) for n, layer in zip(delivered, layers))
 
     @property
     def accuracy(self) -> float:

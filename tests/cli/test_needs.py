@@ -25,6 +25,7 @@ VALUES = {
     "loss": ["smooth-count", "max-voltage", "psc"],
     "loss_options": [{"desired": 3.0}, {"scale": 0.2}, {"tau": 15.0}],
     "hidden": [(7,)],
+    "network": ["3C3-S2"],
     "tau_m": [25.0],
     "tau_syn": [6.0],
     "t_ref": [7.0],
@@ -92,7 +93,7 @@ def trained(config: RunConfig) -> list[np.ndarray]:
     config = replace(config, validation=held, duration=data.duration or config.duration, grid=data.grid)
     model, trainer = build(config, data)
     if start(config, model):
-        calibrate(model, data.x_train, config, [config.hidden_count] * len(config.hidden) + [config.output_count], 8)
+        calibrate(model, data.x_train, config, [config.hidden_count] * len(config.parts) + [config.output_count], 8)
     try:
         for _ in trainer.epochs(data.x_train, data.y_train, data.x_test[:4] if hasattr(data.x_test, "ndim")
                                 else data.x_test.take(np.arange(4)), data.y_test[:4]):  # fmt: skip
