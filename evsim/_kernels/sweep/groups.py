@@ -41,7 +41,7 @@ def split(factor):
 
 
 @formula
-def _compose(lost, left, factor, whole):
+def compose(lost, left, factor, whole):
     """A decay, as what it loses and what it leaves, and before it a step with this ``_factor``."""
     loss = factor if factor <= 0.0 else factor - 1.0
     lost += loss + loss * lost
@@ -86,29 +86,6 @@ def _interval(h, factors, p):
 
 
 @leaf
-def compose_groups(factors):
-    """Columns 6 to 10 of all events but the last of a group, from columns 0 to 4; see ``group_factors``."""
-    for first in range(0, factors.shape[0], GROUP):
-        lost_m = lost_a = lost_b = p = q = 0.0
-        m = a = b = 1.0
-        for k in range(first + GROUP - 2, first - 1, -1):
-            # What is lost has all its digits where little is, the product where much is.
-            _, _, x = split(factors[k + 1, 0])
-            _, _, y = split(factors[k + 1, 1])
-            _, _, z = split(factors[k + 1, 3])
-            p = factors[k + 1, 2] * m + y * p
-            q = factors[k + 1, 4] * m + z * q
-            lost_m, m = _compose(lost_m, m, factors[k + 1, 0], x)
-            lost_a, a = _compose(lost_a, a, factors[k + 1, 1], y)
-            lost_b, b = _compose(lost_b, b, factors[k + 1, 3], z)
-            factors[k, 6] = m
-            factors[k, 7] = a
-            factors[k, 8] = p
-            factors[k, 9] = b
-            factors[k, 10] = q
-
-
-@leaf
 def group_factors(times, factors, neurons):
     """Factors of the flow for each event.
 
@@ -125,10 +102,27 @@ def group_factors(times, factors, neurons):
         before = times[k]
         _interval(h, factors[k, :5], neuron)
         factors[k, 5] = h / neuron.tau_m
-    for last in range(GROUP - 1, times.size, GROUP):
-        start = times[last - GROUP] if last >= GROUP else 0.0
+    for first in range(0, times.size, GROUP):
+        last = first + GROUP - 1
+        lost_m = lost_a = lost_b = p = q = 0.0
+        m = a = b = 1.0
+        for k in range(last - 1, first - 1, -1):
+            # What is lost has all its digits where little is, the product where much is.
+            _, _, x = split(factors[k + 1, 0])
+            _, _, y = split(factors[k + 1, 1])
+            _, _, z = split(factors[k + 1, 3])
+            p = factors[k + 1, 2] * m + y * p
+            q = factors[k + 1, 4] * m + z * q
+            lost_m, m = compose(lost_m, m, factors[k + 1, 0], x)
+            lost_a, a = compose(lost_a, a, factors[k + 1, 1], y)
+            lost_b, b = compose(lost_b, b, factors[k + 1, 3], z)
+            factors[k, 6] = m
+            factors[k, 7] = a
+            factors[k, 8] = p
+            factors[k, 9] = b
+            factors[k, 10] = q
+        start = times[first - 1] if first > 0 else 0.0
         _interval(times[last] - start, factors[last, 6:], neuron)
-    compose_groups(factors)
 
 
 @stage
