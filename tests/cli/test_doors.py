@@ -48,9 +48,9 @@ def test_every_number_of_every_command_has_a_range():
 @pytest.mark.parametrize(("command", "option", "nargs"), NUMERIC)
 def test_what_is_no_number_is_refused_by_a_sentence(command, option, nargs, tmp_path):
     needed = {"simulate": ["cuba"], "compare": ["compare_digits"]}.get(command, [])
-    out = ["--out", str(tmp_path / "out")] if command != "evaluate" else [str(tmp_path)]
+    last = {"evaluate": [str(tmp_path)], "slurm": ["bench"]}.get(command, ["--out", str(tmp_path / "out")])
     for bad in ("nan", "inf", "-inf", "1e999", "many"):
-        result = run(command, *needed, *out, option, *[bad] * nargs)
+        result = run(command, *needed, option, *[bad] * nargs, *last)
         assert result.exit_code == 2 and option in result.output and "Traceback" not in result.output, result.output
     assert not (tmp_path / "out").exists()
 

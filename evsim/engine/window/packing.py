@@ -94,11 +94,12 @@ def _layout(network: NetworkDescription) -> _Layout:
     return _Layout(np.float32 if all(map(_fits_float32, stored)) else np.float64, own_weight, delays)
 
 
-def check_size(network: NetworkDescription, threads: int, share: float = 1.0) -> None:
+def check_size(network: NetworkDescription, threads: int, ranks: int = 1) -> None:
     """Raise NetworkError if the window engine would need more memory than is free; nothing is drawn or laid out.
 
-    share : of the synapses, that this rank holds
+    ranks : that hold about equal parts of the synapses
     """
+    share = 1.0 / ranks
     layout = _layout(network)
     item = np.dtype(layout.value).itemsize
     total = need = largest = 0.0
@@ -121,16 +122,13 @@ def pack(
     """Draw and pack the synapses of this rank's blocks. offset : first source number of each input and population,
     inputs first.
 
-    Time constants that differ within a population are not checked here.
-
-    Raises NetworkError : more memory than is free.
+    Time constants that differ within a population are not checked here, nor is the memory: see ``check_size``.
     """
     n_inputs = sum(network.inputs.values())
     layout = _layout(network)
     own_weight, groups, value = layout.own_weight, layout.delays, layout.value
     first_block, every_block = _cut_blocks(network, offset, n_inputs, neurons)
-    cuts, share = _owned(network, first_block, offset, n_inputs, every_block, comm)
-    check_size(network, threads, share)
+    cuts = _owned(network, first_block, offset, n_inputs, every_block, comm)
     own_first, own_last = cuts[comm.rank : comm.rank + 2].tolist()
     blocks = Blocks(*(a[own_first:own_last] for a in every_block))
     n_blocks = blocks.first.size
@@ -190,13 +188,12 @@ def pack(
 def _owned(
     network: NetworkDescription, first_block: dict[str, tuple[int, int]], offset: dict[str, int], n_inputs: int,
     blocks: Blocks, comm: Communicator,
-) -> tuple[np.ndarray, float]:  # fmt: skip
-    """Cuts between the blocks of the ranks, and this rank's share of the work."""
+) -> np.ndarray:  # fmt: skip
+    """Cuts between the blocks of the ranks."""
     population = np.repeat(np.arange(len(first_block)), [n for _, n in first_block.values()])
     begins = np.array([offset[name] - n_inputs for name in first_block])
     work = work_of_blocks(network, population, blocks.first - begins[population], blocks.width)
-    cuts = cuts_of_ranks(work, comm.size)
-    return cuts, float(work[cuts[comm.rank] : cuts[comm.rank + 1]].sum() / work.sum())
+    return cuts_of_ranks(work, comm.size)
 
 
 def _cut_blocks(

@@ -16,7 +16,7 @@ from evsim.engine.runaway import Populations
 from evsim.engine.state_check import checked_cells
 from evsim.engine.window.cell_factors import cell_factors
 from evsim.engine.window.exchange import Exchange
-from evsim.engine.window.packing import pack
+from evsim.engine.window.packing import check_size, pack
 from evsim.engine.window.state import checked_window, own_part, packed_calendar, unpacked_calendar
 from evsim.engine.window.team import Team
 from evsim.errors import NetworkError, ZeroDelayError
@@ -91,6 +91,7 @@ class WindowEngine:
     def __init__(self, network: NetworkDescription, seed: int, threads: int, comm: Communicator = ALONE) -> None:
         self.network, self._hidden = drives_as_inputs(network, lambda drive: drive.varies)
         self._seed = seed
+        check_size(self.network, threads, comm.size)
         offset, neurons = network_arrays(self.network)
         self.offset = offset
         self.n_inputs = sum(self.network.inputs.values())
