@@ -5,9 +5,10 @@ bytes that a rank sends, microseconds of an exchange, and of a window in all. Th
 the slowest rank: the fastest of ``--repeats`` runs is shown. Beside it the same exchange of empty windows: what MPI and
 Python take by themselves, from which a projection to more ranks is made: a latency for each doubling of the ranks, and
 the time to copy their slots. On a machine of two cores four ranks take turns; their figures are printed, and say
-little. Then Brunel's network on 2 ranks of 1 thread beside 1 rank of 2 threads, in turns.
+little. Then Brunel's network on 2 ranks of 1 thread beside 1 rank of 2 threads, in turns. Last, the memory of each rank
+of two fifths of the microcircuit: its synapses, and the peak while it is built, above what Python and the kernels take.
 
-    python benchmarks/speed/over_ranks.py --scale 0.4
+    python benchmarks/speed/over_ranks.py --scale 1
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from evsim._kernels.window.arrays import WindowSpikes
 from evsim.engine.simulation import Simulation
 from evsim.engine.window.exchange import SLOT, Exchange
 from evsim.memory import peak_memory_mb
-from evsim.networks.literature import brunel
+from evsim.networks.literature import brunel, preset
 from launched import on_ranks
 
 DELAYS = (1.5, 0.1)
@@ -71,6 +72,25 @@ def worker(delay: float, scale: float, t_stop: float, threads: int, over_mpi: bo
         print(json.dumps(row))
 
 
+def memory_worker(over_mpi: bool) -> None:
+    """On a rank: build the microcircuit, and print what all ranks hold and took."""
+    from evsim.ranks.given import ranks_of
+    from evsim.ranks.mpi import world
+
+    comm = world() if over_mpi else ranks_of(None)
+    Simulation(preset("microcircuit", 0.01, 1), driver="window", comm=comm).advance(1.0)
+    before = peak_memory_mb()
+    simulation = Simulation(preset("microcircuit", 0.4, 1), seed=1, driver="window", threads=1, comm=comm)
+    engine: Any = simulation.engine
+    held = comm.objects((engine.synapse_bytes / 1e6, peak_memory_mb() - before))
+    if comm.rank == 0:
+        print(json.dumps([
+            {"ranks": comm.size, "rank": k, "synapses": engine.n_synapses, "synapse_mb": round(mb),
+             "peak_mb": round(peak)}
+            for k, (mb, peak) in enumerate(held)
+        ]))  # fmt: skip
+
+
 def _empty_exchange(comm: Any) -> float:
     """Microseconds of the exchange of a window without spikes, the middle of many."""
     exchange = Exchange(comm)
@@ -109,11 +129,18 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=1.5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--over-mpi", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
+    if args.memory:
+        memory_worker(args.over_mpi)
+        return
     if args.worker:
         worker(args.delay, args.scale, args.t_stop, args.threads, args.over_mpi)
         return
     print(machine())
+    held = [row for n in RANKS for row in on_ranks(n, "--memory", *(["--over-mpi"] if n > 1 else []))]
+    print(*held, sep="\n", flush=True)
+    write_csv(RESULTS / "over_ranks_memory.csv", list(held[0]), held)
     rows = []
     for delay in DELAYS:
         t_stop = args.t_stop if delay > 1.0 else args.t_stop / 3.0
