@@ -28,8 +28,8 @@ from evsim.learning import Conv2d, Dense, Sequential, SpikingPool2d
 
 NAMES = ("conv1", "pool1", "conv2", "pool2", "hidden", "output")
 COLUMNS = (
-    "duration_ms", "digits", "correct", "accuracy", "input_spikes", *(f"{name}_spikes" for name in NAMES),
-    *(f"{name}_cpu_ms" for name in NAMES), "cpu_ms",
+    "duration, ms", "digits", "correct", "accuracy, %", "input", *NAMES, *(f"{name}, CPU ms" for name in NAMES),
+    "CPU ms a digit",
 )  # fmt: skip
 PART = 50
 """Digits simulated at once."""

@@ -28,8 +28,8 @@ from evsim.learning import HM2BP, Conv2d, Dense, EventProp, Sequential, SumPool2
 from evsim.learning.training.encoders import Latency, Poisson
 
 COLUMNS = (
-    "code", "layer", "synaptic_events", "spikes", "forward_ms", "ns_per_event", "quiet_ns_per_event", "eventprop_ms",
-    "eventprop_weights_ms", "hm2bp_ms",
+    "code", "layer", "synaptic events", "spikes", "forward, ms", "ns per event", "quiet, ns per event", "EventProp, ms",
+    "weights alone, ms", "HM2-BP, ms",
 )  # fmt: skip
 
 
