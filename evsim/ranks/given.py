@@ -12,16 +12,20 @@ from evsim.ranks.protocol import Communicator
 def ranks_of(comm: Any) -> Communicator:
     """None: this process alone; a communicator of mpi4py; or one of evsim's, as it is.
 
-    Raises InputError : anything else; a launcher that started several processes of which MPI knows nothing.
+    Raises InputError : anything else; a launcher that started several processes of which MPI knows nothing; ranks with
+        other versions or another C library than rank 0.
     """
     if comm is None:
         return ALONE
     if hasattr(comm, "all_fail"):
         return comm
     if hasattr(comm, "Get_size"):
+        from evsim.ranks.machines import check_machines
         from evsim.ranks.mpi import mpi_ranks
 
-        return mpi_ranks(comm)
+        ranks = mpi_ranks(comm)
+        check_machines(ranks)
+        return ranks
     raise InputError(f"comm must be a communicator of mpi4py, as MPI.COMM_WORLD; got {type(comm).__name__}.")
 
 

@@ -125,3 +125,32 @@ def test_a_rank_of_mpi_that_fails_ends_all():
     ended = run_ranks(2, code, seconds=20.0)
     assert ended.returncode != 0
     assert "alone True" in ended.stdout
+
+
+@mpi
+def test_a_communicator_of_the_user_is_taken_once_and_its_machines_are_looked_at():
+    code = """
+        from mpi4py import MPI
+        from evsim import LIF, Network
+        from evsim.errors import InputError
+        from evsim.ranks import machines
+        from evsim.ranks.given import ranks_of
+
+        first, again = ranks_of(MPI.COMM_WORLD), ranks_of(MPI.COMM_WORLD)
+        assert first is again and first.size == 2
+        half = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank)
+        assert ranks_of(half).size == 1
+        net = Network()
+        net.add_population("a", 3, LIF(bias=1.2))
+        assert len(net.simulate(60.0, comm=MPI.COMM_WORLD)["a"]) > 0
+        versions = machines.package_versions
+        machines.package_versions = lambda: {**versions(), "c_library": str(first.rank)}
+        try:
+            net.simulate(60.0, comm=MPI.COMM_WORLD)
+        except InputError as error:
+            print(error)
+    """
+    ended = run_ranks(2, code)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("rank 1 on ") == 2
+    assert ended.stdout.count("has a C library that gives other last bits of exp, expm1, log1p or log") == 2
