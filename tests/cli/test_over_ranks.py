@@ -68,6 +68,7 @@ def test_simulate_over_ranks_has_the_same_bits_and_resumes_on_others(unbroken, t
 
 
 @mpi
+@pytest.mark.slow
 def test_ranks_without_neurons_are_told(tmp_path):
     few = ["simulate", "cuba", "--scale", "0.01", "--t-stop", "5", "--no-plots", "--mpi", "--out", tmp_path / "run"]
     ended = evsim(3, *few)
@@ -89,6 +90,7 @@ def test_what_all_ranks_meet_is_said_once(tmp_path):
 
 
 @mpi
+@pytest.mark.slow
 def test_a_rank_that_fails_says_why_and_ends_all(tmp_path):
     code = f"""
         import sys, time

@@ -44,6 +44,7 @@ def test_one_last_bit_of_the_c_library_tells(monkeypatch):
         assert versions.c_library.__wrapped__() != before
 
 
+@pytest.mark.slow
 def test_a_processor_without_fused_multiply_add_is_told_apart():
     code = "from evsim.versions import c_library; print(c_library())"
     tunables = "glibc.cpu.hwcaps=-FMA,-FMA4,-AVX2_Usable,-AVX2"
