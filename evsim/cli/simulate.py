@@ -15,7 +15,8 @@ from evsim.cli.signals import Interrupted, command_line, requests, say_how_to_re
 from evsim.experiment.kernels import has_kernels
 from evsim.experiment.network_report import published_rates, report
 from evsim.experiment.network_run import Run, SimulateConfig, declare
-from evsim.experiment.network_steps import advance, begin, resumed_elsewhere, saved_state
+from evsim.experiment.network_steps import advance, begin, saved_state
+from evsim.experiment.resumed import resumed_elsewhere
 from evsim.ranks.alone import ALONE
 from evsim.ranks.first import on_first
 from evsim.ranks.protocol import Communicator

@@ -12,6 +12,7 @@ from evsim.cli.ranks import folder_of_ranks
 from evsim.cli.signals import command_line, say_how_to_resume
 from evsim.experiment.config import RunConfig
 from evsim.experiment.kernels import has_kernels
+from evsim.experiment.resumed import resumed_elsewhere
 from evsim.experiment.training_run import TrainingRun, evaluate, prepare, saved_state
 from evsim.ranks.alone import ALONE
 from evsim.ranks.first import on_first
@@ -52,6 +53,8 @@ def train_run(
             console.print("thresholds calibrated: " + ", ".join(f"{v:.4g}" for v in run.thresholds))
         if saved is not None:
             console.print(f"resuming after epoch {trainer.epoch} of {run.config.epochs}")
+            if note := resumed_elsewhere(saved):
+                console.print(note, highlight=False, soft_wrap=True)
         _load_kernels(run, console)
         clear()
         try:

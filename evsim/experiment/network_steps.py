@@ -29,7 +29,7 @@ from evsim.ranks.first import on_first
 from evsim.ranks.protocol import Communicator
 from evsim.results.recording import Recording
 from evsim.spikes import SpikeTrains
-from evsim.versions import library_note, package_versions
+from evsim.versions import package_versions
 
 _PIECE_SECONDS = 0.25
 """Wall time between two looks at whether a signal asked for an end."""
@@ -122,12 +122,6 @@ def saved_state(config: SimulateConfig, declared: Declaration, out: Path) -> tup
     if state["time"] > config.warmup + declared.t_stop:
         raise RunFileError(f"the run in {out} has reached {state['time'] - config.warmup:g} ms; give a later --t-stop.")
     return state, meta
-
-
-def resumed_elsewhere(meta: dict[str, Any]) -> str:
-    """What is to be said of a saved run that goes on where the C library differs; "" where it does not."""
-    versions = meta.get("versions", {})
-    return library_note(versions) if isinstance(versions, dict) else ""
 
 
 def begin(

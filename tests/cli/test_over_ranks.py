@@ -185,3 +185,9 @@ def test_a_run_resumed_where_the_c_library_differs_is_told(tmp_path, monkeypatch
     monkeypatch.setattr(versions, "c_library", lambda: "0" * 12)
     said = alone(*SIMULATE, "--t-stop", "20", "--resume", "--out", tmp_path / "run")
     assert "other last bits of exp" in said
+    train = "train --dataset digits --rule linear --train-size 40 --test-size 4 --threads 1 --out".split()
+    monkeypatch.undo()
+    alone(*train, tmp_path / "trained", "--epochs", "1")
+    monkeypatch.setattr(versions, "c_library", lambda: "0" * 12)
+    said = alone(*train, tmp_path / "trained", "--epochs", "1", "--resume")
+    assert "other last bits of exp" in said
