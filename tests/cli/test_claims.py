@@ -42,6 +42,7 @@ def test_threads_that_wait_come_in_one_after_the_other(tmp_path):
     assert len(most) == 12 and max(most) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_get_one_claim_between_them(tmp_path):
     code = f"""
 import sys, time

@@ -54,6 +54,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 def test_a_run_that_fails_ends_no_other_and_complete_runs_stay_as_they_are(tmp_path):
     good = "agreement = 10\n" + COMMON + """

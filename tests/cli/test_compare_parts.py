@@ -258,6 +258,7 @@ def test_over_mpi_machines_of_two_kinds_are_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_process_that_waits_for_it(tmp_path):
     """Killed, not asked to end; and the folder is free at once."""
     config = described(tmp_path, TINY.replace("epochs = 2", "epochs = 100000").replace("[1, 2, 3]", "[1]"))

@@ -298,6 +298,7 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path, net):
         assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_two_commands_do_not_write_into_one_folder(tmp_path, net):
     pytest.importorskip("fcntl")
     out = tmp_path / "out"

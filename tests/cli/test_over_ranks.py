@@ -76,6 +76,7 @@ def test_ranks_without_neurons_are_told(tmp_path):
     assert "1 of 3 ranks have nothing to do: the network is cut into 2 blocks" in ended.stdout
 
 
+@pytest.mark.slow
 @mpi
 def test_what_all_ranks_meet_is_said_once(tmp_path):
     ended = evsim(3, "simulate", "no-such-network", "--mpi", "--out", tmp_path / "run")
@@ -118,7 +119,8 @@ def test_a_rank_that_fails_says_why_and_ends_all(tmp_path):
 
 
 @mpi
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_rank_ends_the_job_and_the_run_resumes(unbroken, tmp_path, victim):
     """Long chunks of a long run, one rank killed within it; what was saved goes on to the bits of an unbroken run."""
     out = tmp_path / "run"

@@ -42,6 +42,7 @@ def left(folder):
     return [a.tobytes() for a in arrays], [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 
+@pytest.mark.slow
 def test_two_ranks_leave_what_one_process_leaves(tmp_path):
     more = ["--boosting", "20", "--rule", "hm2bp", "--epochs", "2"]
     train(0, tmp_path / "one", *more)

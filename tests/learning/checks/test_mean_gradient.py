@@ -71,6 +71,7 @@ def small_network(seed=1):
     return model, draw, VoltageCrossEntropy(scale=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["differences", "smoothed"])
 def test_the_gradient_of_a_spike_probability_is_found(estimator):
     model, draw = coincidence()
@@ -95,6 +96,7 @@ def test_the_pathwise_derivative_of_a_spike_probability_is_0():
     assert not found.mean()[0].any()
 
 
+@pytest.mark.slow
 def test_both_estimators_agree_on_a_network_and_eventprop_falls_short():
     model, draw, loss = small_network()
     reference = mean_gradient(model, loss, draw, 50.0, precision=0.07, most_draws=1600)

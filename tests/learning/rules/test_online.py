@@ -135,6 +135,7 @@ def online(duration):
     return learn
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_duration():
     short, long = peaks(online(200.0), online(1600.0))
     assert long < 1.3 * short

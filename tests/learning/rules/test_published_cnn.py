@@ -28,6 +28,7 @@ def script():
     return module
 
 
+@pytest.mark.slow
 def test_the_published_network_reads_digits_in_exact_time(script, data_dir: Path) -> None:
     """99.42 % of all test digits (99.49 on the grid of the authors); here the first 100."""
     if not (data_dir / "hm2bp-published").is_dir() or not (data_dir / "mnist").is_dir():

@@ -86,6 +86,7 @@ def streamed(duration, rule):
     stream.finish(LOSS, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [STLLR(a_post=-1.0), ottt()])
 def test_memory_does_not_grow_with_duration(rule):
     short, long = peaks(lambda: streamed(400.0, rule), lambda: streamed(3200.0, rule))
