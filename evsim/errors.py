@@ -45,6 +45,10 @@ class GradientError(InputError):
     """A gradient that does not exist, or that a rule cannot give for this layer or loss."""
 
 
+MENDABLE = (InputError, SilentLayerError, OSError, MemoryError)
+"""Errors that a command says in one sentence; any other keeps its traceback."""
+
+
 class GrazingWarning(UserWarning):
     """Peaks came within 1e-12 (relative) of threshold, where float64 cannot decide a spike."""
 

@@ -30,7 +30,7 @@ from evsim.cli.options import (
     wrapped,
 )
 from evsim.cli.signals import exit_code, interrupts, remember
-from evsim.errors import InputError, SilentLayerError
+from evsim.errors import MENDABLE
 from evsim.ranks.launcher import available_cpus
 
 FAULT = (
@@ -56,7 +56,7 @@ class _Commands(click.Group):
             raise click.UsageError(wrapped(error.format_message()), error.ctx) from error
         except BrokenPipeError:  # the reader of a pipe has enough; click ends quietly
             raise
-        except (InputError, SilentLayerError, OSError, MemoryError) as error:
+        except MENDABLE as error:
             raise click.ClickException(wrapped(f"{error}" or type(error).__name__)) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise

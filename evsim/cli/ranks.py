@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from evsim.cli.signals import exit_code
-from evsim.errors import InputError, SilentLayerError
+from evsim.errors import MENDABLE
 from evsim.experiment.folder import results_folder
 from evsim.ranks.alone import ALONE
 from evsim.ranks.first import on_first
@@ -63,7 +63,7 @@ def _status(failure: BaseException) -> int:
 
 
 def _say(failure: BaseException, comm: Communicator) -> None:
-    if not isinstance(failure, (InputError, SilentLayerError, OSError, MemoryError, KeyboardInterrupt)):
+    if not isinstance(failure, (*MENDABLE, KeyboardInterrupt)):
         traceback.print_exception(failure, file=sys.stderr)
     text = f"{failure}" or type(failure).__name__
     click.echo(f"Error on rank {comm.rank} of {comm.size}, which ends all: {text}", err=True)

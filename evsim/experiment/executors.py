@@ -15,9 +15,6 @@ from evsim.ranks.mpi import world
 EXECUTORS = ("processes", "mpi")
 """Runs on this machine, or on all processes that mpiexec or srun started."""
 
-_PATIENCE = 3.0
-"""Seconds in which the other ranks may fail, too."""
-
 
 @contextmanager
 def executor_by_name(name: str, jobs: int, *, several: bool = False) -> Iterator[Executor | None]:
@@ -44,7 +41,7 @@ def executor_by_name(name: str, jobs: int, *, several: bool = False) -> Iterator
     try:
         check_machines(comm)
     except InputError as error:
-        if comm.all_fail(_PATIENCE) and comm.rank > 0:  # rank 0 says it
+        if comm.rank > 0:  # all meet it; rank 0 says it
             raise SystemExit(1) from error
         raise
     # Not MPIPoolExecutor, which starts processes by MPI: many clusters do not allow that.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from evsim.description.plasticity import STDP
 from evsim.engine.simulation import Simulation
 from evsim.errors import InputError, SilentLayerError
 from evsim.experiment.config import RunConfig
@@ -103,8 +104,6 @@ def _spikes(size: int) -> SpikeTrains:
 
 def _network(tau_syn: Any, own: bool) -> Network:
     """Recurrent, with an input; own : weights and delays by synapse, else plastic."""
-    from evsim.description.plasticity import STDP
-
     net = Network(inputs={"in": 5})
     net.add_population("a", 70, LIF(tau_syn=tau_syn, bias=np.linspace(0.5, 1.3, 70)))
     if own:

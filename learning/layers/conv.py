@@ -75,12 +75,6 @@ class MapLayer(Layer):
         return NeuronArrays(*(np.repeat(values, pixels) for values in self.channels()))
 
     @property
-    def theta(self) -> Floats:
-        """Threshold above v_rest + bias, (n_out,)."""
-        n = self.neuron
-        return self.per_neuron(np.asarray(n.v_th) - np.asarray(n.v_rest) - np.asarray(n.bias))
-
-    @property
     def shares_events(self) -> bool:
         """Do all neurons of a pixel get their input at the same instants, and only from the layer below? Always."""
         return True

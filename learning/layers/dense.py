@@ -95,6 +95,12 @@ class Layer:
         """Parameters of all neurons, as kernels take them."""
         return neuron_arrays(self.neuron, self.n_out)
 
+    @property
+    def theta(self) -> Floats:
+        """Threshold above v_rest + bias, (n_out,)."""
+        n = self.neuron
+        return self.per_neuron(np.asarray(n.v_th) - np.asarray(n.v_rest) - np.asarray(n.bias))
+
     def needed_gradients(self) -> list[str]:
         """Those that ``pull_back`` needs."""
         return [*self.weight_shapes(), *(["delay"] if self.delays.trained else []), *self.trainable]
@@ -223,12 +229,6 @@ class Dense(Layer):
             )
         if not one_tau_each(self.neuron):
             raise NetworkError("the neurons of a Dense layer must share tau_m and tau_syn; got arrays.")
-
-    @property
-    def theta(self) -> Floats:
-        """Threshold above v_rest + bias, (n_out,)."""
-        n = self.neuron
-        return self.per_neuron(np.asarray(n.v_th) - np.asarray(n.v_rest) - np.asarray(n.bias))
 
     @property
     def shares_events(self) -> bool:
