@@ -13,9 +13,7 @@ python benchmarks/questions/search_compare.py --data-dir DIR
 from __future__ import annotations
 
 import copy
-import json
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,6 +27,7 @@ from common import RESULTS, ROOT, arguments, machine, write_csv
 from evsim.cli.compare import read_comparison
 from evsim.errors import GradientError
 from evsim.experiment.config import RunConfig, build, calibrate_start, load_data, start
+from evsim.experiment.toml_text import comparison_text
 from evsim.learning.baselines.ann import ANNTrainer
 from evsim.learning.checks.gradcheck import training_agreement
 from evsim.text_files import read_toml
@@ -72,7 +71,8 @@ SECOND: dict[str, list[dict[str, Any]]] = {
 def trials(entry: dict[str, Any], common: dict[str, Any]) -> list[dict[str, Any]]:
     """The four variants of a run of the comparison."""
     rate = entry.get("rate", common["rate"])
-    return [_merged(entry, {"rate": f * rate, **second}) for f in (1.0, 3.0) for second in SECOND[entry["label"]]]
+    rates = [float(f"{factor * rate:g}") for factor in (1.0, 3.0)]
+    return [_merged(entry, {"rate": r, **second}) for r in rates for second in SECOND[entry["label"]]]
 
 
 def _merged(entry: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -90,21 +90,6 @@ def comparison() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         if "hidden" in entry:
             entry["hidden"] = COMMON["hidden"]
     return {**shipped["common"], **COMMON}, entries
-
-
-def write_toml(path: Path, comment: str, seeds: list[int], agreement: int, common: Any, runs: Iterable[Any]) -> None:
-    """A file for ``evsim compare``."""
-    lines = [*(f"# {line}".rstrip() for line in comment.splitlines()), f"seeds = {seeds}", f"agreement = {agreement}"]
-    for title, table in [("[common]", common), *(("[[run]]", run) for run in runs)]:
-        lines += ["", title, *(f"{name} = {_toml(value)}" for name, value in table.items())]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
-    return json.dumps(float(f"{value:g}") if isinstance(value, float) else value)
 
 
 def trained(config: RunConfig, agreement: bool) -> tuple[float, ...]:
@@ -131,7 +116,8 @@ def search(runs: FinishedRuns, folder: Path, data_dir: str) -> dict[str, list[fl
     common, entries = comparison()
     asked = [{**t, "label": f"{e['label']} - {k}"} for e in entries for k, t in enumerate(trials(e, common))]
     path = folder / "search.toml"
-    write_toml(path, "Trials.", [CHOICE], 0, {**common, **SEARCH}, asked)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(comparison_text("Trials.", [CHOICE], 0, {**common, **SEARCH}, asked))
     found: dict[str, list[float]] = {}
     for label, seed, config in read_comparison(path, data_dir).runs:
         accuracy = runs.of((label, seed), partial(trained, config, False))[0]
@@ -151,7 +137,7 @@ def write_choice(path: Path, found: dict[str, list[float]], seeds: int) -> None:
         values = found[entry["label"]]
         comment += f"\n  {entry['label']}: {', '.join(f'{v:.1f}' for v in values)}"
         chosen.append(trials(entry, common)[int(np.argmax(values))])
-    write_toml(path, comment, list(range(1, seeds + 1)), AGREEMENT, common, chosen)
+    path.write_text(comparison_text(comment, list(range(1, seeds + 1)), AGREEMENT, common, chosen))
 
 
 def second_of(entry: dict[str, Any]) -> str:
